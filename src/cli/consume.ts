@@ -1,0 +1,104 @@
+/**
+ * `tidemark consume`: records as lines, or as JSON objects with everything about them. Without `--group` it reads under a name
+ * of its own that nobody else has, and leaves no position behind.
+ */
+import { randomUUID } from 'node:crypto'
+import type { Admin } from 'kafkajs'
+import { CliError } from './errors.ts'
+import { type ClientFlags, kafkaClient, speaking } from './kafka-client.ts'
+
+interface ConsumeFlags extends ClientFlags {
+  readonly group?: string
+  readonly from: string
+  readonly max?: string
+  readonly untilEnd?: boolean
+  readonly keySeparator?: string
+}
+
+export async function consume(topic: string, flags: ConsumeFlags): Promise<number> {
+  if (flags.from !== 'start' && flags.from !== 'end') throw new CliError({ code: 'USAGE', option: 'from' }, `--from ${flags.from}: must be start or end`)
+  if (flags.max !== undefined && !/^[1-9]\d*$/.test(flags.max)) throw new CliError({ code: 'USAGE', option: 'max' }, `--max ${flags.max}: must be a whole number from 1`)
+  const max = flags.max === undefined ? Number.POSITIVE_INFINITY : Number(flags.max)
+  return speaking(flags, `topic ${topic}`, async () => {
+    const kafka = kafkaClient(flags, 20)
+    const admin = kafka.admin()
+    await admin.connect()
+    if (!(await admin.listTopics()).includes(topic)) {
+      await admin.disconnect()
+      throw new CliError({ code: 'REFUSED', subject: topic }, `topic ${topic} does not exist; see: tidemark topic list`)
+    }
+    const groupId = flags.group ?? `tidemark-consume-${randomUUID()}`
+    const left = flags.untilEnd === true ? await remaining(admin, topic, groupId, flags.from) : null
+    if (left !== null && left.size === 0) {
+      await leave(admin, flags, groupId)
+      return 0
+    }
+    const consumer = kafka.consumer({ groupId, sessionTimeout: 10_000, heartbeatInterval: 1000, maxWaitTimeInMs: 500 })
+    let printed = 0
+    await new Promise<void>((resolve, reject) => {
+      process.once('SIGINT', resolve)
+      process.once('SIGTERM', resolve)
+      process.stdout.on('error', () => resolve()) // `| head` has seen enough
+      consumer.on(consumer.events.CRASH, ({ payload }) => {
+        if (!payload.restart) reject(payload.error)
+      })
+      const run = async (): Promise<void> => {
+        await consumer.connect()
+        await consumer.subscribe({ topic, fromBeginning: flags.from === 'start' })
+        await consumer.run({
+          eachBatch: async ({ batch, resolveOffset, heartbeat }) => {
+            for (const message of batch.messages) {
+              if (printed >= max) break
+              print(batch.partition, message, flags)
+              resolveOffset(message.offset)
+              if (++printed >= max) resolve()
+            }
+            await heartbeat()
+            const end = left?.get(batch.partition)
+            if (left !== null && end !== undefined && Number(batch.lastOffset()) + 1 >= end) {
+              left.delete(batch.partition)
+              if (left.size === 0) resolve()
+            }
+          },
+        })
+      }
+      run().catch(reject)
+    })
+    await consumer.disconnect()
+    await leave(admin, flags, groupId)
+    return 0
+  })
+}
+
+/** End offset of each partition that has something for this group. */
+async function remaining(admin: Admin, topic: string, groupId: string, from: string): Promise<Map<number, number>> {
+  const ends = new Map<number, number>()
+  const [committed] = await admin.fetchOffsets({ groupId, topics: [topic] })
+  const positions = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
+  for (const { partition, low, high } of await admin.fetchTopicOffsets(topic)) {
+    const position = positions.get(partition) ?? -1
+    const begin = position >= 0 ? position : Number(from === 'start' ? low : high)
+    if (begin < Number(high)) ends.set(partition, Number(high))
+  }
+  return ends
+}
+
+async function leave(admin: Admin, flags: ConsumeFlags, groupId: string): Promise<void> {
+  // A group of nobody else's leaves nothing behind; if it cannot be deleted now it is empty and harmless.
+  if (flags.group === undefined) await admin.deleteGroups([groupId]).catch(() => [])
+  await admin.disconnect()
+}
+
+function print(
+  partition: number,
+  message: { readonly key: Buffer | null; readonly value: Buffer | null; readonly offset: string; readonly timestamp: string; readonly headers?: Record<string, unknown> },
+  flags: ConsumeFlags,
+): void {
+  const key = message.key?.toString() ?? null
+  const value = message.value?.toString() ?? null
+  if (flags.json === true) {
+    const headers = Object.fromEntries(Object.entries(message.headers ?? {}).map(([name, header]) => [name, String(header)]))
+    console.log(JSON.stringify({ partition, offset: Number(message.offset), timestamp: Number(message.timestamp), key, value, headers }))
+  } else if (flags.keySeparator !== undefined) console.log(`${key ?? ''}${flags.keySeparator}${value ?? ''}`)
+  else console.log(value ?? '')
+}

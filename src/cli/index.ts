@@ -1,0 +1,106 @@
+/**
+ * `tidemark COMMAND`: every command prints for people, or JSON with `--json`; answers go to standard output, everything else to
+ * standard error; an error is one line that names the thing, the value and the way out.
+ *
+ * Exit codes: 0 done (or stopped on request), 1 refused or failed, 70 a node stopped itself to protect data.
+ */
+import { Command, CommanderError, Option } from 'commander'
+import { OptionError, SETTINGS } from '../node-options.ts'
+import { CliError } from './errors.ts'
+import { VERSION } from './version.ts'
+
+const EXAMPLES = `
+Examples:
+  tidemark start                                        one node, data in ./tidemark-data
+  tidemark dev                                          three nodes on this machine, Ctrl-C stops them
+  tidemark topic create orders --partitions 6
+  echo 'k:hello' | tidemark produce orders --key-separator :
+  tidemark consume orders --from start --group billing`
+
+export async function run(argv: readonly string[]): Promise<number> {
+  let exitCode = 0
+  const finish = (code: number): void => {
+    exitCode = code
+  }
+  const program = build(finish)
+  try {
+    await program.parseAsync([...argv])
+    return exitCode
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1
+    if (error instanceof CliError || error instanceof OptionError) {
+      process.stderr.write(`tidemark: ${error.message}\n`)
+      return 1
+    }
+    throw error
+  }
+}
+
+function build(finish: (code: number) => void): Command {
+  const program = new Command('tidemark')
+    .description('A replicated log with two faces: streams over the Kafka protocol, tables over the Redis protocol.')
+    .version(VERSION)
+    .addHelpText('after', EXAMPLES)
+    .showHelpAfterError('(add --help for what is possible)')
+    .exitOverride()
+  const command = (name: string, description: string): Command => program.command(name).description(description).exitOverride()
+  const client = (name: string, description: string, parent = program): Command =>
+    parent
+      .command(name)
+      .description(description)
+      .exitOverride()
+      .addOption(new Option('--brokers <LIST>', 'Kafka addresses of the cluster, HOST:PORT,…').env('TIDEMARK_BROKERS').default('127.0.0.1:9092'))
+      .option('--json', 'print JSON')
+
+  const start = command('start', 'Run one node in the foreground.')
+  for (const { flag, placeholder, help } of SETTINGS) start.option(placeholder === null ? `--${flag}` : `--${flag} <${placeholder}>`, help)
+  start
+    .option('--config <FILE>', 'a JSON object with these options as keys')
+    .option('--json', 'log JSON lines')
+    .option('--quiet', 'log warnings only')
+    .addHelpText('after', '\nEvery option has an environment variable: TIDEMARK_DATA for --data, TIDEMARK_ADVERTISE_KAFKA for --advertise-kafka, …')
+    .action(async (flags) => finish(await (await import('./start.ts')).start(flags)))
+
+  command('dev', 'Run a cluster of real processes on this machine. Ctrl-C stops it.')
+    .option('--nodes <N>', 'how many', '3')
+    .option('--data <DIR>', 'where the nodes keep their data', './tidemark-data/dev')
+    .option('--base-port <PORT>', 'node i has Kafka at base + 10 (i - 1), HTTP at + 2, peers at + 3', '19092')
+    .option('--json', 'print JSON lines')
+    .action(async (flags) => finish(await (await import('./dev.ts')).dev(flags)))
+
+  command('status', 'Show nodes, shards, leaders, marks and lag.')
+    .addOption(new Option('--http <URL>', 'HTTP address of any node').env('TIDEMARK_STATUS_HTTP').default('http://127.0.0.1:9644'))
+    .option('--watch', 'refresh every second')
+    .option('--json', 'print JSON')
+    .action(async (flags) => finish(await (await import('./status.ts')).status(flags)))
+
+  const topic = command('topic', 'Create, list, describe or delete topics.')
+  client('create', 'Create a topic.', topic)
+    .argument('<name>')
+    .option('--partitions <N>', 'how many partitions (default: the cluster\'s)')
+    .option('--replication <N>', 'copies of each partition (default: three, or as many as there are nodes)')
+    .option('--config <KEY=VALUE...>', 'topic settings, for example retention.ms=86400000')
+    .action(async (name, flags) => finish(await (await import('./topic.ts')).createTopic(name, flags)))
+  client('list', 'List topics.', topic).action(async (flags) => finish(await (await import('./topic.ts')).listTopics(flags)))
+  client('describe', 'Show partitions, leaders, replicas and marks of a topic.', topic)
+    .argument('<name>')
+    .action(async (name, flags) => finish(await (await import('./topic.ts')).describeTopic(name, flags)))
+  client('delete', 'Delete a topic and its data.', topic)
+    .argument('<name>')
+    .action(async (name, flags) => finish(await (await import('./topic.ts')).deleteTopic(name, flags)))
+
+  client('produce', 'Send lines from standard input as records.')
+    .argument('<topic>')
+    .option('--key-separator <TEXT>', 'what stands before it in a line is the key')
+    .option('--acks <all|1|0>', 'when a record counts as written', 'all')
+    .action(async (name, flags) => finish(await (await import('./produce.ts')).produce(name, flags)))
+  client('consume', 'Print records as lines.')
+    .argument('<topic>')
+    .option('--group <NAME>', 'read as a member of a consumer group and commit')
+    .option('--from <start|end>', 'where to begin when the group has no position', 'end')
+    .option('--max <N>', 'stop after so many records')
+    .option('--until-end', 'stop at the end of the topic as it is now')
+    .option('--key-separator <TEXT>', 'print the key and this before the value')
+    .action(async (name, flags) => finish(await (await import('./consume.ts')).consume(name, flags)))
+  return program
+}

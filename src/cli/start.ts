@@ -1,0 +1,107 @@
+/** `tidemark start`: one node in the foreground, until it is asked to stop or stops itself to protect its data. */
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import colors from 'picocolors'
+import { openTraceFile, surroundings } from '../embedding.ts'
+import { NodeError, TidemarkNode } from '../node.ts'
+import { formatAddress, type NodeOptions, OptionError, parseNodeOptions, type RawSettings, SETTINGS, settingsFromEnvironment, settingsFromFile } from '../node-options.ts'
+import type { LogLine } from '../observability/index.ts'
+import { PlatformError } from '../platform/index.ts'
+import { nodePlatform } from '../platform/nodejs/index.ts'
+import { StorageError } from '../storage/index.ts'
+import { HttpError } from '../gateways/http/index.ts'
+import { CliError } from './errors.ts'
+
+type StartFlags = Record<string, string | boolean | undefined> & { readonly config?: string; readonly json?: boolean; readonly quiet?: boolean }
+
+const STOP_PATIENCE_MS = 15_000
+
+export async function start(flags: StartFlags): Promise<number> {
+  const options = await readOptions(flags)
+  const platform = nodePlatform()
+  const log = (line: LogLine): void => print(line, flags)
+  let terminate: (error: NodeError) => void = () => {}
+  const terminated = new Promise<NodeError>((resolve) => {
+    terminate = resolve
+  })
+  const traceDirectory = process.env.TIDEMARK_TRACE
+  const traceFile = traceDirectory === undefined || traceDirectory === '' ? null : await openTraceFile(platform, path.resolve(traceDirectory), options.id, (reason) => log({ level: 'error', message: `trace: ${reason}` }))
+  const stopped = signalled()
+  const starting = TidemarkNode.start(options, { ...surroundings(platform), log, terminated: (error) => terminate(error), traceFile })
+  let node: TidemarkNode
+  try {
+    const first = await Promise.race([starting, terminated])
+    if (first instanceof NodeError) return fail(first)
+    node = first
+  } catch (error) {
+    throw refusal(error as Error, options)
+  }
+  const { kafkaAddress, httpAddress, peerAddress } = node
+  log({ level: 'info', message: `node ${node.id} listens: kafka ${formatAddress(kafkaAddress)}, http ${httpAddress === null ? 'off' : formatAddress(httpAddress)}, peers ${formatAddress(peerAddress)}` })
+  const end = await Promise.race([stopped, terminated])
+  if (end instanceof NodeError) return fail(end)
+  log({ level: 'info', message: `${end}: handing leadership over and stopping` })
+  const impatience = setTimeout(() => process.exit(0), STOP_PATIENCE_MS)
+  await node.stop()
+  clearTimeout(impatience)
+  // Whatever is still open (a client that does not hang up) must not keep a stopped node alive.
+  process.exit(0)
+}
+
+function signalled(): Promise<string> {
+  return new Promise((resolve) => {
+    process.once('SIGTERM', () => resolve('SIGTERM'))
+    process.once('SIGINT', () => resolve('SIGINT'))
+  })
+}
+
+function fail(error: NodeError): never {
+  process.stderr.write(`tidemark: ${error.message}\n`)
+  // At once: a node that no longer trusts itself must not finish anything.
+  process.exit(error.details.exitCode)
+}
+
+/** What an operator can mend is one line; anything else is a defect of ours and keeps its stack. */
+function refusal(error: Error, options: NodeOptions): Error {
+  if (error instanceof PlatformError && error.details.code === 'DISK_IN_USE') {
+    return new CliError({ code: 'REFUSED', subject: 'data' }, `--data ${options.data}: another process uses this directory; stop it or give this node a directory of its own`)
+  }
+  if (error instanceof NodeError || error instanceof StorageError || error instanceof PlatformError || error instanceof HttpError) {
+    return new CliError({ code: 'REFUSED', subject: 'start' }, error.message)
+  }
+  return error
+}
+
+async function readOptions(flags: StartFlags): Promise<NodeOptions> {
+  const config = flags.config ?? process.env.TIDEMARK_CONFIG
+  const given: RawSettings = {}
+  for (const { flag } of SETTINGS) {
+    const value = flags[camelCase(flag)]
+    if (value !== undefined) given[flag] = String(value)
+  }
+  const file = config === undefined ? {} : settingsFromFile(await readConfig(config), config)
+  return parseNodeOptions({ ...file, ...settingsFromEnvironment(process.env), ...given })
+}
+
+async function readConfig(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    throw new OptionError({ code: 'OPTION_INVALID', option: 'config', value: file }, `--config ${file}: cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+}
+
+function camelCase(flag: string): string {
+  return flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())
+}
+
+function print({ level, message }: LogLine, flags: StartFlags): void {
+  if (flags.quiet === true && level === 'info') return
+  const time = new Date().toISOString()
+  if (flags.json === true) {
+    process.stderr.write(`${JSON.stringify({ time, level, message })}\n`)
+    return
+  }
+  const tint = level === 'error' ? colors.red : level === 'warning' ? colors.yellow : (text: string) => text
+  process.stderr.write(`${colors.dim(time)} ${tint(message)}\n`)
+}

@@ -1,0 +1,110 @@
+/** `tidemark topic create | list | describe | delete`. */
+import kafkajs from 'kafkajs'
+import { CliError } from './errors.ts'
+import { type ClientFlags, kafkaClient, speaking } from './kafka-client.ts'
+import { count, table } from './print.ts'
+
+interface CreateFlags extends ClientFlags {
+  readonly partitions?: string
+  readonly replication?: string
+  readonly config?: readonly string[]
+}
+
+export async function createTopic(name: string, flags: CreateFlags): Promise<number> {
+  const configEntries = (flags.config ?? []).map((pair) => {
+    const at = pair.indexOf('=')
+    if (at < 1) throw new CliError({ code: 'USAGE', option: 'config' }, `--config ${pair}: must be KEY=VALUE, for example retention.ms=86400000`)
+    return { name: pair.slice(0, at), value: pair.slice(at + 1) }
+  })
+  const numPartitions = wholeNumber('partitions', flags.partitions)
+  const replicationFactor = wholeNumber('replication', flags.replication)
+  const created = await withAdmin(flags, `topic ${name}`, (admin) => admin.createTopics({ waitForLeaders: false, topics: [{ topic: name, numPartitions, replicationFactor, configEntries }] }))
+  if (!created) throw new CliError({ code: 'REFUSED', subject: name }, `topic ${name} exists already; see: tidemark topic describe ${name}`)
+  if (flags.json === true) console.log(JSON.stringify({ topic: name, created: true }))
+  else console.log(`created topic ${name}`)
+  return 0
+}
+
+export async function listTopics(flags: ClientFlags): Promise<number> {
+  const { topics } = await withAdmin(flags, 'topics', (admin) => admin.fetchTopicMetadata())
+  const rows = topics
+    .map(({ name, partitions }) => ({ topic: name, partitions: partitions.length, replication: partitions[0]?.replicas.length ?? 0 }))
+    .sort((a, b) => (a.topic < b.topic ? -1 : 1))
+  if (flags.json === true) console.log(JSON.stringify(rows))
+  else if (rows.length === 0) console.log('no topics yet; create one with: tidemark topic create NAME')
+  else {
+    console.log(
+      table(rows, [
+        { title: 'topic', value: (row) => row.topic },
+        { title: 'partitions', value: (row) => String(row.partitions), right: true },
+        { title: 'replication', value: (row) => String(row.replication), right: true },
+      ]),
+    )
+  }
+  return 0
+}
+
+export async function describeTopic(name: string, flags: ClientFlags): Promise<number> {
+  const rows = await withAdmin(flags, `topic ${name}`, async (admin) => {
+    if (!(await admin.listTopics()).includes(name)) throw unknown(name)
+    const { topics } = await admin.fetchTopicMetadata({ topics: [name] })
+    const offsets = new Map((await admin.fetchTopicOffsets(name)).map((offset) => [offset.partition, offset]))
+    return topics[0]!.partitions
+      .map(({ partitionId, leader, replicas, isr }) => ({
+        partition: partitionId,
+        leader,
+        replicas,
+        inSync: isr,
+        logStart: Number(offsets.get(partitionId)?.low ?? 0),
+        highWatermark: Number(offsets.get(partitionId)?.high ?? 0),
+      }))
+      .sort((a, b) => a.partition - b.partition)
+  })
+  if (flags.json === true) console.log(JSON.stringify({ topic: name, partitions: rows }))
+  else {
+    console.log(
+      table(rows, [
+        { title: 'partition', value: (row) => String(row.partition), right: true },
+        { title: 'leader', value: (row) => (row.leader < 0 ? 'none' : String(row.leader)), right: true },
+        { title: 'replicas', value: (row) => row.replicas.join(',') },
+        { title: 'in sync', value: (row) => row.inSync.join(',') },
+        { title: 'log start', value: (row) => count(row.logStart), right: true },
+        { title: 'high-water mark', value: (row) => count(row.highWatermark), right: true },
+      ]),
+    )
+  }
+  return 0
+}
+
+export async function deleteTopic(name: string, flags: ClientFlags): Promise<number> {
+  await withAdmin(flags, `topic ${name}`, async (admin) => {
+    if (!(await admin.listTopics()).includes(name)) throw unknown(name)
+    await admin.deleteTopics({ topics: [name] })
+  })
+  if (flags.json === true) console.log(JSON.stringify({ topic: name, deleted: true }))
+  else console.log(`deleted topic ${name}`)
+  return 0
+}
+
+async function withAdmin<T>(flags: ClientFlags, subject: string, work: (admin: kafkajs.Admin) => Promise<T>): Promise<T> {
+  return speaking(flags, subject, async () => {
+    const admin = kafkaClient(flags).admin()
+    await admin.connect()
+    try {
+      return await work(admin)
+    } finally {
+      await admin.disconnect()
+    }
+  })
+}
+
+function unknown(name: string): CliError {
+  return new CliError({ code: 'REFUSED', subject: name }, `topic ${name} does not exist; see: tidemark topic list`)
+}
+
+/** −1 asks the cluster for its default. */
+function wholeNumber(option: string, text: string | undefined): number {
+  if (text === undefined) return -1
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new CliError({ code: 'USAGE', option }, `--${option} ${text}: must be a whole number from 1`)
+  return Number(text)
+}

@@ -1,0 +1,157 @@
+/**
+ * What may be asked of the controller, by any node, as plain data: the same objects whether they travel as JSON or not.
+ *
+ * A command may reach the controller twice: its first leader logged it and died before it could answer. So every command
+ * says enough to be recognised: a topic carries the id that its origin drew for it, a deletion the id of what is to go.
+ */
+import type { Topic } from './metadata.ts'
+
+export const TOPIC_NAME_MAX = 249
+/** One topic's placement is one value in the metadata; this keeps it within a few megabytes. */
+export const PARTITIONS_MAX = 10_000
+
+/** At once: a block of thousands lasts a node for days. */
+export const PRODUCER_IDS_MAX = 100_000
+
+export type CommandErrorCode =
+  | 'TOPIC_EXISTS'
+  | 'UNKNOWN_TOPIC'
+  | 'INVALID_TOPIC_NAME'
+  | 'INVALID_PARTITIONS'
+  | 'INVALID_REPLICATION_FACTOR'
+  | 'INVALID_ASSIGNMENT'
+  | 'INVALID_CONFIG'
+  | 'INVALID_REQUEST'
+  /** No node leads the metadata shard, or none that this node can reach: nothing was done. */
+  | 'NO_CONTROLLER'
+  /** The answer did not come in time: it may still be done. */
+  | 'TIMED_OUT'
+
+export interface CommandError {
+  readonly code: CommandErrorCode
+  readonly message: string
+}
+
+export interface CreateTopicRequest {
+  readonly name: string
+  /** −1 for the default. */
+  readonly partitions: number
+  /** −1 for the default. */
+  readonly replicationFactor: number
+  /** Instead of a placement by the cluster; then the two numbers must be −1. */
+  readonly assignments?: readonly { readonly partition: number; readonly replicas: readonly number[] }[] | null
+  readonly configs: Readonly<Record<string, string | null>>
+  readonly validateOnly: boolean
+  /** The cluster's own topics, which clients may neither create nor delete. */
+  readonly internal?: boolean
+}
+
+export interface TopicResult {
+  readonly name: string
+  readonly error: CommandError | null
+  /** As created, or as it would have been. */
+  readonly topic?: Topic
+}
+
+export type Command =
+  | {
+      readonly type: 'create-topics'
+      readonly topics: readonly (CreateTopicRequest & { readonly id: string })[]
+      /** How long the controller may wait for nodes that are expected but have not come yet. */
+      readonly patienceMs: number
+    }
+  | {
+      readonly type: 'delete-topics'
+      readonly topics: readonly { readonly name: string; readonly id: string | null }[]
+      /** An earlier attempt may have done it. */
+      readonly again: boolean
+    }
+  | { readonly type: 'allocate-producer-ids'; readonly count: number }
+
+export type CommandType = Command['type']
+export const COMMAND_TYPES: readonly CommandType[] = ['create-topics', 'delete-topics', 'allocate-producer-ids']
+
+export type CommandReply =
+  /** `index`: where the metadata shard stood; a node that applied it sees what the answer says. */
+  | {
+      readonly outcome: 'done'
+      readonly index: number
+      readonly results: readonly TopicResult[]
+      readonly first: number
+    }
+  | { readonly outcome: 'not-controller' }
+  /** Logged, but leadership went before a quorum was known to have it. */
+  | { readonly outcome: 'lost' }
+
+/** What a topic may be called (Kafka's rules), as one line for people, or null. */
+export function topicNameDefect(name: string): string | null {
+  if (name.length === 0) return 'a topic name must not be empty'
+  if (name === '.' || name === '..') return `a topic cannot be called '${name}'`
+  if (name.length > TOPIC_NAME_MAX)
+    return `a topic name has at most ${TOPIC_NAME_MAX} characters, this one ${name.length}`
+  if (!/^[a-zA-Z0-9._-]+$/.test(name)) {
+    return `a topic name is made of letters, digits, '.', '_' and '-': ${JSON.stringify(name)} is not`
+  }
+  return null
+}
+
+/** The topics that the cluster keeps for itself. */
+export const INTERNAL_TOPICS: readonly string[] = ['__consumer_offsets', '__transaction_state']
+
+/** A command as it came over the wire, or null where it is none: what is believed here ends up in the log. */
+export function decodeCommand(body: Buffer): Command | null {
+  let raw: unknown
+  try {
+    raw = JSON.parse(body.toString())
+  } catch {
+    return null
+  }
+  if (!isObject(raw)) return null
+  switch (raw.type) {
+    case 'allocate-producer-ids':
+      return isCount(raw.count) && (raw.count as number) <= PRODUCER_IDS_MAX ? (raw as Command) : null
+    case 'delete-topics':
+      return typeof raw.again === 'boolean' && isListOf(raw.topics, isDeletion) ? (raw as Command) : null
+    case 'create-topics':
+      return isCount(raw.patienceMs) && isListOf(raw.topics, isCreation) ? (raw as Command) : null
+    default:
+      return null
+  }
+}
+
+type Raw = Readonly<Record<string, unknown>>
+
+function isObject(value: unknown): value is Raw {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function isListOf(value: unknown, isItem: (item: Raw) => boolean): boolean {
+  return Array.isArray(value) && value.every((item) => isObject(item) && isItem(item))
+}
+
+function isDeletion(item: Raw): boolean {
+  return typeof item.name === 'string' && (item.id === null || typeof item.id === 'string')
+}
+
+function isCreation(item: Raw): boolean {
+  return (
+    typeof item.name === 'string' &&
+    typeof item.id === 'string' &&
+    /^[0-9a-f]{32}$/.test(item.id) &&
+    Number.isSafeInteger(item.partitions) &&
+    Number.isSafeInteger(item.replicationFactor) &&
+    typeof item.validateOnly === 'boolean' &&
+    (item.internal === undefined || typeof item.internal === 'boolean') &&
+    isObject(item.configs) &&
+    Object.values(item.configs).every((value) => value === null || typeof value === 'string') &&
+    (item.assignments == null || isListOf(item.assignments, isAssignment))
+  )
+}
+
+function isAssignment(item: Raw): boolean {
+  return isCount(item.partition) && Array.isArray(item.replicas) && item.replicas.every(isCount)
+}

@@ -1,0 +1,183 @@
+/**
+ * What only the leader of the metadata shard does: it gives the cluster its id, writes down who the nodes are, and decides on
+ * commands. It decides on committed state alone, one batch at a time:
+ *
+ *      commands ──► queue ──► plan all of them on one draft ──► one entry ──► committed and applied ──► answers
+ *                     ▲                                            │
+ *                     └──────────── next batch waits ◄─────────────┘
+ *
+ * Because a batch is planned only when the one before it is applied, there is never a decision that rests on an uncommitted
+ * one, and losing leadership needs no undoing: what was in the entry may or may not come true (`lost`), the rest was never
+ * tried (`not-controller`). Batches form by themselves while an entry is on its way.
+ */
+import type { Clock, Random } from '../platform/index.ts'
+import type { KeyedChange } from '../records/index.ts'
+import type { MutationOutcome } from '../replication/index.ts'
+import type { Command, CommandReply, TopicResult } from './commands.ts'
+import { mintClusterId } from './ids.ts'
+import type { Metadata, NodeRecord } from './metadata.ts'
+import { MetadataDraft } from './metadata-draft.ts'
+import { type PlanContext, planCreation, planDeletion } from './topic-planner.ts'
+
+export interface ControllerCollaborators {
+  readonly clock: Clock
+  readonly random: Random
+  readonly metadata: Metadata
+  readonly isUp: (node: number) => boolean
+  /** This node, and every node with which a verified session is up, as they describe themselves. */
+  readonly present: () => Iterable<NodeRecord>
+  readonly expectedNodes: number
+  readonly change: (changes: readonly KeyedChange[], done: (outcome: MutationOutcome) => void) => void
+  readonly appliedIndex: () => number
+}
+
+interface Pending {
+  readonly command: Command
+  readonly since: number
+  readonly done: (reply: CommandReply) => void
+}
+
+type Planned = { readonly results: readonly TopicResult[]; readonly first: number }
+
+export class Controller {
+  readonly #with: ControllerCollaborators
+  #leads = false
+  /** A batch is in the log and not yet applied. */
+  #busy = false
+  #queue: Pending[] = []
+  /** Creations that wait for nodes. */
+  #patient: Pending[] = []
+  #watching = false
+
+  constructor(collaborators: ControllerCollaborators) {
+    this.#with = collaborators
+  }
+
+  get leads(): boolean {
+    return this.#leads
+  }
+
+  gained(): void {
+    this.#leads = true
+    this.#busy = false
+    this.#pump()
+  }
+
+  lost(): void {
+    this.#leads = false
+    this.#busy = false
+    const pending = [...this.#queue, ...this.#patient]
+    this.#queue = []
+    this.#patient = []
+    for (const { done } of pending) done({ outcome: 'not-controller' })
+  }
+
+  /** Someone came or went: there may be something to write down, and those who wait for nodes may go on. */
+  presenceChanged(): void {
+    if (!this.#leads) return
+    this.#queue.unshift(...this.#patient)
+    this.#patient = []
+    this.#pump()
+  }
+
+  execute(command: Command, done: (reply: CommandReply) => void): void {
+    if (!this.#leads) {
+      done({ outcome: 'not-controller' })
+      return
+    }
+    this.#queue.push({ command, since: this.#with.clock.now(), done })
+    this.#pump()
+  }
+
+  #pump(): void {
+    if (!this.#leads || this.#busy) return
+    const draft = new MetadataDraft(this.#with.metadata)
+    this.#register(draft)
+    const batch = this.#queue
+    this.#queue = []
+    const answers: { readonly pending: Pending; readonly planned: Planned }[] = []
+    for (const pending of batch) {
+      const planned = this.#plan(pending, draft)
+      if (planned === 'wait') this.#park(pending)
+      else answers.push({ pending, planned })
+    }
+    const answer = (): void => {
+      const index = this.#with.appliedIndex()
+      for (const { pending, planned } of answers) pending.done({ outcome: 'done', index, ...planned })
+    }
+    const changes = draft.changes()
+    if (changes.length === 0) {
+      answer()
+      return
+    }
+    this.#busy = true
+    this.#with.change(changes, (outcome) => {
+      this.#busy = false
+      if (outcome === null) {
+        answer()
+        this.#pump()
+        return
+      }
+      const reply: CommandReply = { outcome: outcome === 'lost' ? 'lost' : 'not-controller' }
+      for (const { pending } of answers) pending.done(reply)
+    })
+  }
+
+  /** The first draft of the first leader holds the cluster's id and the nodes that are there. */
+  #register(draft: MetadataDraft): void {
+    if (draft.clusterId === null) draft.mintCluster(mintClusterId(this.#with.random))
+    for (const node of this.#with.present()) {
+      const known = draft.node(node.id)
+      // An id belongs to its directory for ever. Another directory under it is turned away at the door (`membership.ts`); one
+      // that came in before the record was here is turned away by the record.
+      if (known !== undefined && known.diskIncarnation !== node.diskIncarnation) continue
+      if (known === undefined || !sameNode(known, node)) draft.putNode(node)
+    }
+  }
+
+  #plan({ command, since }: Pending, draft: MetadataDraft): Planned | 'wait' {
+    switch (command.type) {
+      case 'allocate-producer-ids':
+        return { results: [], first: draft.takeProducerIds(command.count) }
+      case 'delete-topics':
+        return { results: command.topics.map((topic) => planDeletion(topic, command.again, draft)), first: 0 }
+      case 'create-topics': {
+        const context: PlanContext = {
+          isUp: this.#with.isUp,
+          expectedNodes: this.#with.expectedNodes,
+          patient: this.#with.clock.now() < since + command.patienceMs,
+        }
+        // Nobody's share of a request is logged while another's must wait: the answer goes out as one.
+        if (context.patient) {
+          const trial = draft.clone()
+          for (const topic of command.topics) if (planCreation(topic, trial, context) === 'wait') return 'wait'
+        }
+        const results = command.topics.map((topic) => planCreation(topic, draft, context) as TopicResult)
+        return { results, first: 0 }
+      }
+    }
+  }
+
+  #park(pending: Pending): void {
+    this.#patient.push(pending)
+    if (this.#watching) return
+    this.#watching = true
+    this.#with.clock.after(PATIENCE_TICK_MS, () => {
+      this.#watching = false
+      this.presenceChanged()
+    })
+  }
+}
+
+/** Those who wait for nodes are looked at again this often, besides whenever a node comes. */
+const PATIENCE_TICK_MS = 100
+
+function sameNode(a: NodeRecord, b: NodeRecord): boolean {
+  return (
+    a.rack === b.rack && sameAddress(a.kafka, b.kafka) && sameAddress(a.http, b.http) && sameAddress(a.peer, b.peer)
+  )
+}
+
+function sameAddress(a: NodeRecord['http'], b: NodeRecord['http']): boolean {
+  return a === null || b === null ? a === b : a.host === b.host && a.port === b.port
+}

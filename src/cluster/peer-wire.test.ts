@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Prng } from '../stdx/index.ts'
+import { type Entry, EntryKind, encodeEntry } from '../storage/index.ts'
+import { type Append, decodeData, encodeBeat, writeAppends } from './peer-messages.ts'
+import { fuzz, Receiver, randomEntries } from './peer-wire.fuzz.ts'
+import { beginFrame, DATA_FRAME_BYTES, FRAME_HEADER_BYTES, FrameKind, FrameReader, sealFrame } from './peer-wire.ts'
+
+function beatFrame(number: number, stamp = 1): Buffer {
+  const writer = beginFrame(16)
+  encodeBeat(writer, number)
+  const frame = writer.take()
+  sealFrame(frame, [], 1, FrameKind.control, stamp)
+  return frame
+}
+
+function append(entries: readonly Entry[], shard = 16): Append {
+  return {
+    type: 'append',
+    shard,
+    term: 3,
+    previousIndex: (entries[0]?.index ?? 1) - 1,
+    previousTerm: 2,
+    commit: 5,
+    entries,
+  }
+}
+
+function framesOf(appends: readonly Append[]): { parts: Buffer[]; frames: Buffer[] } {
+  const parts: Buffer[] = []
+  writeAppends(
+    appends,
+    1,
+    () => 9,
+    (part) => parts.push(part),
+  )
+  const bytes = Buffer.concat(parts)
+  const frames: Buffer[] = []
+  for (let at = 0; at < bytes.length; at += bytes.readUInt32LE(at))
+    frames.push(bytes.subarray(at, at + bytes.readUInt32LE(at)))
+  return { parts, frames }
+}
+
+test('the bytes of the example in docs/formats/peer-wire.md', () => {
+  assert.equal(beatFrame(7, 42).toString('hex'), '170000003279a34701052a00000000000000' + '1007000000')
+})
+
+test('frames: what a fuzzer finds in a second', () => {
+  fuzz(1, 60)
+  fuzz(Date.now() & 0xffff, 20)
+})
+
+test('frames: the length is checked before anything is buffered', () => {
+  const receiver = new Receiver()
+  receiver.reader.limitBytes = 100
+  const header = Buffer.alloc(4)
+  header.writeUInt32LE(101, 0)
+  receiver.push(header)
+  assert.equal(receiver.defect, 'length')
+  const short = new Receiver()
+  short.push(Buffer.from([FRAME_HEADER_BYTES - 1, 0, 0, 0]))
+  assert.equal(short.defect, 'length')
+})
+
+test('frames: a frame of another version is not read', () => {
+  const frame = beatFrame(1)
+  sealFrame(frame, [], 2, FrameKind.control, 1)
+  const receiver = new Receiver()
+  receiver.push(frame)
+  assert.equal(receiver.defect, 'version')
+})
+
+test('frames: before the handshake nothing but the handshake is read', () => {
+  const reader = new FrameReader({ frame: () => assert.fail('delivered') })
+  assert.equal(reader.push(beatFrame(1)), 'version')
+})
+
+test('frames: a reader that is stopped in the middle of a chunk delivers no more', () => {
+  let delivered = 0
+  const reader = new FrameReader({
+    frame: () => {
+      delivered++
+      reader.stop()
+    },
+  })
+  reader.version = 1
+  assert.equal(reader.push(Buffer.concat([beatFrame(1), beatFrame(2)])), null)
+  assert.equal(delivered, 1)
+})
+
+test('appends: split at 256 KiB, a larger entry alone, each piece naming its predecessor', () => {
+  const prng = new Prng(5)
+  const sizes = [100_000, 100_000, 100_000, 400_000, 10, 10]
+  const entries: Entry[] = []
+  for (const size of sizes) {
+    entries.push(
+      encodeEntry({
+        kind: EntryKind.data,
+        shard: 16,
+        term: 3,
+        index: 10 + entries.length,
+        stamp: 1,
+        firstOffset: 0,
+        recordCount: 1,
+        previousCrc: entries.at(-1)?.crc ?? 0,
+        payload: [prng.bytes(size)],
+      }),
+    )
+  }
+  const { parts, frames } = framesOf([append(entries), append([])])
+  assert.deepEqual(
+    frames.map((frame) => Math.round(frame.length / 100_000)),
+    [2, 1, 4, 0],
+  )
+  for (const frame of frames) assert.ok(frame.length <= DATA_FRAME_BYTES || frame.length < 401_000)
+  // Large entries are handed on as they are, small ones are gathered.
+  for (const entry of entries) assert.equal(parts.includes(entry.bytes), entry.bytes.length > 4096)
+  const heads: unknown[] = []
+  for (const frame of frames) {
+    const sink = new Receiver().recorder
+    sink.message = (message) => {
+      if (message.type === 'append') heads.push([message.previousIndex, message.previousTerm, message.entries.length])
+    }
+    assert.equal(decodeData(frame, sink), null)
+  }
+  assert.deepEqual(heads, [
+    [9, 2, 2],
+    [11, 3, 1],
+    [12, 3, 1],
+    [13, 3, 2],
+    [0, 2, 0],
+  ])
+})
+
+test('appends: decoded entries keep no more than their frame alive', () => {
+  const entries = randomEntries(new Prng(3), 16, 1, 3, 200)
+  const { frames } = framesOf([append(entries)])
+  const received: Entry[] = []
+  const receiver = new Receiver()
+  receiver.recorder.message = (message) => {
+    if (message.type === 'append') received.push(...message.entries)
+  }
+  receiver.push(Buffer.concat([beatFrame(1), frames[0]!, beatFrame(2)]))
+  assert.deepEqual(
+    received.map(({ bytes }) => bytes),
+    entries.map(({ bytes }) => bytes),
+  )
+  for (const { bytes } of received) assert.equal(bytes.buffer.byteLength, frames[0]!.length)
+})
+
+test('appends: an entry of another shard, out of order or after the wrong predecessor is refused', () => {
+  const [first, second, third] = randomEntries(new Prng(4), 16, 1, 3, 20)
+  const stranger = randomEntries(new Prng(4), 17, 2, 1, 20)
+  const unlinked = randomEntries(new Prng(8), 16, 2, 1, 20)
+  const hardState = encodeEntry({
+    kind: EntryKind.hardState,
+    shard: 16,
+    term: 1,
+    index: 1,
+    stamp: 0,
+    firstOffset: 0,
+    recordCount: 0,
+    previousCrc: 0,
+    payload: [],
+  })
+  for (const wrong of [[first!, third!], [first!, stranger[0]!], [first!, unlinked[0]!], [hardState]]) {
+    const { frames } = framesOf([append(wrong)])
+    assert.equal(decodeData(frames[0]!, new Receiver().recorder), 'entry out of place')
+  }
+  const { frames } = framesOf([append([first!, second!, third!])])
+  assert.equal(decodeData(frames[0]!, new Receiver().recorder), null)
+  // A frame whose own sum is right around an entry that was damaged before.
+  const damaged = Buffer.from(first!.bytes)
+  damaged[40] = damaged[40]! ^ 1
+  assert.equal(
+    decodeData(framesOf([append([{ ...first!, bytes: damaged }])]).frames[0]!, new Receiver().recorder),
+    'entry',
+  )
+})

@@ -1,0 +1,94 @@
+/**
+ * The settings a topic may have, under Kafka's names and with Kafka's value rules, so that whoever creates topics with a
+ * Kafka tool learns of a typing error at once. A setting that is not in this table is refused, never ignored: a promise
+ * that nobody keeps would be worse than none. Values are kept as the strings that were given.
+ */
+
+export interface TopicSetting {
+  readonly type: 'long' | 'int' | 'string' | 'list'
+  /** In force where a topic does not say otherwise. */
+  readonly defaultValue: string
+  readonly doc: string
+  /** What is wrong with the value, or null. */
+  readonly defect: (value: string) => string | null
+}
+
+const INT_MAX = 2_147_483_647n
+const LONG_MAX = 9_223_372_036_854_775_807n
+
+export const TOPIC_SETTINGS: Readonly<Record<string, TopicSetting>> = {
+  'cleanup.policy': {
+    type: 'list',
+    defaultValue: 'delete',
+    doc: 'What becomes of old records: delete (by age and size), compact (the latest per key stays), or both.',
+    defect: listOf('delete', 'compact'),
+  },
+  'compression.type': {
+    type: 'string',
+    defaultValue: 'producer',
+    doc: 'The compression of stored batches; "producer" keeps what the producer chose.',
+    defect: oneOf('producer', 'uncompressed', 'gzip', 'snappy', 'lz4', 'zstd'),
+  },
+  'max.message.bytes': {
+    type: 'int',
+    defaultValue: '1048588',
+    doc: 'The largest record batch that is accepted.',
+    defect: integer(0n, INT_MAX),
+  },
+  'message.timestamp.type': {
+    type: 'string',
+    defaultValue: 'CreateTime',
+    doc: 'Whose clock labels a record: the producer’s (CreateTime) or the leader’s (LogAppendTime).',
+    defect: oneOf('CreateTime', 'LogAppendTime'),
+  },
+  'min.insync.replicas': {
+    type: 'int',
+    defaultValue: '1',
+    doc: 'The fewest replicas that must hold a record before it is acknowledged; a majority always does.',
+    defect: integer(1n, INT_MAX),
+  },
+  'retention.bytes': {
+    type: 'long',
+    defaultValue: '-1',
+    doc: 'How large a partition may grow before its oldest segments go; -1 for no limit.',
+    defect: integer(-1n, LONG_MAX),
+  },
+  'retention.ms': {
+    type: 'long',
+    defaultValue: '604800000',
+    doc: 'How long records are kept; -1 for ever.',
+    defect: integer(-1n, LONG_MAX),
+  },
+  'segment.bytes': {
+    type: 'int',
+    defaultValue: '1073741824',
+    doc: 'How large one file of a partition may grow.',
+    defect: integer(14n, INT_MAX),
+  },
+}
+
+/** What is wrong with the setting, in one line for people, or null. */
+export function topicSettingDefect(name: string, value: string): string | null {
+  if (!Object.hasOwn(TOPIC_SETTINGS, name)) return `Unknown topic config name: ${name}`
+  const defect = TOPIC_SETTINGS[name]!.defect(value)
+  return defect === null ? null : `Invalid value ${value} for configuration ${name}: ${defect}`
+}
+
+function integer(least: bigint, most: bigint): (value: string) => string | null {
+  return (value) => {
+    if (!/^[+-]?\d{1,19}$/.test(value.trim())) return 'not a whole number'
+    const number = BigInt(value.trim().replace('+', ''))
+    return number < least || number > most ? `must be between ${least} and ${most}` : null
+  }
+}
+
+function oneOf(...choices: string[]): (value: string) => string | null {
+  return (value) => (choices.includes(value) ? null : `must be one of ${choices.join(', ')}`)
+}
+
+function listOf(...choices: string[]): (value: string) => string | null {
+  return (value) => {
+    const parts = value.split(',').map((part) => part.trim())
+    return parts.every((part) => choices.includes(part)) ? null : `must be a list of ${choices.join(', ')}`
+  }
+}

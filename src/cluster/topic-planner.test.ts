@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { record } from './cluster-testing.ts'
+import { type CreateTopicRequest, decodeCommand, PARTITIONS_MAX, topicNameDefect } from './commands.ts'
+import { Metadata, nodeChange } from './metadata.ts'
+import { MetadataDraft } from './metadata-draft.ts'
+import { TOPIC_SETTINGS, topicSettingDefect } from './topic-config.ts'
+import { type PlanContext, planCreation, planDeletion } from './topic-planner.ts'
+
+const ALL_UP: PlanContext = { isUp: () => true, expectedNodes: 3, patient: false }
+
+function draftOf(nodes = [1, 2, 3]): MetadataDraft {
+  const metadata = new Metadata()
+  for (const node of nodes) {
+    const { key, value } = nodeChange(record(node))
+    metadata.set(key, value)
+  }
+  return new MetadataDraft(metadata)
+}
+
+function ask(more: Partial<CreateTopicRequest>): CreateTopicRequest & { id: string } {
+  const name = 'orders'
+  return { name, id: 'a'.repeat(32), partitions: -1, replicationFactor: -1, configs: {}, validateOnly: false, ...more }
+}
+
+function answer(more: Partial<CreateTopicRequest>, draft = draftOf()): string {
+  const result = planCreation(ask(more), draft, ALL_UP)
+  assert.notEqual(result, 'wait')
+  return result === 'wait' ? result : (result.error?.code ?? 'created')
+}
+
+test('names follow Kafka’s rules', () => {
+  for (const name of ['a', 'A.b_c-9', '...', 'x'.repeat(249)]) assert.equal(topicNameDefect(name), null)
+  for (const name of ['', '.', '..', 'a b', 'ä', 'a/b', 'a\n', 'x'.repeat(250)])
+    assert.notEqual(topicNameDefect(name), null)
+})
+
+test('what is asked for wrongly is refused by name', () => {
+  assert.equal(answer({ name: 'a b' }), 'INVALID_TOPIC_NAME')
+  assert.equal(answer({ name: '__consumer_offsets' }), 'INVALID_TOPIC_NAME')
+  assert.equal(answer({ name: '__consumer_offsets', internal: true }), 'created')
+  for (const partitions of [0, -2, PARTITIONS_MAX + 1]) assert.equal(answer({ partitions }), 'INVALID_PARTITIONS')
+  for (const replicationFactor of [0, -2, 4, 40_000]) {
+    assert.equal(answer({ replicationFactor }), 'INVALID_REPLICATION_FACTOR')
+  }
+  assert.equal(answer({ configs: { 'retention.ms': 'soon' } }), 'INVALID_CONFIG')
+  assert.equal(answer({ configs: { 'unclean.leader.election.enable': 'true' } }), 'INVALID_CONFIG')
+  assert.equal(answer({ configs: { constructor: '1' } }), 'INVALID_CONFIG')
+  assert.equal(answer({ configs: { 'retention.ms': null } }), 'created')
+})
+
+test('settings are checked as Kafka checks them', () => {
+  const good = {
+    'cleanup.policy': 'compact, delete',
+    'retention.ms': '-1',
+    'segment.bytes': '14',
+    'compression.type': 'zstd',
+  }
+  for (const [name, value] of Object.entries(good)) assert.equal(topicSettingDefect(name, value), null)
+  const bad = {
+    'cleanup.policy': '',
+    'compression.type': 'brotli',
+    'max.message.bytes': '2147483648',
+    'message.timestamp.type': 'createtime',
+    'min.insync.replicas': '0',
+    'retention.bytes': '9223372036854775808',
+    'retention.ms': '1e3',
+    'segment.bytes': '13',
+  }
+  assert.deepEqual(Object.keys(bad).sort(), Object.keys(TOPIC_SETTINGS).sort())
+  for (const [name, value] of Object.entries(bad)) assert.match(topicSettingDefect(name, value)!, new RegExp(name))
+  for (const [name, { defaultValue }] of Object.entries(TOPIC_SETTINGS)) {
+    assert.equal(topicSettingDefect(name, defaultValue), null)
+  }
+})
+
+test('a placement by the client is taken as it is, or refused', () => {
+  const draft = draftOf()
+  const assignments = [
+    { partition: 1, replicas: [3, 1] },
+    { partition: 0, replicas: [2, 3] },
+  ]
+  const result = planCreation(ask({ assignments }), draft, ALL_UP)
+  assert.ok(result !== 'wait' && result.error === null)
+  assert.deepEqual(
+    result.topic!.partitions.map(({ replicas }) => replicas.map(({ node }) => node)),
+    [
+      [2, 3],
+      [3, 1],
+    ],
+  )
+  const refused = (...replicas: { partition: number; replicas: number[] }[]): string =>
+    answer({ assignments: replicas })
+  assert.equal(refused({ partition: 1, replicas: [1] }), 'INVALID_ASSIGNMENT')
+  assert.equal(refused({ partition: 0, replicas: [] }), 'INVALID_ASSIGNMENT')
+  assert.equal(refused({ partition: 0, replicas: [1, 1] }), 'INVALID_ASSIGNMENT')
+  assert.equal(refused({ partition: 0, replicas: [9] }), 'INVALID_ASSIGNMENT')
+  assert.equal(refused({ partition: 0, replicas: [1] }, { partition: 1, replicas: [1, 2] }), 'INVALID_ASSIGNMENT')
+  assert.equal(answer({ assignments, partitions: 2 }), 'INVALID_REQUEST')
+})
+
+test('the cluster’s own topics are not deleted by clients', () => {
+  const draft = draftOf()
+  answer({ name: '__consumer_offsets', internal: true }, draft)
+  const result = planDeletion({ name: '__consumer_offsets', id: null }, false, draft)
+  assert.equal(result.error?.code, 'INVALID_REQUEST')
+})
+
+test('what is refused leaves no trace in the draft', () => {
+  const draft = draftOf()
+  answer({ configs: { nonsense: '1' }, partitions: 3 }, draft)
+  answer({ replicationFactor: 9 }, draft)
+  assert.deepEqual(draft.changes(), [])
+})
+
+test('commands survive the wire, and nothing else passes', () => {
+  const create = {
+    type: 'create-topics',
+    topics: [ask({ assignments: [{ partition: 0, replicas: [1] }] })],
+    patienceMs: 4000,
+  }
+  const commands = [
+    create,
+    { type: 'delete-topics', topics: [{ name: 'a', id: null }], again: true },
+    { type: 'allocate-producer-ids', count: 1000 },
+  ]
+  for (const command of commands) {
+    assert.deepEqual(decodeCommand(Buffer.from(JSON.stringify(command))), command)
+  }
+  const wrong = [
+    null,
+    [],
+    { type: 'allocate-producer-ids', count: 1e9 },
+    { type: 'allocate-producer-ids', count: -1 },
+    { type: 'delete-topics', topics: [{ name: 1, id: null }], again: true },
+    { ...create, topics: [{ ...create.topics[0], id: 'short' }] },
+    { ...create, topics: [{ ...create.topics[0], configs: { a: 1 } }] },
+  ]
+  for (const command of wrong) assert.equal(decodeCommand(Buffer.from(JSON.stringify(command))), null)
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => assert.equal(decodeCommand(Buffer.from(bytes)), null)),
+    { numRuns: 50 },
+  )
+  fc.assert(
+    fc.property(fc.object(), (object) => {
+      decodeCommand(Buffer.from(JSON.stringify({ ...create, ...object })))
+    }),
+    { numRuns: 50 },
+  )
+})

@@ -1,0 +1,156 @@
+/**
+ * Decides on the creation and deletion of topics: pure functions from a command and the metadata as it stands to an answer and
+ * changes of the draft. A topic is created whole or not at all.
+ */
+import {
+  type CommandError,
+  type CommandErrorCode,
+  type CreateTopicRequest,
+  INTERNAL_TOPICS,
+  PARTITIONS_MAX,
+  type TopicResult,
+  topicNameDefect,
+} from './commands.ts'
+import type { Topic } from './metadata.ts'
+import type { MetadataDraft } from './metadata-draft.ts'
+import {
+  defaultReplicationFactor,
+  PARTITIONS_DEFAULT,
+  type PlacementNode,
+  placePartitions,
+  type ReplicaPlace,
+} from './placement.ts'
+import { topicSettingDefect } from './topic-config.ts'
+
+export interface PlanContext {
+  readonly isUp: (node: number) => boolean
+  /** How many nodes the cluster is meant to have: at the first start some have not come yet. */
+  readonly expectedNodes: number
+  /** Nodes may still come: answer `wait` instead of a refusal for the lack of them. */
+  readonly patient: boolean
+}
+
+export function planCreation(
+  request: CreateTopicRequest & { readonly id: string },
+  draft: MetadataDraft,
+  context: PlanContext,
+): TopicResult | 'wait' {
+  const { name } = request
+  const refuse = (code: CommandErrorCode, message: string): TopicResult => ({ name, error: { code, message } })
+  const nameDefect = topicNameDefect(name)
+  if (nameDefect !== null) return refuse('INVALID_TOPIC_NAME', nameDefect)
+  const internal = request.internal === true
+  if (!internal && INTERNAL_TOPICS.includes(name)) {
+    return refuse('INVALID_TOPIC_NAME', `topic '${name}' is the cluster's own, and created by it when it is needed`)
+  }
+  const present = draft.topic(name)
+  if (present !== undefined) {
+    if (present.id === request.id) return { name, error: null, topic: present }
+    return refuse('TOPIC_EXISTS', `Topic '${name}' already exists.`)
+  }
+  const configs: Record<string, string> = {}
+  for (const [setting, value] of Object.entries(request.configs)) {
+    if (value === null) continue
+    const defect = topicSettingDefect(setting, value)
+    if (defect !== null) return refuse('INVALID_CONFIG', defect)
+    configs[setting] = value
+  }
+  const nodes = draft
+    .nodes()
+    .map(({ id, diskIncarnation, rack }): PlacementNode => ({ id, disk: diskIncarnation, rack, up: context.isUp(id) }))
+  const placed =
+    request.assignments != null && request.assignments.length > 0
+      ? assign(request, nodes)
+      : place(request, nodes, draft, context)
+  if (placed === 'wait') return placed
+  if ('code' in placed) return { name, error: placed }
+  const firstShard = request.validateOnly ? draft.nextShardId : draft.takeShardIds(placed.length)
+  const partitions = placed.map((replicas, i) => ({ shard: firstShard + i, replicas }))
+  const topic: Topic = { name, id: request.id, partitions, configs, internal }
+  if (!request.validateOnly) draft.putTopic(topic)
+  return { name, error: null, topic }
+}
+
+type Placed = readonly (readonly ReplicaPlace[])[] | CommandError
+
+function place(
+  request: CreateTopicRequest,
+  nodes: readonly PlacementNode[],
+  draft: MetadataDraft,
+  context: PlanContext,
+): Placed | 'wait' {
+  const partitions = request.partitions === -1 ? PARTITIONS_DEFAULT : request.partitions
+  if (!Number.isInteger(partitions) || partitions < 1 || partitions > PARTITIONS_MAX) {
+    return {
+      code: 'INVALID_PARTITIONS',
+      message: `Number of partitions must be between 1 and ${PARTITIONS_MAX}, or -1 for the default: ${partitions} is not.`,
+    }
+  }
+  const meant = Math.max(nodes.length, context.expectedNodes)
+  const factor = request.replicationFactor === -1 ? defaultReplicationFactor(meant) : request.replicationFactor
+  if (!Number.isInteger(factor) || factor < 1 || factor > 32767) {
+    return {
+      code: 'INVALID_REPLICATION_FACTOR',
+      message: `Replication factor must be at least 1, or -1 for the default: ${factor} is not.`,
+    }
+  }
+  const answer = placePartitions(request.name, partitions, factor, nodes, draft.load())
+  if (!('reason' in answer)) return answer
+  if (context.patient && factor <= meant) return 'wait'
+  const message =
+    answer.reason === 'too-few-nodes'
+      ? `Replication factor ${factor} needs ${answer.needed} nodes, the cluster has ${answer.registered}.`
+      : `Replication factor ${factor} needs ${answer.needed} live nodes, ${answer.live} of ${nodes.length} can be reached.`
+  return { code: 'INVALID_REPLICATION_FACTOR', message }
+}
+
+/** The client says which node holds what. */
+function assign(request: CreateTopicRequest, nodes: readonly PlacementNode[]): Placed {
+  if (request.partitions !== -1 || request.replicationFactor !== -1) {
+    return {
+      code: 'INVALID_REQUEST',
+      message: 'Number of partitions and replication factor must be -1 when replicas are assigned.',
+    }
+  }
+  const refuse = (message: string): CommandError => ({ code: 'INVALID_ASSIGNMENT', message })
+  const assignments = [...(request.assignments ?? [])].sort((a, b) => a.partition - b.partition)
+  if (assignments.length > PARTITIONS_MAX) return refuse(`A topic has at most ${PARTITIONS_MAX} partitions.`)
+  const known = new Map(nodes.map((node) => [node.id, node]))
+  const factor = assignments[0]!.replicas.length
+  const placed: ReplicaPlace[][] = []
+  for (const { partition, replicas } of assignments) {
+    if (partition !== placed.length)
+      return refuse(`Partitions must be 0, 1, 2 and so on: ${placed.length} is missing or doubled.`)
+    if (replicas.length === 0) return refuse(`Partition ${partition} has no replica.`)
+    if (replicas.length !== factor) {
+      return refuse(`Partition ${partition} has ${replicas.length} replicas, partition 0 has ${factor}.`)
+    }
+    if (new Set(replicas).size !== replicas.length) return refuse(`Partition ${partition} names a node twice.`)
+    const places: ReplicaPlace[] = []
+    for (const id of replicas) {
+      const node = known.get(id)
+      if (node === undefined) return refuse(`Partition ${partition} names node ${id}, which the cluster does not know.`)
+      places.push({ node: id, disk: node.disk })
+    }
+    placed.push(places)
+  }
+  return placed
+}
+
+export function planDeletion(
+  request: { readonly name: string; readonly id: string | null },
+  again: boolean,
+  draft: MetadataDraft,
+): TopicResult {
+  const { name, id } = request
+  const topic = draft.topic(name)
+  if (topic === undefined || (id !== null && topic.id !== id)) {
+    if (again && id !== null) return { name, error: null }
+    return { name, error: { code: 'UNKNOWN_TOPIC', message: `Topic '${name}' does not exist.` } }
+  }
+  if (topic.internal) {
+    return { name, error: { code: 'INVALID_REQUEST', message: `Topic '${name}' is the cluster's own.` } }
+  }
+  draft.removeTopic(name)
+  return { name, error: null, topic }
+}

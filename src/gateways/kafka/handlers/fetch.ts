@@ -1,0 +1,165 @@
+/**
+ * Fetch: reads several partitions into one answer, and waits for more where there is too little.
+ *
+ * Two limits rule it (KIP-74). The answer stays below `maxBytes`, except that the first partition in request order that has
+ * something gives one whole batch however large: a consumer must always get ahead. And it is worth sending once it has
+ * `minBytes`, or an error, or when `maxWaitMs` are over; until then the fetch is parked with the partitions (`FetchWaits`).
+ *
+ * Sessions (KIP-227) are refused by always answering session 0: every client then sends full requests.
+ */
+import type { Topic } from '../../../cluster/index.ts'
+import { recordCountOf, batchBytesOf } from '../../../records/index.ts'
+import { type FetchOwner, type FetchResult, type FetchWait, KafkaError, type KafkaErrorCode, type Partition } from '../../../streams/index.ts'
+import type { apis } from '../api-table.ts'
+import type { FetchPartition, FetchRequest, FetchTopic } from '../messages/fetch.ts'
+import { currentLeader, endpoint, type ExchangeOf, type HandlerContext } from './context.ts'
+
+type FetchExchange = ExchangeOf<typeof apis.fetch>
+
+const TOPIC_ID_VERSION = 13
+const NO_SLICES: readonly Buffer[] = []
+
+export function fetch(context: HandlerContext, exchange: FetchExchange, request: FetchRequest): void {
+  new FetchCall(context, exchange, request).look(request.maxWaitMs <= 0)
+}
+
+interface Wanted {
+  readonly topic: FetchTopic
+  readonly known: Topic | undefined
+  readonly asked: FetchPartition
+  readonly partition: Partition | undefined
+  result: FetchResult
+}
+
+class FetchCall implements FetchOwner {
+  readonly #context: HandlerContext
+  readonly #exchange: FetchExchange
+  readonly #request: FetchRequest
+  readonly #deadline: number
+  readonly #wanted: Wanted[] = []
+  #bytesLeft = 0
+  #anythingYet = false
+  #wait: FetchWait | null = null
+
+  constructor(context: HandlerContext, exchange: FetchExchange, request: FetchRequest) {
+    this.#context = context
+    this.#exchange = exchange
+    this.#request = request
+    this.#deadline = context.clock.now() + request.maxWaitMs
+    const byId = exchange.apiVersion >= TOPIC_ID_VERSION
+    for (const topic of request.topics) {
+      const known = byId ? context.cluster.topicById(topic.topicId) : context.cluster.topic(topic.topic)
+      for (const asked of topic.partitions) {
+        const partition = known === undefined ? undefined : context.streams.find(known.name, asked.partition)
+        this.#wanted.push({ topic, known, asked, partition, result: this.#absent(known, asked.partition, byId) })
+      }
+    }
+    exchange.onAbandon = () => this.#wait?.cancel()
+  }
+
+  #absent(known: Topic | undefined, index: number, byId: boolean): FetchResult {
+    if (known === undefined) return failed(byId ? KafkaError.UNKNOWN_TOPIC_ID : KafkaError.UNKNOWN_TOPIC_OR_PARTITION)
+    return failed(known.partitions[index] === undefined ? KafkaError.UNKNOWN_TOPIC_OR_PARTITION : KafkaError.NOT_LEADER_OR_FOLLOWER)
+  }
+
+  /** Reads every partition; `lastLook`: answer with whatever there is. */
+  look(lastLook: boolean): void {
+    this.#wait = null
+    this.#bytesLeft = this.#request.maxBytes
+    this.#anythingYet = false
+    this.#next(0, lastLook)
+  }
+
+  /** In request order, because who comes first may take the oversized batch and the bytes that are left. */
+  #next(from: number, lastLook: boolean): void {
+    for (let i = from; i < this.#wanted.length; i++) {
+      const wanted = this.#wanted[i]!
+      const { asked, partition } = wanted
+      if (partition === undefined) continue
+      const limit = Math.min(asked.partitionMaxBytes, this.#bytesLeft)
+      const result = partition.read(asked.fetchOffset, limit, !this.#anythingYet, asked.currentLeaderEpoch, (later) => {
+        this.#take(wanted, later)
+        this.#next(i + 1, lastLook)
+      })
+      if (result === null) return
+      this.#take(wanted, result)
+    }
+    this.#decide(lastLook)
+  }
+
+  #take(wanted: Wanted, result: FetchResult): void {
+    wanted.result = result
+    this.#bytesLeft = Math.max(0, this.#bytesLeft - result.bytes)
+    if (result.bytes > 0) this.#anythingYet = true
+  }
+
+  #decide(lastLook: boolean): void {
+    if (!this.#exchange.isOpen) return
+    let bytes = 0
+    let failures = false
+    for (const { result } of this.#wanted) {
+      bytes += result.bytes
+      failures ||= result.error !== KafkaError.NONE
+    }
+    const minBytes = Math.min(this.#request.minBytes, this.#request.maxBytes)
+    const leftMs = this.#deadline - this.#context.clock.now()
+    if (lastLook || failures || bytes >= minBytes || this.#wanted.length === 0 || leftMs <= 0) return this.#answer()
+    const partitions = this.#wanted.map(({ partition }) => partition!)
+    // The queue of equal waits is shared; a fetch that parks again has less time left, which is rare and has its own.
+    const waitMs = Math.max(1, leftMs > this.#request.maxWaitMs - 5 ? this.#request.maxWaitMs : Math.ceil(leftMs))
+    this.#wait = this.#context.streams.waits.park(this, partitions, minBytes - bytes, waitMs)
+  }
+
+  fetchReady(expired: boolean): void {
+    if (this.#exchange.isOpen) this.look(expired)
+  }
+
+  #answer(): void {
+    let records = 0
+    let bytes = 0
+    let redirects = false
+    const responses: { topic: string; topicId: string; partitions: ReturnType<FetchCall['partitionAnswer']>[] }[] = []
+    let latest: FetchTopic | null = null
+    for (const wanted of this.#wanted) {
+      if (wanted.topic !== latest) {
+        latest = wanted.topic
+        responses.push({ topic: latest.topic, topicId: latest.topicId, partitions: [] })
+      }
+      responses.at(-1)!.partitions.push(this.partitionAnswer(wanted))
+      redirects ||= isRedirect(wanted.result.error)
+      bytes += wanted.result.bytes
+      for (const slice of wanted.result.slices) records += recordsIn(slice)
+    }
+    if (records > 0) this.#context.trace({ type: 'fetched', records, bytes })
+    const nodeEndpoints = redirects ? this.#context.cluster.nodes().map(endpoint) : []
+    this.#exchange.respond({ throttleTimeMs: 0, errorCode: KafkaError.NONE, sessionId: 0, responses, nodeEndpoints })
+  }
+
+  partitionAnswer({ known, asked, result }: Wanted) {
+    const committedOnly = this.#request.isolationLevel === 1
+    return {
+      partitionIndex: asked.partition,
+      errorCode: result.error,
+      highWatermark: result.highWatermark,
+      lastStableOffset: result.lastStableOffset,
+      logStartOffset: result.logStartOffset,
+      abortedTransactions: committedOnly ? [] : null,
+      records: result.slices,
+      ...(isRedirect(result.error) ? { currentLeader: currentLeader(this.#context, known, asked.partition) } : {}),
+    }
+  }
+}
+
+function isRedirect(error: KafkaErrorCode): boolean {
+  return error === KafkaError.NOT_LEADER_OR_FOLLOWER || error === KafkaError.FENCED_LEADER_EPOCH
+}
+
+function failed(error: KafkaErrorCode): FetchResult {
+  return { error, highWatermark: -1, logStartOffset: -1, lastStableOffset: -1, slices: NO_SLICES, bytes: 0 }
+}
+
+function recordsIn(slice: Buffer): number {
+  let records = 0
+  for (let at = 0; at < slice.length; at += batchBytesOf(slice, at)) records += recordCountOf(slice, at)
+  return records
+}

@@ -1,0 +1,11 @@
+/** The Kafka gateway; and the protocol's tables and codec, for whoever speaks Kafka to us. */
+export * from './api-table.ts'
+export type { Codec } from './codec.ts'
+export { DecodeError, EncodeError } from './codec-errors.ts'
+export type * from './events.ts'
+export { FrameError, FrameReader } from './frame-reader.ts'
+export { GATEWAY_DEFAULTS, type GatewayCollaborators, type GatewayOptions, KafkaGateway } from './gateway.ts'
+export type * from './message-definition.ts'
+export { Reader } from './reader.ts'
+export { readCorrelationId, readRequestHeader, readResponse, writeRequest, writeResponse } from './request-header.ts'
+export { Writer } from './writer.ts'

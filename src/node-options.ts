@@ -1,0 +1,172 @@
+/**
+ * What a node is told at its start: one table of settings, each with a flag, an environment variable and a key in the
+ * configuration file, the same check for all three, and an error that names the setting, the value and the way out.
+ *
+ * Precedence: flag, then environment, then file, then default.
+ */
+import type { Address } from './platform/index.ts'
+import { TypedError } from './stdx/index.ts'
+
+export class OptionError extends TypedError<{ code: 'OPTION_INVALID'; option: string; value: string }> {}
+
+export interface Member {
+  readonly id: number
+  readonly peer: Address
+}
+
+export interface NodeOptions {
+  readonly id: number
+  readonly data: string
+  readonly kafka: Address
+  readonly http: Address
+  readonly peer: Address
+  /** The members at the cluster's first start; empty for a single node and for one that joins. */
+  readonly cluster: readonly Member[]
+  readonly join: Address | null
+  readonly advertiseKafka: Address | null
+  readonly advertisePeer: Address | null
+  readonly rack: string | null
+  readonly allowInsecure: boolean
+  /** Partitions of a topic that says nothing. */
+  readonly defaultPartitions: number
+  /** How long the first members of a new consumer group wait for others. */
+  readonly groupInitialRebalanceDelayMs: number
+}
+
+interface Setting {
+  readonly flag: string
+  readonly placeholder: string | null
+  readonly help: string
+}
+
+/** In the order of `tidemark start --help`. The key in the configuration file is the flag without dashes; the variable is TIDEMARK_ and the flag. */
+export const SETTINGS = [
+  { flag: 'id', placeholder: 'N', help: 'this node\'s number, 1 to 65535; it belongs to the data directory (default 1)' },
+  { flag: 'data', placeholder: 'DIR', help: 'the data directory (default ./tidemark-data)' },
+  { flag: 'kafka', placeholder: 'HOST:PORT', help: 'where Kafka clients connect (default 127.0.0.1:9092)' },
+  { flag: 'redis', placeholder: 'HOST:PORT', help: 'refused until tables exist' },
+  { flag: 'http', placeholder: 'HOST:PORT', help: 'health, metrics, API and the page (default 127.0.0.1:9644)' },
+  { flag: 'peer', placeholder: 'HOST:PORT', help: 'where the other nodes connect (default 127.0.0.1:7400)' },
+  { flag: 'cluster', placeholder: 'MEMBERS', help: 'first start of a cluster: 1@HOST:PORT,2@HOST:PORT,… all peer addresses, the same on each' },
+  { flag: 'join', placeholder: 'HOST:PORT', help: 'join a running cluster through any member\'s peer address' },
+  { flag: 'advertise-kafka', placeholder: 'HOST:PORT', help: 'where Kafka clients reach this node, if not where it listens' },
+  { flag: 'advertise-peer', placeholder: 'HOST:PORT', help: 'where the other nodes reach this node, if not where it listens' },
+  { flag: 'rack', placeholder: 'NAME', help: 'replicas of a partition are kept on different racks' },
+  { flag: 'allow-insecure', placeholder: null, help: 'allow listeners beyond the loopback interface, unauthenticated and in clear text' },
+  { flag: 'default-partitions', placeholder: 'N', help: 'partitions of a topic that does not say how many (default 4)' },
+  { flag: 'group-initial-rebalance-delay-ms', placeholder: 'MS', help: 'how long a new consumer group waits for more members (default 300)' },
+] as const satisfies readonly Setting[]
+
+export type SettingName = (typeof SETTINGS)[number]['flag']
+export type RawSettings = Partial<Record<SettingName, string>>
+
+export function environmentVariableOf(flag: string): string {
+  return `TIDEMARK_${flag.toUpperCase().replaceAll('-', '_')}`
+}
+
+export function settingsFromEnvironment(environment: Record<string, string | undefined>): RawSettings {
+  const settings: RawSettings = {}
+  for (const { flag } of SETTINGS) {
+    const value = environment[environmentVariableOf(flag)]
+    if (value !== undefined && value !== '') settings[flag] = value
+  }
+  return settings
+}
+
+/** The configuration file is one JSON object whose keys are the flags. */
+export function settingsFromFile(text: string, file: string): RawSettings {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(text)
+  } catch (error) {
+    throw invalid('config', file, `is not JSON: ${(error as Error).message}`)
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw invalid('config', file, 'must hold one JSON object')
+  const settings: RawSettings = {}
+  const known = new Set<string>(SETTINGS.map((setting) => setting.flag))
+  for (const [key, value] of Object.entries(parsed)) {
+    if (!known.has(key)) throw invalid('config', file, `has the unknown key '${key}'; known: ${[...known].join(', ')}`)
+    settings[key as SettingName] = String(value)
+  }
+  return settings
+}
+
+export function parseNodeOptions(raw: RawSettings): NodeOptions {
+  if (raw.redis !== undefined) throw invalid('redis', raw.redis, 'cannot be served yet: tables do not exist in this version; leave the option out')
+  const allowInsecure = raw['allow-insecure'] === 'true' || raw['allow-insecure'] === ''
+  const options: NodeOptions = {
+    id: integer('id', raw.id ?? '1', 1, 65_535),
+    data: raw.data ?? './tidemark-data',
+    kafka: address('kafka', raw.kafka ?? '127.0.0.1:9092'),
+    http: address('http', raw.http ?? '127.0.0.1:9644'),
+    peer: address('peer', raw.peer ?? '127.0.0.1:7400'),
+    cluster: members(raw.cluster),
+    join: raw.join === undefined ? null : address('join', raw.join),
+    advertiseKafka: raw['advertise-kafka'] === undefined ? null : address('advertise-kafka', raw['advertise-kafka']),
+    advertisePeer: raw['advertise-peer'] === undefined ? null : address('advertise-peer', raw['advertise-peer']),
+    rack: raw.rack ?? null,
+    allowInsecure,
+    defaultPartitions: integer('default-partitions', raw['default-partitions'] ?? '4', 1, 10_000),
+    groupInitialRebalanceDelayMs: integer('group-initial-rebalance-delay-ms', raw['group-initial-rebalance-delay-ms'] ?? '300', 0, 600_000),
+  }
+  if (options.cluster.length > 0 && options.join !== null) throw invalid('join', raw.join!, 'cannot be combined with --cluster: a node either founds a cluster or joins one')
+  if (options.cluster.length > 0 && !options.cluster.some((member) => member.id === options.id)) {
+    throw invalid('cluster', raw.cluster!, `does not list this node's id ${options.id}; add ${options.id}@HOST:PORT or give the right --id`)
+  }
+  for (const [name, listener] of [['kafka', options.kafka], ['http', options.http], ['peer', options.peer]] as const) {
+    if (!allowInsecure && !isLoopback(listener.host)) {
+      throw invalid(name, `${listener.host}:${listener.port}`, 'is reachable from other machines without encryption or authentication; say --allow-insecure if that is meant, or listen on 127.0.0.1')
+    }
+  }
+  for (const [name, listener, advertised] of [['kafka', options.kafka, options.advertiseKafka], ['peer', options.peer, options.advertisePeer]] as const) {
+    if (isWildcard(listener.host) && advertised === null) {
+      throw invalid(name, `${listener.host}:${listener.port}`, `listens everywhere, but others need one address to come to: say --advertise-${name} HOST:PORT`)
+    }
+  }
+  return options
+}
+
+export function parseAddress(option: string, text: string): Address {
+  return address(option, text)
+}
+
+export function formatAddress({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
+}
+
+function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
+}
+
+function members(text: string | undefined): readonly Member[] {
+  if (text === undefined) return []
+  const found = text.split(',').map((part): Member => {
+    const [id, at, ...rest] = part.trim().split('@')
+    if (id === undefined || at === undefined || rest.length > 0) throw invalid('cluster', text, `has '${part}' where ID@HOST:PORT is needed`)
+    return { id: integer('cluster', id, 1, 65_535), peer: address('cluster', at) }
+  })
+  if (new Set(found.map((member) => member.id)).size !== found.length) throw invalid('cluster', text, 'names an id twice')
+  if (new Set(found.map((member) => formatAddress(member.peer))).size !== found.length) throw invalid('cluster', text, 'names an address twice')
+  return found
+}
+
+function address(option: string, text: string): Address {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  if (match === null || port > 65_535) throw invalid(option, text, 'must be HOST:PORT, for example 127.0.0.1:9092 or [::1]:9092')
+  return { host: (match[1] ?? match[2])!, port }
+}
+
+function integer(option: string, text: string, min: number, max: number): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < min || value > max) throw invalid(option, text, `must be a whole number from ${min} to ${max}`)
+  return value
+}
+
+function invalid(option: string, value: string, why: string): OptionError {
+  return new OptionError({ code: 'OPTION_INVALID', option, value }, `--${option} ${value}: ${why}`)
+}

@@ -1,0 +1,457 @@
+/**
+ * One node: the composition root. Everything a node is made of is made here, from the bottom of the house to the top, and wired
+ * by constructor; no layer reaches for another, and none finds the outside world but through the platform that is handed in.
+ *
+ *      platform ─► storage ─► replication host ◄─► peer mesh ◄─► cluster
+ *                                  │                               │ which shards are here
+ *                                  ▼                               ▼
+ *                              machines: metadata, partitions, group coordinators
+ *                                  ▲
+ *                              gateways: Kafka, HTTP
+ *
+ * The order of the start matters: the disk is claimed and read before anything listens, all listeners are bound before the
+ * metadata shard is opened (the first leader registers the addresses), and peers are dialled last.
+ */
+import { createHash } from 'node:crypto'
+import {
+  CLUSTER_DEFAULTS,
+  Cluster,
+  isFinalRefusal,
+  MESH_DEFAULTS,
+  METADATA_SHARD,
+  metadataMembers,
+  type NodeRecord,
+  PeerMesh,
+  type ReplicaPlace,
+  type Topic,
+  welcomeNewcomers,
+} from './cluster/index.ts'
+import { HttpGateway, mergeStatus, type ClusterStatus, type NodeStatus, type ReplicaStatus } from './gateways/http/index.ts'
+import { GATEWAY_DEFAULTS, KafkaGateway } from './gateways/kafka/index.ts'
+import { formatAddress, type NodeOptions } from './node-options.ts'
+import { type LogLine, Metrics, type NodeEvent, NodeLog, type TraceFile } from './observability/index.ts'
+import type { Address, Network, Platform } from './platform/index.ts'
+import { HOST_DEFAULTS, type HostOptions, LamportClock, ReplicationHost, type Shard, type Standing } from './replication/index.ts'
+import { must, TypedError } from './stdx/index.ts'
+import { Storage, type StorageOptions } from './storage/index.ts'
+import { GROUPS_TOPIC, GroupCoordinator, GroupCoordinators, PARTITION_SETTINGS_DEFAULTS, type PartitionSettings, Streams } from './streams/index.ts'
+
+/** Why a node ended or refused to start; `exitCode` is what a process says: 1 refused, 70 stopped to protect data. */
+export class NodeError extends TypedError<
+  | { code: 'REFUSED_BY_CLUSTER'; exitCode: 1; refusal: string }
+  | { code: 'START_FAILED'; exitCode: 1 }
+  | { code: 'STOPPED_TO_PROTECT_DATA'; exitCode: 70 }
+> {}
+
+export interface NodeTuning {
+  readonly host?: Partial<Omit<HostOptions, 'self'>>
+  readonly storage?: Pick<StorageOptions, 'journalSegmentBytes' | 'shardSegmentBytes' | 'shardLogFlushBytes'>
+}
+
+export interface NodeCollaborators {
+  readonly platform: Platform
+  /** Where the other nodes are, if not on the platform's network: clusters inside one process have one of their own. */
+  readonly peerNetwork?: Network
+  readonly log: (line: LogLine) => void
+  /** The node stops by itself and will not come back. */
+  readonly terminated: (error: NodeError) => void
+  readonly dashboardDirectory: string
+  readonly version: string
+  readonly memoryBytes: () => number
+  readonly traceFile?: TraceFile | null
+  /** HTTP is left out where nobody looks. */
+  readonly withHttp?: boolean
+  readonly tuning?: NodeTuning
+}
+
+const STATUS_TIMEOUT_MS = 1000
+const RESIGN_PATIENCE_MS = 3000
+
+export class TidemarkNode {
+  readonly #options: NodeOptions
+  readonly #with: NodeCollaborators
+  readonly #storage: Storage
+  readonly #mesh: PeerMesh
+  readonly #cluster: Cluster
+  readonly #host: ReplicationHost
+  readonly #streams: Streams
+  readonly #groups = new GroupCoordinators()
+  readonly #kafka: KafkaGateway
+  readonly #http: HttpGateway | null
+  readonly #metrics: Metrics
+  readonly #log: NodeLog
+  readonly #startedAt: number
+  /** Term in which this node was last announced as a shard's leader. */
+  readonly #announced = new Map<number, number>()
+  #state: 'starting' | 'running' | 'stopping' | 'stopped' = 'starting'
+
+  static async start(options: NodeOptions, collaborators: NodeCollaborators): Promise<TidemarkNode> {
+    const { platform } = collaborators
+    let opened: TidemarkNode | null = null
+    const early: NodeEvent[] = []
+    const storage = await promised<Storage>((done) =>
+      Storage.open(
+        { directory: options.data, nodeId: options.id, clusterHash: hashOfCluster(options), ...collaborators.tuning?.storage },
+        {
+          platform,
+          trace: (event) => (opened === null ? early.push({ layer: 'storage', event }) : opened.#note({ layer: 'storage', event })),
+          fatal: (error) => {
+            if (opened !== null) opened.#fatal(error.message)
+          },
+        },
+        done,
+      ),
+    )
+    const node: TidemarkNode = new TidemarkNode(options, collaborators, storage)
+    opened = node
+    for (const event of early) node.#note(event)
+    try {
+      await node.#open()
+    } catch (error) {
+      await node.stop()
+      throw error
+    }
+    return node
+  }
+
+  private constructor(options: NodeOptions, collaborators: NodeCollaborators, storage: Storage) {
+    const { platform } = collaborators
+    const { clock, random } = platform
+    this.#options = options
+    this.#with = collaborators
+    this.#storage = storage
+    this.#startedAt = clock.now()
+    this.#log = new NodeLog(collaborators.log)
+    this.#metrics = new Metrics({ shards: () => this.#replicaStatus(), memoryBytes: collaborators.memoryBytes })
+    const lamport = new LamportClock(storage.highestStamp)
+    this.#mesh = new PeerMesh(
+      { self: options.id, listen: options.peer, ...MESH_DEFAULTS },
+      {
+        platform: collaborators.peerNetwork === undefined ? platform : { ...platform, network: collaborators.peerNetwork },
+        lamport,
+        trace: (event) => this.#note({ layer: 'cluster', event }),
+        describe: () => this.#describe(),
+        admit: (hello) => this.#cluster.admit(hello),
+        onRefused: (refusal, { by, everUp }) => {
+          if (isFinalRefusal(refusal.code) && !everUp) {
+            this.#terminate(new NodeError({ code: 'REFUSED_BY_CLUSTER', exitCode: 1, refusal: refusal.code }, `node ${by} refuses this node: ${refusal.message}`))
+          }
+        },
+      },
+    )
+    this.#cluster = new Cluster(
+      {
+        nodeId: options.id,
+        diskIncarnation: storage.identity.diskIncarnation,
+        clusterId: storage.identity.clusterId,
+        clusterHash: storage.identity.clusterHash,
+        members: this.#members,
+        ...CLUSTER_DEFAULTS,
+      },
+      {
+        clock,
+        random,
+        mesh: this.#mesh,
+        trace: (event) => this.#note({ layer: 'cluster', event }),
+        self: () => this.#record(),
+        hooks: {
+          clusterIdKnown: (id) => this.#rememberClusterId(id),
+          replicaAdded: (topic, partition, shard, replicas) => this.#openPartition(topic, partition, shard, replicas),
+          replicaRemoved: (topic, partition, shard) => this.#removePartition(topic, partition, shard),
+          learnerKnown: () => {},
+          isCaughtUp: (shard, peer) => this.#isCaughtUp(shard, peer),
+          transferLeadership: (shard, to) => this.#host.transfer(shard, to),
+          evicted: (message) => this.#terminate(new NodeError({ code: 'REFUSED_BY_CLUSTER', exitCode: 1, refusal: 'EVICTED' }, message)),
+        },
+      },
+    )
+    this.#streams = new Streams({ clock, trace: (event) => this.#note({ layer: 'streams', event }) })
+    this.#kafka = new KafkaGateway(
+      { ...GATEWAY_DEFAULTS, listen: options.kafka, defaultPartitions: options.defaultPartitions },
+      { network: platform.network, clock, cluster: this.#cluster, streams: this.#streams, groups: this.#groups, trace: (event) => this.#note({ layer: 'kafka', event }) },
+    )
+    this.#host = new ReplicationHost(
+      { self: options.id, ...HOST_DEFAULTS, ...collaborators.tuning?.host },
+      {
+        platform,
+        storage,
+        wire: this.#mesh,
+        contact: this.#mesh.contact,
+        lamport,
+        trace: (event) => this.#note({ layer: 'replication', event }),
+        standingChanged: (shard, standing) => this.#standingChanged(shard, standing),
+        endOfTurn: () => {
+          this.#mesh.flush()
+          this.#kafka.flush()
+        },
+        holdAppends: (hold) => this.#mesh.holdData(hold),
+        fatal: (error) => this.#fatal(error.message),
+      },
+    )
+    this.#mesh.attach(this.#host)
+    this.#http = collaborators.withHttp === false ? null : this.#httpGateway()
+  }
+
+  get #members(): number[] {
+    const { cluster, id } = this.#options
+    return cluster.length === 0 ? [id] : cluster.map((member) => member.id)
+  }
+
+  #httpGateway(): HttpGateway {
+    return new HttpGateway(
+      { listen: this.#options.http, dashboardDirectory: this.#with.dashboardDirectory },
+      { nodeStatus: () => this.status(), clusterStatus: () => this.clusterStatus(), metrics: () => this.#metrics.text() },
+    )
+  }
+
+  async #open(): Promise<void> {
+    const { clock } = this.#with.platform
+    await listening('kafka', this.#options.kafka, (done) => this.#kafka.start(done))
+    await this.#http?.start()
+    await listening('peer', this.#options.peer, (done) => this.#mesh.start(done))
+    this.#mesh.handle('status', (_from, _body, reply) => reply(null, Buffer.from(JSON.stringify(this.status()))))
+    this.#cluster.recall(this.#storage.recovered.get(METADATA_SHARD)?.entries ?? [])
+    const { voters, learners } = metadataMembers(this.#members)
+    this.#host.open({ shard: METADATA_SHARD, voters, learners, machine: (shard) => this.#cluster.machine(shard) })
+    for (const { id, peer } of this.#options.cluster) if (id !== this.#options.id) this.#mesh.setPeer(id, peer)
+    welcomeNewcomers(this.#cluster, voters, this.#mesh)
+    this.#state = 'running'
+    await new Promise<void>((resolve) => clock.endOfTurn(resolve))
+  }
+
+  // ── addresses and identity ────────────────────────────────────────────────────────────────────────────────────────────
+
+  get id(): number {
+    return this.#options.id
+  }
+
+  /** Where Kafka clients reach this node. */
+  get kafkaAddress(): Address {
+    const { advertiseKafka, kafka } = this.#options
+    return advertiseKafka ?? { host: kafka.host, port: this.#kafka.address?.port ?? kafka.port }
+  }
+
+  get httpAddress(): Address | null {
+    return this.#http?.address ?? null
+  }
+
+  get peerAddress(): Address {
+    const { advertisePeer, peer } = this.#options
+    return advertisePeer ?? { host: peer.host, port: this.#mesh.address?.port ?? peer.port }
+  }
+
+  #record(): NodeRecord {
+    const { id, rack } = this.#options
+    return { id, diskIncarnation: this.#storage.identity.diskIncarnation, kafka: this.kafkaAddress, http: this.httpAddress, peer: this.peerAddress, rack }
+  }
+
+  #describe() {
+    const { id: node, ...record } = this.#record()
+    return { node, ...record, clusterId: this.#cluster.clusterId, clusterHash: this.#storage.identity.clusterHash }
+  }
+
+  #rememberClusterId(id: string): void {
+    if (this.#storage.identity.clusterId === id) return
+    this.#storage.setClusterId(id, (error) => {
+      if (error !== null) this.#fatal(error.message)
+    })
+  }
+
+  // ── shards ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #openPartition(topic: Topic, partition: number, shard: number, replicas: readonly ReplicaPlace[]): void {
+    const voters = replicas.map(({ node }) => node)
+    this.#host.open({ shard, voters, learners: [], machine: (handle) => this.#machine(topic, partition, handle) })
+  }
+
+  #machine(topic: Topic, index: number, shard: Shard) {
+    const { clock, random } = this.#with.platform
+    if (topic.name !== GROUPS_TOPIC) return this.#streams.create({ topic: topic.name, index, settings: settingsOf(topic) }, shard)
+    const coordinator = new GroupCoordinator(
+      { groupInitialRebalanceDelayMs: this.#options.groupInitialRebalanceDelayMs },
+      { shard, clock, random, trace: (event) => this.#note({ layer: 'streams', event }) },
+    )
+    this.#groups.add(index, coordinator)
+    return coordinator
+  }
+
+  #removePartition(topic: Topic, partition: number, shard: number): void {
+    if (topic.name === GROUPS_TOPIC) this.#groups.remove(partition)
+    else {
+      this.#streams.remove(shard)
+      // A later topic of the same name must not be read from where this one was left.
+      for (const coordinator of this.#groups.all()) coordinator.forgetTopic(topic.name, () => {})
+    }
+    this.#host.remove(shard)
+    this.#mesh.leaders.forget(shard)
+    this.#announced.delete(shard)
+  }
+
+  #standingChanged(shard: number, { role, term }: Standing): void {
+    const announced = this.#announced.get(shard)
+    if (announced !== undefined && (role !== 'leader' || announced !== term)) {
+      this.#announced.delete(shard)
+      this.#mesh.announceNotLeading(shard, announced)
+    }
+    if (role === 'leader' && announced !== term) {
+      this.#announced.set(shard, term)
+      this.#mesh.announceLeading(shard, term)
+    }
+  }
+
+  #isCaughtUp(shard: number, peer: number): boolean {
+    const raft = this.#host.replica(shard)?.raft
+    return raft !== undefined && (raft.progress.get(peer)?.match ?? -1) >= raft.commit
+  }
+
+  // ── what is seen from outside ─────────────────────────────────────────────────────────────────────────────────────────
+
+  get ready(): boolean {
+    return this.#waitingFor() === null
+  }
+
+  /** What keeps this node from serving its shards, in a sentence; null when nothing does. */
+  #waitingFor(): string | null {
+    if (this.#state !== 'running') return `the node is ${this.#state}`
+    if (this.#cluster.clusterId === null) return `the cluster is being formed: waiting for a quorum of ${this.#members.length} members`
+    if (this.#cluster.controller() === null) return 'no leader of the metadata is known'
+    if (!this.#cluster.nodes().some((node) => node.id === this.#options.id)) return 'this node is not registered yet'
+    for (const replica of this.#host.replicas()) {
+      if (replica.standing.leader === null) return `shard ${replica.id} has no leader`
+    }
+    return null
+  }
+
+  status(): NodeStatus {
+    const waitingFor = this.#waitingFor()
+    return {
+      node: this.#options.id,
+      version: this.#with.version,
+      cluster: this.#cluster.clusterId,
+      kafka: formatAddress(this.kafkaAddress),
+      http: this.httpAddress === null ? null : formatAddress(this.httpAddress),
+      peer: formatAddress(this.peerAddress),
+      rack: this.#options.rack,
+      diskIncarnation: this.#storage.identity.diskIncarnation,
+      uptimeMs: Math.round(this.#with.platform.clock.now() - this.#startedAt),
+      memoryBytes: this.#with.memoryBytes(),
+      ready: waitingFor === null,
+      waitingFor,
+      counters: { ...this.#metrics.totals },
+      shards: [...this.#replicaStatus()],
+    }
+  }
+
+  *#replicaStatus(): Generator<ReplicaStatus> {
+    for (const replica of this.#host.replicas()) {
+      const place = this.#cluster.partitionOf(replica.id)
+      const { role, term, leader } = replica.standing
+      yield {
+        shard: replica.id,
+        topic: place?.topic.name ?? null,
+        partition: place?.index ?? null,
+        role,
+        term,
+        leader,
+        startOffset: replica.startOffset,
+        highWatermark: replica.committedOffset,
+        endOffset: replica.endOffset,
+        commitIndex: replica.commitIndex,
+        lastIndex: replica.lastIndex,
+        journaledIndex: replica.raft.journaledIndex,
+      }
+    }
+  }
+
+  /** The whole cluster, from what every node that answers says of itself. */
+  async clusterStatus(): Promise<ClusterStatus> {
+    const nodes = this.#cluster.nodes()
+    const others = nodes.filter((node) => node.up && node.id !== this.#options.id)
+    const reports = await Promise.all(others.map((node) => this.#askStatus(node.id)))
+    const placements = [{ shard: METADATA_SHARD, topic: null as string | null, partition: null as number | null, replicas: this.#members }]
+    for (const { name, partitions } of this.#cluster.topics()) {
+      partitions.forEach(({ shard, replicas }, partition) => {
+        placements.push({ shard, topic: name, partition, replicas: replicas.map(({ node }) => node) })
+      })
+    }
+    const known = nodes.map(({ id, up, kafka, http, peer, rack }) => ({ id, up, kafka: formatAddress(kafka), http: http === null ? null : formatAddress(http), peer: formatAddress(peer), rack }))
+    return mergeStatus(known, [this.status(), ...reports.filter((report) => report !== null)], placements, this.#cluster.controller())
+  }
+
+  #askStatus(node: number): Promise<NodeStatus | null> {
+    return new Promise((resolve) => {
+      this.#mesh.request(node, 'status', Buffer.alloc(0), STATUS_TIMEOUT_MS, (error, body) => {
+        resolve(error === null && body !== undefined ? (JSON.parse(body.toString()) as NodeStatus) : null)
+      })
+    })
+  }
+
+  // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Hands leadership over, answers everybody, takes a checkpoint, lets the directory go. */
+  async stop(): Promise<void> {
+    if (this.#state === 'stopping' || this.#state === 'stopped') return
+    const wasRunning = this.#state === 'running'
+    this.#state = 'stopping'
+    if (wasRunning) await new Promise<void>((resolve) => this.#host.resign(RESIGN_PATIENCE_MS, resolve))
+    this.#streams.close()
+    this.#cluster.stop()
+    await new Promise<void>((resolve) => this.#kafka.stop(resolve))
+    await this.#http?.stop()
+    await new Promise<void>((resolve) => this.#mesh.stop(resolve))
+    await new Promise<void>((resolve) => this.#storage.close(resolve))
+    this.#host.stop()
+    this.#state = 'stopped'
+  }
+
+  #fatal(message: string): void {
+    this.#terminate(new NodeError({ code: 'STOPPED_TO_PROTECT_DATA', exitCode: 70 }, `node ${this.#options.id} stops to protect its data: ${message}`))
+  }
+
+  /** Without ceremony: whatever is not on the disk by now was not promised. */
+  #terminate(error: NodeError): void {
+    if (this.#state === 'stopped') return
+    this.#state = 'stopped'
+    this.#host.stop()
+    this.#with.terminated(error)
+  }
+
+  #note(observed: NodeEvent): void {
+    this.#metrics.note(observed)
+    this.#log.note(observed)
+    this.#with.traceFile?.note(observed)
+  }
+}
+
+/** Members of one cluster must have been given the same list; before there is a cluster id this is what proves it. */
+function hashOfCluster({ cluster }: NodeOptions): string {
+  if (cluster.length === 0) return ''
+  const list = cluster
+    .map(({ id, peer }) => `${id}@${formatAddress(peer)}`)
+    .sort()
+    .join(',')
+  return createHash('sha256').update(list).digest('hex')
+}
+
+function settingsOf(topic: Topic): PartitionSettings {
+  const { configs } = topic
+  return {
+    maxMessageBytes: configs['max.message.bytes'] === undefined ? PARTITION_SETTINGS_DEFAULTS.maxMessageBytes : Number(configs['max.message.bytes']),
+    appendTime: configs['message.timestamp.type'] === 'LogAppendTime',
+    compacted: (configs['cleanup.policy'] ?? '').includes('compact'),
+  }
+}
+
+function promised<T>(start: (done: (error: Error | null, value?: T) => void) => void): Promise<T> {
+  return new Promise((resolve, reject) => start((error, value) => (error === null ? resolve(must(value, 'a value without an error')) : reject(error))))
+}
+
+async function listening(name: string, at: Address, start: (done: (error: (Error & { readonly code: string }) | null, address?: Address) => void) => void): Promise<void> {
+  try {
+    await promised<Address>(start)
+  } catch (error) {
+    const inUse = (error as { code?: string }).code === 'ADDRESS_IN_USE'
+    const advice = inUse ? 'the port is in use; stop the other program or choose another port' : (error as Error).message
+    throw new NodeError({ code: 'START_FAILED', exitCode: 1 }, `--${name} ${formatAddress(at)}: ${advice}`, { cause: error })
+  }
+}

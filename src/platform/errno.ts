@@ -1,0 +1,88 @@
+/** What the operating system answers, in the words of the platform's one error table. */
+import { PlatformError } from './errors.ts'
+
+/** An error of a file call as a typed error. `operation` is the attempted action, in words. */
+export function diskError(path: string, operation: string, error: NodeJS.ErrnoException): PlatformError {
+  const errno = error.code ?? 'UNKNOWN'
+  const options = { cause: error }
+  switch (errno) {
+    case 'ENOENT':
+      return new PlatformError(
+        { code: 'DISK_NOT_FOUND', path },
+        `cannot ${operation} ${path}: it does not exist`,
+        options,
+      )
+    case 'EEXIST':
+      return new PlatformError({ code: 'DISK_EXISTS', path }, `cannot ${operation} ${path}: it exists already`, options)
+    case 'ENOSPC':
+    case 'EDQUOT':
+    case 'EFBIG':
+      return diskFull(path, operation, errno, options)
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new PlatformError(
+        { code: 'DISK_DENIED', path },
+        `cannot ${operation} ${path}: permission denied (${errno}); check the owner and the mode of the path`,
+        options,
+      )
+    default:
+      return new PlatformError(
+        { code: 'DISK_FAILED', path, operation, errno },
+        `cannot ${operation} ${path}: ${error.message}`,
+        options,
+      )
+  }
+}
+
+export function diskFull(path: string, operation: string, why: string, options?: { cause: unknown }): PlatformError {
+  return new PlatformError(
+    { code: 'DISK_FULL', path },
+    `cannot ${operation} ${path}: the disk, its quota or the file size limit is exhausted (${why})`,
+    options,
+  )
+}
+
+export function listenError(host: string, port: number, error: NodeJS.ErrnoException): PlatformError {
+  if (error.code === 'EADDRINUSE') {
+    return new PlatformError(
+      { code: 'ADDRESS_IN_USE', host, port },
+      `cannot listen on ${host}:${port}: another program uses this port`,
+      { cause: error },
+    )
+  }
+  return new PlatformError(
+    { code: 'ADDRESS_INVALID', host, port },
+    `cannot listen on ${host}:${port}: ${error.message}`,
+    {
+      cause: error,
+    },
+  )
+}
+
+export function connectError(host: string, port: number, error: NodeJS.ErrnoException): PlatformError {
+  const options = { cause: error }
+  switch (error.code) {
+    case 'ECONNREFUSED':
+      return new PlatformError(
+        { code: 'CONNECTION_REFUSED', host, port },
+        `cannot connect to ${host}:${port}: nothing listens there`,
+        options,
+      )
+    case 'ENOTFOUND':
+    case 'EADDRNOTAVAIL':
+    case 'EINVAL':
+    case 'ERR_SOCKET_BAD_PORT':
+      return new PlatformError(
+        { code: 'ADDRESS_INVALID', host, port },
+        `cannot connect to ${host}:${port}: ${error.message}`,
+        options,
+      )
+    default:
+      return new PlatformError(
+        { code: 'CONNECTION_LOST', reason: error.code ?? error.message },
+        `cannot connect to ${host}:${port}: ${error.message}`,
+        options,
+      )
+  }
+}

@@ -1,0 +1,359 @@
+/**
+ * One machine's disk in memory: for embedded clusters, tests and the simulator.
+ *
+ * It keeps every promise of `Disk` and none beyond: calls complete in order, at the end of a later turn; un-synced bytes and
+ * un-synced names are known as such, so that `powerLoss` can lose them, keep them or tear them. A `datasync` covers the
+ * writes that were *complete* when it started, not those under way.
+ *
+ * A crash ends a `MemoryDisk` as it ends a process: no call that was under way completes, later calls do nothing, and what
+ * survived is handed out as a new `MemoryDisk`. So a node that was killed in a test cannot write to the disk of its successor.
+ */
+import { assert } from '../../stdx/index.ts'
+import type { Clock } from '../clock.ts'
+import type { Disk, DiskCallback, DiskFile, OpenMode } from '../disk.ts'
+import { diskError, diskFull } from '../errno.ts'
+import { PlatformError } from '../errors.ts'
+import type { Random } from '../random.ts'
+import { Directory, type Inode, type Node } from './directory.ts'
+import { Pages } from './pages.ts'
+
+export interface MemoryDiskOptions {
+  /** Above this writes answer DISK_FULL, after what fits was written. */
+  readonly capacityBytes?: number
+  /**
+   * Whether a power loss can be asked for. Without it writes and names count as durable at once and nothing is kept of what
+   * they replaced.
+   */
+  readonly powerLoss?: boolean
+}
+
+export type DiskOperation =
+  | 'makeDirectory'
+  | 'list'
+  | 'open'
+  | 'rename'
+  | 'remove'
+  | 'syncDirectory'
+  | 'freeBytes'
+  | 'claim'
+  | 'write'
+  | 'read'
+  | 'datasync'
+  | 'truncate'
+  | 'size'
+  | 'close'
+
+/** Answers an errno (`EIO`, `ENOSPC`, …) to make this operation fail, or null. */
+export type DiskFault = (operation: DiskOperation, path: string) => string | null
+
+interface Call {
+  readonly operation: DiskOperation
+  readonly path: string
+  /** Takes effect; what it returns is the callback's value. Throws a PlatformError to refuse. */
+  readonly act: () => unknown
+  readonly done: DiskCallback<never>
+  /** When a fault is injected instead. */
+  readonly failed: (() => void) | undefined
+}
+
+export class MemoryDisk implements Disk {
+  /** Asked before each operation takes effect. */
+  fault: DiskFault | null = null
+  /** May be changed at any time, as if somebody else filled the disk or made room. */
+  capacityBytes: number
+
+  readonly #clock: Clock
+  readonly #tracks: boolean
+  readonly #root: Directory
+  readonly #claims = new Set<Node>()
+  #usedBytes: number
+  #calls: Call[] = []
+  #scheduled = false
+  #dead = false
+
+  constructor(options: MemoryDiskOptions, collaborators: { clock: Clock }, survived?: Directory) {
+    this.#clock = collaborators.clock
+    this.capacityBytes = options.capacityBytes ?? 2 ** 40
+    this.#tracks = options.powerLoss ?? true
+    this.#root = survived ?? new Directory(this.#tracks)
+    this.#usedBytes = survived?.settle() ?? 0
+  }
+
+  /** Bytes that files take, as `freeBytes` counts them. */
+  get usedBytes(): number {
+    return this.#usedBytes
+  }
+
+  /** The process ends, the machine goes on: what was written is there, calls under way took effect or did not. */
+  kill(random: Random): MemoryDisk {
+    for (const call of this.#die()) if (random.below(2) === 1) attempt(call)
+    return this.#successor()
+  }
+
+  /** The machine ends: of what was not synced anything may be left. */
+  powerLoss(random: Random): MemoryDisk {
+    assert(this.#tracks, 'this disk does not track what a power loss would take')
+    for (const call of this.#die()) if (random.below(2) === 1) attempt(call)
+    this.#root.losePower(random)
+    return this.#successor()
+  }
+
+  #die(): Call[] {
+    assert(!this.#dead, 'this disk has crashed before; the one that survived has its content')
+    this.#dead = true
+    const calls = this.#calls
+    this.#calls = []
+    return calls
+  }
+
+  #successor(): MemoryDisk {
+    const options = { capacityBytes: this.capacityBytes, powerLoss: this.#tracks }
+    return new MemoryDisk(options, { clock: this.#clock }, this.#root)
+  }
+
+  makeDirectory(path: string, done: DiskCallback<void>): void {
+    this.#submit('makeDirectory', path, done, () => {
+      let directory = this.#root
+      for (const name of parts(path)) {
+        const next = directory.entries.get(name) ?? new Directory(this.#tracks)
+        if (!(next instanceof Directory)) throw refusal(path, 'create the directory', 'EEXIST')
+        if (!directory.entries.has(name)) directory.set(name, next)
+        directory = next
+      }
+    })
+  }
+
+  list(path: string, done: DiskCallback<string[]>): void {
+    this.#submit('list', path, done, () => [...this.#directory(path, 'list').entries.keys()].sort())
+  }
+
+  open(path: string, mode: OpenMode, done: DiskCallback<DiskFile>): void {
+    this.#submit('open', path, done, () => {
+      const { parent, name } = this.#locate(path, 'open')
+      let node = parent.entries.get(name)
+      if (node instanceof Directory) throw refusal(path, 'open', 'EISDIR')
+      if (node !== undefined && mode === 'exclusive') throw refusal(path, 'open', 'EEXIST')
+      if (node === undefined) {
+        if (mode === 'read' || mode === 'write') throw refusal(path, 'open', 'ENOENT')
+        node = { pages: new Pages(this.#tracks), links: 1, opens: 0 }
+        parent.set(name, node)
+      }
+      return this.#handle(path, node, mode !== 'read')
+    })
+  }
+
+  rename(from: string, to: string, done: DiskCallback<void>): void {
+    this.#submit('rename', from, done, () => {
+      const source = this.#locate(from, `rename to ${to} the file`)
+      const target = this.#locate(to, `rename ${from} to`)
+      const node = source.parent.entries.get(source.name)
+      if (node === undefined) throw refusal(from, `rename to ${to} the file`, 'ENOENT')
+      const replaced = target.parent.entries.get(target.name)
+      if (replaced === node) return
+      if (replaced instanceof Directory) throw refusal(to, `rename ${from} to`, 'EEXIST')
+      source.parent.moveTo(source.name, target.parent, target.name)
+      if (replaced !== undefined) this.#unlinked(replaced)
+    })
+  }
+
+  remove(path: string, done: DiskCallback<void>): void {
+    this.#submit('remove', path, done, () => {
+      const { parent, name } = this.#locate(path, 'remove')
+      const node = parent.entries.get(name)
+      if (node === undefined) throw refusal(path, 'remove', 'ENOENT')
+      if (node instanceof Directory && node.entries.size > 0) throw refusal(path, 'remove', 'ENOTEMPTY')
+      parent.delete(name)
+      if (!(node instanceof Directory)) this.#unlinked(node)
+    })
+  }
+
+  syncDirectory(path: string, done: DiskCallback<void>): void {
+    // Only what was complete at the start is covered; what the directory is, is looked up when the call takes effect.
+    const started = this.#find(path)
+    const point = started instanceof Directory ? started.startSync() : 0
+    this.#submit('syncDirectory', path, done, () => {
+      const directory = this.#directory(path, 'sync the directory')
+      if (directory === started) directory.endSync(point)
+    })
+  }
+
+  freeBytes(path: string, done: DiskCallback<number>): void {
+    this.#submit('freeBytes', path, done, () => {
+      if (this.#find(path) === undefined) throw refusal(path, 'measure the free space of', 'ENOENT')
+      return Math.max(0, this.capacityBytes - this.#usedBytes)
+    })
+  }
+
+  claim(path: string, done: DiskCallback<{ release(done: () => void): void }>): void {
+    this.#submit('claim', path, done, () => {
+      const directory = this.#directory(path, 'claim')
+      if (this.#claims.has(directory)) {
+        throw new PlatformError({ code: 'DISK_IN_USE', path }, `cannot use ${path}: another node holds this directory`)
+      }
+      this.#claims.add(directory)
+      return {
+        release: (released: () => void) => {
+          this.#claims.delete(directory)
+          this.#clock.endOfTurn(released)
+        },
+      }
+    })
+  }
+
+  #handle(path: string, inode: Inode, writable: boolean): DiskFile {
+    inode.opens++
+    let open = true
+    const submit = <T>(operation: DiskOperation, done: DiskCallback<T>, act: () => T, failed?: () => void): void => {
+      assert(open, `${path} is closed`)
+      this.#submit(operation, path, done, act, failed)
+    }
+    return {
+      path,
+      write: (buffers, position, done) =>
+        submit('write', done, () => {
+          if (!writable) throw refusal(path, 'write', 'EBADF')
+          this.#write(path, inode, buffers, position)
+        }),
+      read: (into, position, done) => submit('read', done, () => inode.pages.read(into, position)),
+      datasync: (done) => {
+        const point = inode.pages.startSync()
+        const end = (succeeded: boolean): void => inode.pages.endSync(point, succeeded)
+        submit(
+          'datasync',
+          done,
+          () => end(true),
+          () => end(false),
+        )
+      },
+      truncate: (length, done) =>
+        submit('truncate', done, () => {
+          if (!writable) throw refusal(path, 'truncate', 'EINVAL')
+          this.#resize(inode, () => inode.pages.truncate(length))
+        }),
+      size: (done) => submit('size', done, () => inode.pages.size),
+      close: (done) => {
+        submit('close', done, () => {
+          inode.opens--
+          this.#released(inode)
+        })
+        open = false
+      },
+    }
+  }
+
+  #write(path: string, inode: Inode, buffers: readonly Uint8Array[], position: number): void {
+    this.#resize(inode, (before) => {
+      let at = position
+      for (const buffer of buffers) {
+        const free = this.capacityBytes - this.#usedBytes - (inode.pages.allocatedBytes - before)
+        const written = inode.pages.write(buffer, at, free)
+        if (written < buffer.length) throw diskFull(path, 'write', `${buffer.length - written} bytes were not taken`)
+        at += written
+      }
+    })
+  }
+
+  /** Runs a change of the file and accounts for the space that it took or gave back, also when it stops halfway. */
+  #resize(inode: Inode, change: (before: number) => void): void {
+    const before = inode.pages.allocatedBytes
+    try {
+      change(before)
+    } finally {
+      this.#usedBytes += inode.pages.allocatedBytes - before
+    }
+  }
+
+  #unlinked(inode: Inode): void {
+    inode.links--
+    this.#released(inode)
+  }
+
+  /** The space of a removed file is free when its last handle is closed. */
+  #released(inode: Inode): void {
+    if (inode.links === 0 && inode.opens === 0) this.#usedBytes -= inode.pages.allocatedBytes
+  }
+
+  #find(path: string): Node | undefined {
+    let node: Node | undefined = this.#root
+    for (const name of parts(path)) {
+      if (!(node instanceof Directory)) return undefined
+      node = node.entries.get(name)
+    }
+    return node
+  }
+
+  #directory(path: string, operation: string): Directory {
+    const node = this.#find(path)
+    if (node === undefined) throw refusal(path, operation, 'ENOENT')
+    if (!(node instanceof Directory)) throw refusal(path, operation, 'ENOTDIR')
+    return node
+  }
+
+  #locate(path: string, operation: string): { parent: Directory; name: string } {
+    const names = parts(path)
+    const name = names.pop()
+    assert(name !== undefined, () => `${path} names no file`)
+    const parent = this.#find(names.join('/'))
+    if (!(parent instanceof Directory)) throw refusal(path, operation, 'ENOENT')
+    return { parent, name }
+  }
+
+  #submit<T>(
+    operation: DiskOperation,
+    path: string,
+    done: DiskCallback<T>,
+    act: () => T,
+    failed?: (() => void) | undefined,
+  ): void {
+    if (this.#dead) return
+    this.#calls.push({ operation, path, act, done: done as DiskCallback<never>, failed })
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    this.#clock.endOfTurn(this.#run)
+  }
+
+  /** Takes one call after the other; what a callback asks for waits for the next turn. */
+  readonly #run = (): void => {
+    this.#scheduled = false
+    let left = this.#calls.length
+    try {
+      for (; left > 0 && !this.#dead; left--) this.#take(this.#calls.shift()!)
+    } finally {
+      // One callback that throws does not silence the others, should the program around us survive it.
+      if (this.#calls.length > 0) this.#schedule()
+    }
+  }
+
+  #take(call: Call): void {
+    const errno = this.fault?.(call.operation, call.path) ?? null
+    if (errno !== null) {
+      call.failed?.()
+      call.done(refusal(call.path, call.operation, errno))
+      return
+    }
+    const outcome = attempt(call)
+    if (outcome instanceof PlatformError) call.done(outcome)
+    else call.done(null, outcome as never)
+  }
+}
+
+function attempt(call: Call): unknown {
+  try {
+    return call.act()
+  } catch (error) {
+    if (error instanceof PlatformError) return error
+    throw error
+  }
+}
+
+function refusal(path: string, operation: string, errno: string): PlatformError {
+  return diskError(path, operation, Object.assign(new Error(errno), { code: errno }))
+}
+
+function parts(path: string): string[] {
+  return path.split(/[\\/]+/).filter((name) => name !== '' && name !== '.')
+}

@@ -1,0 +1,158 @@
+/** What only the in-memory platform promises: leanness, crashes that end a disk, and machines that vanish. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { answer, realDrive } from '../contract/drive.ts'
+import type { DiskFile } from '../disk.ts'
+import type { Connection } from '../network.ts'
+import { nodePlatform } from '../nodejs/index.ts'
+import { MemoryDisk, MemoryNetwork } from './index.ts'
+import { Pages } from './pages.ts'
+
+const { clock, random } = nodePlatform()
+const drive = realDrive(clock)
+
+const openFile = (disk: MemoryDisk, path: string): Promise<DiskFile> =>
+  answer(drive, (done) => disk.open(path, 'create', done))
+
+test('preallocated zeros take space on the disk and none in memory', () => {
+  for (const tracks of [true, false]) {
+    const pages = new Pages(tracks)
+    const zeros = Buffer.alloc(1024 * 1024)
+    for (let at = 0; at < 64; at++) pages.write(zeros, at * zeros.length, Number.MAX_SAFE_INTEGER)
+    assert.equal(pages.size, 64 * 1024 * 1024)
+    assert.equal(pages.allocatedBytes, 64 * 1024 * 1024)
+    assert.equal(pages.residentBytes, 0)
+    pages.write(Buffer.from('x'), 1_000_000, 0)
+    assert.equal(pages.residentBytes, 16 * 1024)
+    pages.write(zeros, 0, 0)
+    assert.equal(pages.residentBytes, 0, 'overwritten with zeros, the page is shared again')
+  }
+})
+
+test('many small writes and syncs hold no more than their pages', () => {
+  const pages = new Pages(true)
+  for (let i = 0; i < 10_000; i++) {
+    pages.write(Buffer.alloc(100, 1), i * 100, Number.MAX_SAFE_INTEGER)
+    pages.endSync(pages.startSync(), true)
+  }
+  assert.ok(pages.residentBytes <= 1_000_000 + 2 * 16 * 1024)
+})
+
+test('a random history is read as a plain buffer would be, and what was synced survives', () => {
+  for (let round = 0; round < 200; round++) {
+    const pages = new Pages(true)
+    let expected = Buffer.alloc(0)
+    let synced = Buffer.alloc(0)
+    /** Bytes changed since the last sync, which may be anything after a loss. */
+    let dirty = new Set<number>()
+    const grow = (length: number): void => {
+      if (length > expected.length) expected = Buffer.concat([expected, Buffer.alloc(length - expected.length)])
+    }
+    for (let step = 0; step < 12; step++) {
+      const position = random.below(50_000)
+      const choice = random.below(5)
+      if (choice === 0) {
+        pages.endSync(pages.startSync(), true)
+        synced = Buffer.from(expected)
+        dirty = new Set()
+      } else if (choice === 1) {
+        pages.truncate(position)
+        for (let at = Math.min(position, expected.length); at < expected.length; at++) dirty.add(at)
+        if (position < expected.length) expected = Buffer.from(expected.subarray(0, position))
+        grow(position)
+      } else {
+        const bytes = Buffer.alloc(1 + random.below(3000), random.below(3))
+        pages.write(bytes, position, Number.MAX_SAFE_INTEGER)
+        grow(position + bytes.length)
+        bytes.copy(expected, position)
+        for (let at = position; at < position + bytes.length; at++) dirty.add(at)
+      }
+      const back = Buffer.alloc(expected.length + 10)
+      assert.equal(pages.read(back, 0), expected.length)
+      assert.ok(back.subarray(0, expected.length).equals(expected))
+    }
+    const settledSize = expected.length === synced.length
+    pages.losePower(random)
+    if (settledSize) assert.equal(pages.size, synced.length)
+    const back = Buffer.alloc(pages.size)
+    pages.read(back, 0)
+    for (let at = 0; at < Math.min(back.length, synced.length); at++) {
+      if (!dirty.has(at)) assert.equal(back[at], synced[at], `byte ${at} was synced`)
+    }
+  }
+})
+
+test('a crash ends the disk: calls under way never answer, the survivor goes on', async () => {
+  const disk = new MemoryDisk({}, { clock })
+  const file = await openFile(disk, 'f')
+  await answer(drive, (done) => file.write([Buffer.from('written')], 0, done))
+  let answers = 0
+  file.write([Buffer.from('under way')], 100, () => answers++)
+  file.datasync(() => answers++)
+  const survivor = disk.kill(random)
+  disk.list('', () => answers++)
+  file.write([Buffer.from('GHOST')], 0, () => answers++)
+  const again = await openFile(survivor, 'f')
+  const back = Buffer.alloc(7)
+  await answer(drive, (done) => again.read(back, 0, done))
+  assert.equal(String(back), 'written')
+  await drive.elapse(5)
+  assert.equal(answers, 0)
+})
+
+test('space: removed files give it back with their last handle, claims end with a crash', async () => {
+  const disk = new MemoryDisk({ powerLoss: false }, { clock })
+  const file = await openFile(disk, 'f')
+  await answer(drive, (done) => file.write([Buffer.alloc(100_000, 1)], 0, done))
+  assert.equal(disk.usedBytes, 7 * 16 * 1024)
+  await answer(drive, (done) => disk.claim('', done))
+  await answer(drive, (done) => disk.remove('f', done))
+  assert.ok(disk.usedBytes > 0)
+  const survivor = disk.kill(random)
+  assert.equal(survivor.usedBytes, 0)
+  await answer(drive, (done) => survivor.claim('', done))
+})
+
+test('a fault hits the operation that it names', async () => {
+  const disk = new MemoryDisk({}, { clock })
+  const file = await openFile(disk, 'f')
+  disk.fault = (operation, path) => (operation === 'write' && path === 'f' ? 'ENOSPC' : null)
+  await assert.rejects(
+    answer(drive, (done) => file.write([Buffer.from('x')], 0, done)),
+    { code: 'DISK_FULL' },
+  )
+  await answer(drive, (done) => file.datasync(done))
+})
+
+test('a process that dies resets its peers; a machine that vanishes leaves them in silence', async () => {
+  for (const silent of [false, true]) {
+    const network = new MemoryNetwork({}, { clock })
+    const accepted: Connection[] = []
+    const events: string[] = []
+    const note = (name: string) => ({
+      received: () => void events.push(`${name} received`),
+      drained: () => void events.push(`${name} drained`),
+      closed: (reason: string) => void events.push(`${name} closed: ${reason}`),
+    })
+    await answer(drive, (done) =>
+      network.host('two').listen(
+        { host: 'two', port: 1 },
+        (connection) => {
+          connection.handler = note('two')
+          accepted.push(connection)
+        },
+        done,
+      ),
+    )
+    const near = await answer<Connection>(drive, (done) => network.host('one').connect({ host: 'two', port: 1 }, done))
+    near.handler = note('one')
+    network.crash('two', { silent })
+    near.write(Buffer.from('anyone?'))
+    await drive.elapse(10)
+    assert.deepEqual(events, silent ? [] : ['one closed: connection reset'])
+    await assert.rejects(
+      answer(drive, (done) => network.host('one').connect({ host: 'two', port: 1 }, done)),
+      { code: 'CONNECTION_REFUSED' },
+    )
+  }
+})

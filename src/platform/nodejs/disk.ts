@@ -1,0 +1,81 @@
+/**
+ * Files by way of Node.js' callback API: each call is one trip through the thread pool, none blocks the loop.
+ *
+ * Three things are easy to get wrong here. A short write is no error to Node.js, so bytes are counted and the rest is
+ * written again, until the kernel says why it will not take it. A file that `fsync` made durable can still vanish with its
+ * name, so directories are synced too, by opening them read-only. And a descriptor number is reused as soon as it is
+ * closed, so a closed file forgets its number before it gives it back.
+ */
+import * as fs from 'node:fs'
+import { assert } from '../../stdx/index.ts'
+import type { Disk, DiskCallback, DiskFile, OpenMode } from '../disk.ts'
+import { diskError } from '../errno.ts'
+import type { PlatformError } from '../errors.ts'
+import { claimDirectory } from './claim.ts'
+import { NodeFile } from './file.ts'
+
+const OPEN_FLAGS: Record<OpenMode, number> = {
+  read: fs.constants.O_RDONLY,
+  write: fs.constants.O_RDWR,
+  create: fs.constants.O_RDWR | fs.constants.O_CREAT,
+  exclusive: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL,
+}
+
+export class NodeDisk implements Disk {
+  makeDirectory(path: string, done: DiskCallback<void>): void {
+    fs.mkdir(path, { recursive: true }, (error) => done(error && diskError(path, 'create the directory', error)))
+  }
+
+  list(path: string, done: DiskCallback<string[]>): void {
+    fs.readdir(path, (error, names) => {
+      if (error) done(diskError(path, 'list', error))
+      else done(null, names.sort())
+    })
+  }
+
+  open(path: string, mode: OpenMode, done: DiskCallback<DiskFile>): void {
+    fs.open(path, OPEN_FLAGS[mode], 0o644, (error, descriptor) => {
+      if (error) done(diskError(path, 'open', error))
+      else done(null, new NodeFile(path, descriptor))
+    })
+  }
+
+  rename(from: string, to: string, done: DiskCallback<void>): void {
+    fs.rename(from, to, (error) => done(error && diskError(from, `rename to ${to} the file`, error)))
+  }
+
+  /** A file, or a directory that is empty. */
+  remove(path: string, done: DiskCallback<void>): void {
+    fs.unlink(path, (error) => {
+      // Linux says EISDIR for a directory, others say EPERM.
+      if (error?.code !== 'EISDIR' && error?.code !== 'EPERM') return done(error && diskError(path, 'remove', error))
+      fs.rmdir(path, (failure) => done(failure && diskError(path, 'remove', failure)))
+    })
+  }
+
+  /** Windows keeps names durable by itself and cannot open a directory. */
+  syncDirectory(path: string, done: DiskCallback<void>): void {
+    if (process.platform === 'win32') return void setImmediate(done, null)
+    fs.open(path, fs.constants.O_RDONLY, (error, descriptor) => {
+      if (error) return done(diskError(path, 'sync the directory', error))
+      fs.fsync(descriptor, (failure) => {
+        fs.close(descriptor, () => done(failure && diskError(path, 'sync the directory', failure)))
+      })
+    })
+  }
+
+  freeBytes(path: string, done: DiskCallback<number>): void {
+    fs.statfs(path, (error, stats) => {
+      if (error) done(diskError(path, 'measure the free space of', error))
+      else done(null, stats.bavail * stats.bsize)
+    })
+  }
+
+  claim(path: string, done: DiskCallback<{ release(done: () => void): void }>): void {
+    assert(path.length > 0, 'a claim names a directory')
+    claimDirectory(path, (error: PlatformError | null, release) => {
+      if (error || !release) done(error)
+      else done(null, { release })
+    })
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * What a batch must fulfil before a leader may number it, in the order in which Kafka asks (`ProduceRequest.validateRecords`,
+ * `UnifiedLog.analyzeAndValidateRecords`, `LogValidator.validateBatch`), so that a client with two defects hears of the same
+ * one.
+ *
+ * Two depths. The header's checks and the CRC cover every batch. The records themselves are walked only where that is cheap:
+ * an uncompressed batch costs some 20 ns per record, and the walk proves that the count is true (a lie would leave holes in
+ * the offsets) and finds the true maximum timestamp (kafkajs sorts timestamps as strings, and platformatic may send a first
+ * one that is not the smallest). A compressed batch is taken at its word: unpacking every batch on the event loop would cost
+ * more than everything else together. What a lie there can spoil is bounded: readers of the records detect a wrong count when
+ * they unpack, and a wrong maximum timestamp misleads only a lookup by time.
+ */
+import { CODEC_MAX } from './codecs.ts'
+import {
+  attributesOf,
+  BATCH_HEADER_BYTES,
+  BATCH_MAGIC,
+  BATCH_OVERHEAD_BYTES,
+  BatchAttributes,
+  baseOffsetOf,
+  baseSequenceOf,
+  baseTimestampOf,
+  batchBytesOf,
+  crcOf,
+  lastOffsetDeltaOf,
+  magicOf,
+  maxTimestampOf,
+  producerEpochOf,
+  producerIdOf,
+  recordCountOf,
+  sumOf,
+} from './record-batch.ts'
+import { VarintCursor } from './varint.ts'
+
+export type BatchDefect =
+  /** The bytes end before the batch does. */
+  | 'short'
+  /** A length that no batch can have. */
+  | 'length'
+  | 'magic'
+  /** A producer numbers from 0; anything else was not meant to be sent. */
+  | 'base-offset'
+  | 'too-large'
+  | 'crc'
+  | 'count'
+  | 'last-offset-delta'
+  /** Only the broker writes control batches. */
+  | 'control'
+  /** Only the broker may claim append time. */
+  | 'append-time'
+  | 'codec'
+  /** zstd from a client that speaks a protocol version older than zstd. */
+  | 'codec-too-new'
+  | 'producer-id'
+  | 'producer-epoch'
+  | 'sequence'
+  | 'timestamp'
+  /** The records of an uncompressed batch are not what the header says. */
+  | 'records'
+
+export interface BatchLimits {
+  /** Of one whole batch (`max.message.bytes`). */
+  readonly maxBytes: number
+  /** False for produce requests below version 7. */
+  readonly zstdAllowed: boolean
+}
+
+/** What is wrong with the batch at `at`, or null. The header accessors are safe to use after 'too-large' and later ones. */
+export function validateBatch(buffer: Buffer, at: number, limits: BatchLimits): BatchDefect | null {
+  if (buffer.length - at < BATCH_OVERHEAD_BYTES) return 'short'
+  const bytes = batchBytesOf(buffer, at)
+  // The magic byte stands at the same place in all versions of the format: an old client hears what is wrong.
+  if (buffer.length - at > 16 && magicOf(buffer, at) !== BATCH_MAGIC) return 'magic'
+  if (bytes < BATCH_HEADER_BYTES) return 'length'
+  if (buffer.length - at < bytes) return 'short'
+  if (baseOffsetOf(buffer, at) !== 0) return 'base-offset'
+  if (bytes > limits.maxBytes) return 'too-large'
+  if (sumOf(buffer, at) !== crcOf(buffer, at)) return 'crc'
+  const count = recordCountOf(buffer, at)
+  if (count <= 0) return 'count'
+  if (lastOffsetDeltaOf(buffer, at) !== count - 1) return 'last-offset-delta'
+  const attributes = attributesOf(buffer, at)
+  if ((attributes & BatchAttributes.control) !== 0) return 'control'
+  if ((attributes & BatchAttributes.appendTime) !== 0) return 'append-time'
+  const codec = attributes & BatchAttributes.codecMask
+  if (codec > CODEC_MAX) return 'codec'
+  if (codec === CODEC_MAX && !limits.zstdAllowed) return 'codec-too-new'
+  const producerId = producerIdOf(buffer, at)
+  if (producerId !== -1) {
+    if (producerId < 0 || !Number.isSafeInteger(producerId)) return 'producer-id'
+    if (producerEpochOf(buffer, at) < 0) return 'producer-epoch'
+    if (baseSequenceOf(buffer, at) < 0) return 'sequence'
+  }
+  if (!Number.isSafeInteger(baseTimestampOf(buffer, at))) return 'timestamp'
+  if (!Number.isSafeInteger(maxTimestampOf(buffer, at))) return 'timestamp'
+  return null
+}
+
+/**
+ * The true maximum timestamp of an *uncompressed* batch whose header is valid; NaN when its records are not exactly `count`
+ * well-formed ones with offset deltas 0, 1, 2 …
+ */
+export function maxTimestampOfRecords(buffer: Buffer, at: number): number {
+  const end = at + batchBytesOf(buffer, at)
+  const count = recordCountOf(buffer, at)
+  const cursor = new VarintCursor(buffer, at + BATCH_HEADER_BYTES, end)
+  let maxDelta = Number.NEGATIVE_INFINITY
+  for (let i = 0; i < count; i++) {
+    const length = cursor.readVarint()
+    const recordEnd = cursor.at + length
+    if (!(length >= 6 && recordEnd <= end)) return Number.NaN // Five one-byte varints and the attributes at the least.
+    cursor.at++
+    const timestampDelta = cursor.readVarlong()
+    if (Number.isNaN(timestampDelta)) return Number.NaN
+    if (timestampDelta > maxDelta) maxDelta = timestampDelta
+    if (cursor.readVarint() !== i) return Number.NaN
+    if (cursor.at > recordEnd) return Number.NaN
+    cursor.at = recordEnd
+  }
+  const maxTimestamp = baseTimestampOf(buffer, at) + maxDelta
+  return cursor.at === end && Number.isSafeInteger(maxTimestamp) ? maxTimestamp : Number.NaN
+}

@@ -1,0 +1,387 @@
+/**
+ * All the shards of one node, driven together: one event-loop turn is the unit of batching.
+ *
+ * Whatever happens in a turn (messages from peers, proposals from gateways, a finished fsync) only marks its shard. At the end
+ * of the turn every marked shard is asked once; what they all want written becomes one append to the journal (so the number
+ * of fdatasyncs does not grow with shards or clients), what they want sent becomes one frame per peer.
+ *
+ * Costs grow with work: an idle shard is in no list. Only shards without a live leader tick, and check-quorum looks at shards
+ * only when some peer's contact has changed between fresh and stale.
+ */
+import type { Clock, Platform, PlatformError, Timer } from '../platform/index.ts'
+import { must } from '../stdx/index.ts'
+import {
+  encodeHardState,
+  type RecoveredShard,
+  type ShardCheckpoint,
+  type Storage,
+  type StorageError,
+} from '../storage/index.ts'
+import type { Contact } from './contact.ts'
+import type { RaftEvent } from './events.ts'
+import type { HostEvent } from './host-events.ts'
+import type { LamportClock } from './lamport.ts'
+import type { Message, NodeId, ShardId } from './messages.ts'
+import { Raft } from './raft.ts'
+import { RaftLog } from './raft-log.ts'
+import { type JournalBatch, Replica } from './replica.ts'
+import type { Shard, Standing, StateMachine } from './state-machine.ts'
+import type { Wire, WireEvents } from './wire.ts'
+
+export interface HostOptions {
+  readonly self: NodeId
+  readonly electionTimeoutMs: number
+  /** One tick of the shards that have no live leader. */
+  readonly tickMs: number
+  readonly electionTicksMin: number
+  readonly electionTicksMax: number
+  /** Appends sent to one follower of one shard and not yet acknowledged. */
+  readonly inFlightBytesMax: number
+  /** One append message. */
+  readonly appendBytesMax: number
+  /** Proposed and not yet committed, per shard. */
+  readonly uncommittedBytesMax: number
+  /** Handed to the journal and not yet synced, per node. */
+  readonly journalQueueBytesMax: number
+  /** One read of a shard log for a follower that is far behind. */
+  readonly catchUpBytes: number
+  /** Entries that the shard logs hold already, kept in memory for those who read along, per node. */
+  readonly tailCacheBytes: number
+}
+
+export const HOST_DEFAULTS: Omit<HostOptions, 'self'> = {
+  electionTimeoutMs: 1000,
+  tickMs: 10,
+  electionTicksMin: 20,
+  electionTicksMax: 60,
+  inFlightBytesMax: 8 << 20,
+  appendBytesMax: 256 << 10,
+  uncommittedBytesMax: 32 << 20,
+  journalQueueBytesMax: 64 << 20,
+  catchUpBytes: 1 << 20,
+  tailCacheBytes: 32 << 20,
+}
+
+const EARLY_SHARDS_MAX = 4096
+const EARLY_MESSAGES_MAX = 8
+
+export interface HostCollaborators {
+  readonly platform: Platform
+  readonly storage: Storage
+  readonly wire: Wire
+  readonly contact: Contact
+  readonly lamport: LamportClock
+  readonly trace: (event: RaftEvent | HostEvent) => void
+  /** Role, term or leader of a shard changed here. */
+  readonly standingChanged: (shard: ShardId, standing: Standing) => void
+  /** A turn's work is done: what it had to say to peers and clients can leave. */
+  readonly endOfTurn: () => void
+  /** Followers push back too: while true, appends are left in the kernel's buffers. */
+  readonly holdAppends: (hold: boolean) => void
+  /** A read of a shard log failed in a way that leaves this node unfit. */
+  readonly fatal: (error: StorageError | PlatformError) => void
+}
+
+export interface ShardSpec {
+  readonly shard: ShardId
+  readonly voters: readonly NodeId[]
+  readonly learners: readonly NodeId[]
+  readonly machine: (shard: Shard) => StateMachine
+}
+
+export class ReplicationHost implements WireEvents {
+  readonly #options: HostOptions
+  readonly #with: HostCollaborators
+  readonly #clock: Clock
+  readonly #replicas = new Map<ShardId, Replica>()
+  readonly #peers = new Set<NodeId>()
+  /**
+   * Messages for shards that this node is about to learn of: the metadata entry that creates them is on its way here, and the
+   * preferred leader, which had it first, campaigns already. Bounded; whoever is dropped is probed again by the leader.
+   */
+  readonly #early = new Map<ShardId, { readonly from: NodeId; readonly message: Message }[]>()
+  #turn: Replica[] = []
+  #turnPlanned = false
+  readonly #awaitingRoom = new Set<Replica>()
+  readonly #ticking = new Set<Replica>()
+  #ticker: Timer | null = null
+  /** Which peers were fresh when quorums were last checked. */
+  #freshPeers = ''
+  #stopped = false
+
+  constructor(options: HostOptions, collaborators: HostCollaborators) {
+    this.#options = options
+    this.#with = collaborators
+    this.#clock = collaborators.platform.clock
+    collaborators.storage.setCheckpointSource({
+      activeShards: () => this.#activeShards(),
+      capture: (shard) => this.#capture(shard),
+    })
+  }
+
+  /** Brings the shard up from what was recovered, or empty. */
+  open(spec: ShardSpec): Replica {
+    const { storage } = this.#with
+    const recovered = storage.recovered.get(spec.shard) ?? null
+    storage.recovered.delete(spec.shard)
+    const raft = this.#raft(spec, recovered)
+    const replica: Replica = new Replica(
+      {
+        shard: spec.shard,
+        uncommittedBytesMax: this.#options.uncommittedBytesMax,
+        catchUpBytes: this.#options.catchUpBytes,
+        tailCacheBytes: this.#tailShare(),
+      },
+      recovered,
+      {
+        raft,
+        shardLog: storage.openShardLog(spec.shard),
+        lamport: this.#with.lamport,
+        wire: this.#with.wire,
+        trace: this.#with.trace,
+        schedule: this.#schedule,
+        standingChanged: (changed, standing) => this.#with.standingChanged(changed.id, standing),
+        nodeHasRoom: () => this.#hasRoom(),
+        awaitsRoom: (waiting) => this.#awaitingRoom.add(waiting),
+        readFailed: (error) => this.#with.fatal(error),
+      },
+    )
+    this.#replicas.set(spec.shard, replica)
+    replica.attach(spec.machine(replica), recovered?.checkpoint ?? null)
+    for (const peer of [...spec.voters, ...spec.learners]) {
+      if (peer === this.#options.self) continue
+      this.#peers.add(peer)
+      if (this.#with.wire.isUp(peer)) raft.peerUp(peer)
+    }
+    // The preferred leader of a new shard need not wait for anybody's patience to end.
+    if (recovered === null && spec.voters[0] === this.#options.self) raft.campaign()
+    for (const { from, message } of this.#early.get(spec.shard) ?? []) raft.step(from, message)
+    this.#early.delete(spec.shard)
+    return replica
+  }
+
+  #raft(spec: ShardSpec, recovered: RecoveredShard | null): Raft {
+    const checkpoint = recovered?.checkpoint ?? null
+    const log = new RaftLog({
+      shard: spec.shard,
+      anchor:
+        checkpoint === null
+          ? { index: 0, term: 0, crc: 0, nextOffset: 0 }
+          : {
+              index: checkpoint.index,
+              term: checkpoint.entryTerm,
+              crc: checkpoint.crc,
+              nextOffset: checkpoint.nextOffset,
+            },
+      epochs: checkpoint?.epochs ?? [],
+      entries: recovered?.entries ?? [],
+    })
+    const { electionTicksMin, electionTicksMax, inFlightBytesMax, appendBytesMax, electionTimeoutMs, self } =
+      this.#options
+    return new Raft(
+      {
+        shard: spec.shard,
+        self,
+        voters: spec.voters,
+        learners: spec.learners,
+        electionTicksMin,
+        electionTicksMax,
+        maxInflightBytes: inFlightBytesMax,
+        maxAppendBytes: appendBytesMax,
+        electionTimeoutMs,
+      },
+      { term: recovered?.term ?? 0, vote: recovered?.vote ?? 0, commit: checkpoint?.index ?? 0, log },
+      {
+        contact: this.#with.contact,
+        random: this.#with.platform.random,
+        now: () => this.#clock.now(),
+        stamp: () => this.#with.lamport.tick(),
+        trace: this.#with.trace,
+      },
+    )
+  }
+
+  /** The committed removal of the shard was applied: nothing of it is needed any more. */
+  remove(shard: ShardId): void {
+    const replica = this.#replicas.get(shard)
+    if (replica === undefined) return
+    this.#replicas.delete(shard)
+    this.#ticking.delete(replica)
+    this.#with.storage.removeShard(shard)
+  }
+
+  replica(shard: ShardId): Replica | undefined {
+    return this.#replicas.get(shard)
+  }
+
+  replicas(): IterableIterator<Replica> {
+    return this.#replicas.values()
+  }
+
+  message(from: NodeId, message: Message): void {
+    const replica = this.#replicas.get(message.shard)
+    if (replica === undefined) {
+      this.#keepEarly(from, message)
+      return
+    }
+    replica.raft.step(from, message)
+    this.#schedule(replica)
+  }
+
+  #keepEarly(from: NodeId, message: Message): void {
+    if (message.type === 'append' && message.entries.length > 0) return
+    let early = this.#early.get(message.shard)
+    if (early === undefined) {
+      if (this.#early.size >= EARLY_SHARDS_MAX) this.#early.delete(must(this.#early.keys().next().value, 'oldest'))
+      early = []
+      this.#early.set(message.shard, early)
+    }
+    if (early.length < EARLY_MESSAGES_MAX) early.push({ from, message })
+  }
+
+  peerUp(node: NodeId): void {
+    for (const replica of this.#replicas.values()) {
+      replica.raft.peerUp(node)
+      if (replica.raft.hasReady()) this.#schedule(replica)
+    }
+  }
+
+  /** A closed session is evidence at once: the shards that this peer led are without a leader until they hear otherwise. */
+  peerDown(node: NodeId): void {
+    for (const replica of this.#replicas.values()) {
+      replica.raft.peerDown(node)
+      if (replica.raft.hasReady() || replica.raft.needsTick) this.#schedule(replica)
+    }
+  }
+
+  contactTick(): void {
+    const freshSince = this.#clock.now() - this.#options.electionTimeoutMs
+    let fresh = ''
+    for (const peer of this.#peers) {
+      fresh += this.#with.contact.answeredAt(peer) >= freshSince ? '1' : '0'
+      fresh += this.#with.contact.alive(peer) ? '1' : '0'
+    }
+    if (fresh === this.#freshPeers) return
+    this.#freshPeers = fresh
+    for (const replica of this.#replicas.values()) {
+      const { raft } = replica
+      if (raft.role === 'leader') raft.checkQuorum()
+      if (raft.hasReady() || raft.needsTick) this.#schedule(replica)
+    }
+  }
+
+  transfer(shard: ShardId, to: NodeId): void {
+    const replica = this.#replicas.get(shard)
+    if (replica === undefined || replica.raft.role !== 'leader') return
+    replica.raft.transfer(to)
+    this.#schedule(replica)
+  }
+
+  /** Hands every leadership over to the follower that is furthest along. `done` when none is left, or after `patienceMs`. */
+  resign(patienceMs: number, done: () => void): void {
+    const deadline = this.#clock.now() + patienceMs
+    const attempt = (): void => {
+      let leading = 0
+      for (const replica of this.#replicas.values()) {
+        if (replica.raft.role !== 'leader') continue
+        const heir = replica.raft.bestSuccessor((node) => this.#with.wire.isUp(node))
+        if (heir === null) continue
+        leading++
+        replica.raft.transfer(heir)
+        this.#schedule(replica)
+      }
+      if (leading === 0 || this.#clock.now() >= deadline) done()
+      else this.#clock.after(20, attempt)
+    }
+    attempt()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#ticker?.cancel()
+    this.#ticker = null
+  }
+
+  readonly #schedule = (replica: Replica): void => {
+    if (replica.scheduled) return
+    replica.scheduled = true
+    this.#turn.push(replica)
+    if (this.#turnPlanned) return
+    this.#turnPlanned = true
+    this.#clock.endOfTurn(this.#endOfTurn)
+  }
+
+  readonly #endOfTurn = (): void => {
+    this.#turnPlanned = false
+    if (this.#stopped) return
+    const replicas = this.#turn
+    this.#turn = []
+    const journal: JournalBatch = { entries: [], persists: [] }
+    for (const replica of replicas) {
+      replica.scheduled = false
+      if (this.#replicas.get(replica.id) !== replica) continue
+      replica.turn(journal)
+      this.#tickIfNeeded(replica)
+    }
+    if (journal.entries.length > 0) this.#with.storage.append(journal.entries, () => this.#persisted(journal))
+    else if (journal.persists.length > 0) this.#persisted(journal)
+    this.#with.endOfTurn()
+    this.#offerRoom()
+  }
+
+  #offerRoom(): void {
+    const hasRoom = this.#hasRoom()
+    this.#with.holdAppends(!hasRoom)
+    if (!hasRoom) return
+    for (const replica of this.#awaitingRoom) {
+      if (!replica.hasRoom) continue
+      this.#awaitingRoom.delete(replica)
+      replica.offerRoom()
+    }
+  }
+
+  #persisted(journal: JournalBatch): void {
+    for (const { replica, sequence } of journal.persists) {
+      if (this.#replicas.get(replica.id) !== replica) continue
+      replica.persisted(sequence)
+    }
+  }
+
+  #tickIfNeeded(replica: Replica): void {
+    if (!replica.raft.needsTick) {
+      if (this.#ticking.delete(replica) && this.#ticking.size === 0) {
+        this.#ticker?.cancel()
+        this.#ticker = null
+      }
+      return
+    }
+    this.#ticking.add(replica)
+    this.#ticker ??= this.#clock.every(this.#options.tickMs, () => {
+      for (const ticking of this.#ticking) {
+        ticking.raft.tick()
+        this.#schedule(ticking)
+      }
+    })
+  }
+
+  #tailShare(): number {
+    return Math.max(64 << 10, Math.floor(this.#options.tailCacheBytes / Math.max(1, this.#replicas.size)))
+  }
+
+  #hasRoom(): boolean {
+    return this.#with.storage.journalQueuedBytes < this.#options.journalQueueBytesMax
+  }
+
+  *#activeShards(): Generator<ShardId> {
+    for (const replica of this.#replicas.values()) {
+      if (replica.changedSinceCheckpoint) yield replica.id
+    }
+  }
+
+  #capture(shard: ShardId): ShardCheckpoint {
+    const replica = must(this.#replicas.get(shard), `replica of shard ${shard}`)
+    // The checkpoint is also the moment to share the cache of tails anew among the shards that have one.
+    replica.trim(this.#tailShare())
+    return replica.capture()
+  }
+}

@@ -1,0 +1,17 @@
+/**
+ * Agreement on the order: Raft as a pure state machine, the host that gives it a disk and a wire, and what a shard is to the
+ * machines that follow its log.
+ */
+export type { Contact } from './contact.ts'
+export { ReplicationError } from './errors.ts'
+export type { RaftEvent } from './events.ts'
+export { HOST_DEFAULTS, type HostCollaborators, type HostOptions, ReplicationHost, type ShardSpec } from './host.ts'
+export type { HostEvent } from './host-events.ts'
+export { KeyedMachine, type MutationOutcome } from './keyed-machine.ts'
+export { LamportClock } from './lamport.ts'
+export type * from './messages.ts'
+export { Raft } from './raft.ts'
+export { RaftLog } from './raft-log.ts'
+export { Replica } from './replica.ts'
+export type * from './state-machine.ts'
+export type { Wire, WireEvents } from './wire.ts'

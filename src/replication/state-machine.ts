@@ -1,0 +1,97 @@
+/**
+ * What a shard's log drives: partitions of streams, consumer groups, the cluster's metadata, tables, your own.
+ *
+ * The same entries in the same order on every replica; `apply` must be a function of the state and the entry alone.
+ */
+import type { PlatformError } from '../platform/index.ts'
+import type { Entry, EntryKind } from '../storage/index.ts'
+import type { NodeId, ShardId } from './messages.ts'
+
+export type Role = 'leader' | 'follower' | 'candidate' | 'learner'
+
+export interface StateMachine {
+  /**
+   * Leader only, at the end of an event-loop turn in which `shard.requestProposal()` was called: what this turn brought, as
+   * one entry, or null. The records start at `context.firstOffset`.
+   */
+  draft(context: DraftContext): Draft | null
+  /** The draft just taken is entry `index` of the log, not yet durable anywhere. */
+  appended(entry: Entry): void
+  /** This node's own journal holds the log, synced, up to `index`. */
+  journaled?(index: number): void
+  /** The entry is at or below the high-water mark. Every entry of the log, in order, on every replica. */
+  apply(entry: Entry): void
+  /** All entries that this turn committed were applied: the place to answer those who wait. */
+  applied(): void
+  /**
+   * The role, term or known leader changed. A machine that stops leading drops what it knows of uncommitted entries and
+   * fails its waiters; the entries may still commit.
+   */
+  roleChanged(standing: Standing): void
+  /** The state after the last applied entry; `restore` of it on an empty machine gives the same state. */
+  snapshot(): Buffer
+  restore(snapshot: Buffer): void
+}
+
+export interface DraftContext {
+  readonly term: number
+  readonly firstOffset: number
+  readonly stamp: number
+}
+
+export interface Draft {
+  readonly kind: EntryKind
+  readonly recordCount: number
+  readonly payload: readonly Uint8Array[]
+}
+
+export interface Standing {
+  readonly role: Role
+  readonly term: number
+  /** Who leads in `term`, as far as known. */
+  readonly leader: NodeId | null
+  /** Leader only: an entry of the own term is committed, so the marks are true (Raft §8). */
+  readonly settled: boolean
+}
+
+/** A shard as its state machine and the layers above see it. */
+export interface Shard {
+  readonly id: ShardId
+  readonly standing: Standing
+  /** Calls `draft` at the end of this turn. */
+  requestProposal(): void
+  /** False while the limits on uncommitted bytes are reached: push back to the sockets until `onRoom` fires. */
+  readonly hasRoom: boolean
+  onRoom(callback: () => void): void
+  /**
+   * True if this node led the shard, settled, at some moment not before this call: a quorum answered beats recently enough
+   * that no other leader can have been elected (monotonic clock).
+   */
+  leadsNow(): boolean
+  /** Highest index, and offset after the last record, in this replica's log. */
+  readonly lastIndex: number
+  readonly endOffset: number
+  /** The high-water mark: as an index, and as the offset of the first record that may not be shown. */
+  readonly commitIndex: number
+  readonly committedOffset: number
+  /** Lowest index and offset still in the log. */
+  readonly startIndex: number
+  readonly startOffset: number
+  /** First index and offset of every term in the log, ascending. */
+  readonly epochs: readonly Epoch[]
+  /**
+   * Committed entries from the one that holds `offset` on, until `maxBytes` are reached (at least one if there is one at or
+   * below the mark). From memory synchronously (returned) where possible, else null and `done` is called later.
+   */
+  readCommitted(
+    offset: number,
+    maxBytes: number,
+    done: (error: PlatformError | null, entries: readonly Entry[]) => void,
+  ): readonly Entry[] | null
+}
+
+export interface Epoch {
+  readonly term: number
+  readonly firstIndex: number
+  readonly firstOffset: number
+}

@@ -1,0 +1,239 @@
+/**
+ * The checkpoint: one file for the node, each shard's state at an index at or below its high-water mark. Recovery is the
+ * checkpoint and the journal after it.
+ *
+ *      0  8 B  magic          "TIDECKPT"
+ *      8  u32  crc            CRC-32C of everything from byte 12 on
+ *     12  u16  version
+ *     14  u16  readableFrom
+ *     16 16 B  diskIncarnation
+ *     32  u64  journalFrom    the first block of the journal that is still needed
+ *     40  u64  journalThrough every block up to here was synced when this was written
+ *     48  u64  highestStamp   seen in any entry
+ *     56  u32  shardCount
+ *     60  u32  removedCount
+ *     64       shard records, then removed shards: u32 shard, u64 through (the journal may hold entries of it up to there)
+ *
+ * Shard record:
+ *
+ *      0  u32  length         of the record
+ *      4  u32  shard
+ *      8  u64  term           (hard state)
+ *     16  u32  vote
+ *     20  u32  crc            of the entry at index: the anchor of the chain
+ *     24  u64  index
+ *     32  u64  entryTerm
+ *     40  u64  nextOffset
+ *     48  u64  stamp
+ *     56  u64  startIndex
+ *     64  u64  startOffset
+ *     72  u32  epochCount, u32 configurationBytes, u32 stateBytes, u32 hasLog (0 or 1)
+ *     88       shard log position, 64 bytes: u64 firstIndex, firstOffset, bytes, lastIndex, nextOffset; f64 maxTimestamp;
+ *              u32 segmentCrc, lastCrc; u64 reserved
+ *    152       epochs: u64 term, firstIndex, firstOffset each; then configuration; then state
+ *
+ * The bytes with a worked example: docs/formats/checkpoint.md.
+ */
+import { crc32c } from '../stdx/index.ts'
+import { readU64, writeU64 } from './entry.ts'
+import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import type { HardState } from './hard-state.ts'
+import { newerFormat, readable, writeVersions } from './versions.ts'
+
+export interface ShardCheckpoint extends HardState {
+  readonly shard: number
+  /** Up to here the state below is applied; ≤ the high-water mark. */
+  readonly index: number
+  /** Term of the entry at `index`; 0 at index 0. */
+  readonly entryTerm: number
+  /** `crc` of the entry at `index`, which the next one names as its predecessor's; 0 at index 0. */
+  readonly crc: number
+  readonly nextOffset: number
+  readonly stamp: number
+  /** The log's start: lower ones were cut. */
+  readonly startIndex: number
+  readonly startOffset: number
+  readonly epochs: readonly { readonly term: number; readonly firstIndex: number; readonly firstOffset: number }[]
+  readonly configuration: Buffer
+  /** The state machine's own snapshot. */
+  readonly state: Buffer
+}
+
+/** How far a shard's log is known to be on the disk; at or beyond the checkpoint's index. */
+export interface ShardLogPosition {
+  /** Of the segment that is being written. */
+  readonly firstIndex: number
+  readonly firstOffset: number
+  /** Its length, header included. */
+  readonly bytes: number
+  readonly lastIndex: number
+  readonly nextOffset: number
+  readonly maxTimestamp: number
+  /** CRC-32C of those bytes. */
+  readonly segmentCrc: number
+  /** `crc` of the entry at `lastIndex`. */
+  readonly lastCrc: number
+}
+
+export interface StoredShard {
+  readonly state: ShardCheckpoint
+  readonly log: ShardLogPosition | null
+}
+
+export interface Checkpoint {
+  readonly diskIncarnation: string
+  readonly journalFrom: number
+  readonly journalThrough: number
+  readonly highestStamp: number
+  readonly shards: ReadonlyMap<number, StoredShard>
+  /** Removed shards of which the journal may still hold entries, up to the block named. */
+  readonly removed: ReadonlyMap<number, number>
+}
+
+const MAGIC = Buffer.from('TIDECKPT', 'latin1')
+const HEADER_BYTES = 64
+const RECORD_BYTES = 152
+const EPOCH_BYTES = 24
+const REMOVED_BYTES = 12
+
+/** The file's pieces, in order. */
+export function encodeCheckpoint(checkpoint: Checkpoint): Buffer[] {
+  const header = Buffer.alloc(HEADER_BYTES)
+  MAGIC.copy(header, 0)
+  writeVersions(header, 12)
+  header.write(checkpoint.diskIncarnation, 16, 16, 'hex')
+  writeU64(header, checkpoint.journalFrom, 32)
+  writeU64(header, checkpoint.journalThrough, 40)
+  writeU64(header, checkpoint.highestStamp, 48)
+  header.writeUInt32LE(checkpoint.shards.size, 56)
+  header.writeUInt32LE(checkpoint.removed.size, 60)
+  const pieces: Buffer[] = [header]
+  for (const stored of checkpoint.shards.values()) pieces.push(...encodeRecord(stored))
+  const removed = Buffer.alloc(checkpoint.removed.size * REMOVED_BYTES)
+  let at = 0
+  for (const [shard, through] of checkpoint.removed) {
+    removed.writeUInt32LE(shard, at)
+    writeU64(removed, through, at + 4)
+    at += REMOVED_BYTES
+  }
+  pieces.push(removed)
+  let crc = crc32c(header.subarray(12))
+  for (const piece of pieces.slice(1)) if (piece.length > 0) crc = crc32c(piece, crc)
+  header.writeUInt32LE(crc, 8)
+  return pieces
+}
+
+function encodeRecord({ state, log }: StoredShard): Buffer[] {
+  const fixed = Buffer.alloc(RECORD_BYTES + state.epochs.length * EPOCH_BYTES)
+  fixed.writeUInt32LE(fixed.length + state.configuration.length + state.state.length, 0)
+  fixed.writeUInt32LE(state.shard, 4)
+  writeU64(fixed, state.term, 8)
+  fixed.writeUInt32LE(state.vote, 16)
+  fixed.writeUInt32LE(state.crc, 20)
+  writeU64(fixed, state.index, 24)
+  writeU64(fixed, state.entryTerm, 32)
+  writeU64(fixed, state.nextOffset, 40)
+  writeU64(fixed, state.stamp, 48)
+  writeU64(fixed, state.startIndex, 56)
+  writeU64(fixed, state.startOffset, 64)
+  fixed.writeUInt32LE(state.epochs.length, 72)
+  fixed.writeUInt32LE(state.configuration.length, 76)
+  fixed.writeUInt32LE(state.state.length, 80)
+  fixed.writeUInt32LE(log === null ? 0 : 1, 84)
+  if (log !== null) {
+    writeU64(fixed, log.firstIndex, 88)
+    writeU64(fixed, log.firstOffset, 96)
+    writeU64(fixed, log.bytes, 104)
+    writeU64(fixed, log.lastIndex, 112)
+    writeU64(fixed, log.nextOffset, 120)
+    fixed.writeDoubleLE(log.maxTimestamp, 128)
+    fixed.writeUInt32LE(log.segmentCrc, 136)
+    fixed.writeUInt32LE(log.lastCrc, 140)
+  }
+  let at = RECORD_BYTES
+  for (const epoch of state.epochs) {
+    writeU64(fixed, epoch.term, at)
+    writeU64(fixed, epoch.firstIndex, at + 8)
+    writeU64(fixed, epoch.firstOffset, at + 16)
+    at += EPOCH_BYTES
+  }
+  return [fixed, state.configuration, state.state]
+}
+
+export function decodeCheckpoint(bytes: Buffer, file: string): Checkpoint | StorageError {
+  if (bytes.length < HEADER_BYTES || !bytes.subarray(0, 8).equals(MAGIC)) return damaged(file, 0)
+  if (!readable(bytes, 12)) return newerFormat(file, bytes, 12)
+  if (crc32c(bytes.subarray(12)) !== bytes.readUInt32LE(8)) return damaged(file, 8)
+  const journalFrom = readU64(bytes, 32)
+  const journalThrough = readU64(bytes, 40)
+  const highestStamp = readU64(bytes, 48)
+  if (journalFrom < 0 || journalThrough < 0 || highestStamp < 0) return damaged(file, 32)
+  const shards = new Map<number, StoredShard>()
+  let at = HEADER_BYTES
+  for (let left = bytes.readUInt32LE(56); left > 0; left--) {
+    const length = bytes.length - at < RECORD_BYTES ? 0 : bytes.readUInt32LE(at)
+    const stored = length < RECORD_BYTES || length > bytes.length - at ? null : decodeRecord(bytes.subarray(at, at + length))
+    if (stored === null || shards.has(stored.state.shard)) return damaged(file, at)
+    shards.set(stored.state.shard, stored)
+    at += length
+  }
+  const removed = new Map<number, number>()
+  if (bytes.length - at !== bytes.readUInt32LE(60) * REMOVED_BYTES) return damaged(file, at)
+  for (; at < bytes.length; at += REMOVED_BYTES) {
+    const through = readU64(bytes, at + 4)
+    if (through < 0) return damaged(file, at)
+    removed.set(bytes.readUInt32LE(at), through)
+  }
+  return { diskIncarnation: bytes.toString('hex', 16, 32), journalFrom, journalThrough, highestStamp, shards, removed }
+}
+
+function decodeRecord(bytes: Buffer): StoredShard | null {
+  const epochCount = bytes.readUInt32LE(72)
+  const configurationBytes = bytes.readUInt32LE(76)
+  const stateBytes = bytes.readUInt32LE(80)
+  const hasLog = bytes.readUInt32LE(84)
+  const variable = epochCount * EPOCH_BYTES + configurationBytes + stateBytes
+  if (RECORD_BYTES + variable !== bytes.length || hasLog > 1) return null
+  for (const at of [8, 24, 32, 40, 48, 56, 64, 88, 96, 104, 112, 120]) if (readU64(bytes, at) < 0) return null
+  const epochs: { term: number; firstIndex: number; firstOffset: number }[] = []
+  let at = RECORD_BYTES
+  for (let i = 0; i < epochCount; i++, at += EPOCH_BYTES) {
+    const epoch = { term: readU64(bytes, at), firstIndex: readU64(bytes, at + 8), firstOffset: readU64(bytes, at + 16) }
+    if (epoch.term < 0 || epoch.firstIndex < 0 || epoch.firstOffset < 0) return null
+    epochs.push(epoch)
+  }
+  const state: ShardCheckpoint = {
+    shard: bytes.readUInt32LE(4),
+    term: readU64(bytes, 8),
+    vote: bytes.readUInt32LE(16),
+    crc: bytes.readUInt32LE(20),
+    index: readU64(bytes, 24),
+    entryTerm: readU64(bytes, 32),
+    nextOffset: readU64(bytes, 40),
+    stamp: readU64(bytes, 48),
+    startIndex: readU64(bytes, 56),
+    startOffset: readU64(bytes, 64),
+    epochs,
+    configuration: Buffer.from(bytes.subarray(at, at + configurationBytes)),
+    state: Buffer.from(bytes.subarray(at + configurationBytes)),
+  }
+  if (hasLog === 0) return { state, log: null }
+  return {
+    state,
+    log: {
+      firstIndex: readU64(bytes, 88),
+      firstOffset: readU64(bytes, 96),
+      bytes: readU64(bytes, 104),
+      lastIndex: readU64(bytes, 112),
+      nextOffset: readU64(bytes, 120),
+      maxTimestamp: bytes.readDoubleLE(128),
+      segmentCrc: bytes.readUInt32LE(136),
+      lastCrc: bytes.readUInt32LE(140),
+    },
+  }
+}
+
+function damaged(file: string, position: number): StorageError {
+  const details = { code: 'CHECKPOINT_DAMAGED', file, position } as const
+  return new StorageError(details, `${file} is damaged (byte ${position}). ${REPLACE_THE_DISK}`)
+}

@@ -1,0 +1,261 @@
+/**
+ * Takes checkpoints, and with each lets the journal forget what it covers.
+ *
+ *     capture the active shards  ──►  sync their logs up to there  ──►  replace the file  ──►  free journal segments
+ *     (one turn: one moment)          (background)                      (atomic)               (wholly covered ones)
+ *
+ * The order is the point: the file may only say what the shard logs have under a sync, and the journal may only forget what
+ * the file says under a sync.
+ *
+ * A segment is held by every shard of which it has an entry above the shard's index in the checkpoint, or a newer vote. Votes
+ * hold nothing for long: each checkpoint carries the latest hard state of every shard, active or not. Entries might: a shard
+ * that cannot commit (its quorum is gone) keeps a tail that no checkpoint covers, and the journal is freed in order. Such a
+ * tail is appended to the journal once more, and the old copy no longer counts.
+ */
+import { assert } from '../stdx/index.ts'
+import type { Clock, Disk } from '../platform/index.ts'
+import { replaceFile } from './atomic-file.ts'
+import type { Background } from './background.ts'
+import { encodeCheckpoint, type ShardCheckpoint, type ShardLogPosition, type StoredShard } from './checkpoint-format.ts'
+import type { Entry } from './entry.ts'
+import { StorageError } from './errors.ts'
+import type { StorageEvent } from './events.ts'
+import { type HardState, laterOf } from './hard-state.ts'
+import type { Journal } from './journal.ts'
+import type { Covered, JournalSegment } from './journal-segment.ts'
+import { checkpointFile } from './layout.ts'
+import { type Procedure, run } from './procedure.ts'
+import type { ShardLog } from './shard-log.ts'
+
+/** Closed segments that may wait for a shard that lags before its tail is written again. */
+const SEGMENTS_BEFORE_CARRY = 2
+/** A longer tail is no forgotten one: its shard is pushed back on, and moves. */
+const CARRIED_BYTES_MAX = 16 << 20
+
+/** The driver's side of a checkpoint. All three are called in one turn, and see one moment. */
+export interface CheckpointSource {
+  /** Shards whose state changed since they were captured last. */
+  activeShards(): Iterable<number>
+  /** `index` ≤ the shard's high-water mark = its applied index; everything up to it was handed to the shard's log. */
+  capture(shard: number): ShardCheckpoint
+  /** Entries of the shard's log above that index, all of them, as handed to `append`. */
+  tail?(shard: number): readonly Entry[]
+}
+
+export interface CheckpointerCollaborators {
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly background: Background
+  readonly journal: Journal
+  readonly logs: ReadonlyMap<number, ShardLog>
+  readonly trace: (event: StorageEvent) => void
+  readonly fatal: (error: StorageError) => void
+  /** Segments that the checkpoint on disk no longer needs. */
+  readonly freed: (segments: JournalSegment[]) => void
+}
+
+const NOTHING = { index: 0, entryTerm: 0, crc: 0, nextOffset: 0, stamp: 0, startIndex: 1, startOffset: 0, epochs: [] }
+const EVERYTHING: Covered = { index: Number.MAX_SAFE_INTEGER, term: Number.MAX_SAFE_INTEGER, vote: 1 }
+
+export class Checkpointer {
+  readonly #options: { readonly directory: string; readonly diskIncarnation: string }
+  readonly #the: CheckpointerCollaborators
+  /** What the file says, and what it says next. */
+  #stored: Map<number, StoredShard>
+  readonly #removed: Map<number, number>
+  /** Latest of every shard whose hard state was appended since its record was made. */
+  readonly #hardStates: Map<number, HardState>
+  #highestStamp: number
+  #source: CheckpointSource | null = null
+  #running = false
+  /** Asked for while one was running: those waiting for the next. */
+  #next: (() => void)[] | null = null
+
+  constructor(
+    options: { directory: string; diskIncarnation: string },
+    start: { stored: Map<number, StoredShard>; removed: Map<number, number>; hardStates: Map<number, HardState>; highestStamp: number },
+    collaborators: CheckpointerCollaborators,
+  ) {
+    this.#options = options
+    this.#the = collaborators
+    this.#stored = start.stored
+    this.#removed = start.removed
+    this.#hardStates = start.hardStates
+    this.#highestStamp = start.highestStamp
+  }
+
+  set source(source: CheckpointSource) {
+    this.#source = source
+  }
+
+  get hasSource(): boolean {
+    return this.#source !== null
+  }
+
+  /** Appended to the journal. */
+  noteHardState(shard: number, state: HardState): void {
+    const known = this.#hardStates.get(shard)
+    this.#hardStates.set(shard, known === undefined ? state : laterOf(known, state))
+  }
+
+  noteStamp(stamp: number): void {
+    if (stamp > this.#highestStamp) this.#highestStamp = stamp
+  }
+
+  /** From the next checkpoint on the shard does not exist. */
+  remove(shard: number): void {
+    this.#stored.delete(shard)
+    this.#hardStates.delete(shard)
+    this.#removed.set(shard, this.#the.journal.sequenceBound)
+  }
+
+  /** Takes one; if one is being taken, another after it. */
+  take(done: () => void): void {
+    if (this.#running) {
+      this.#next ??= []
+      this.#next.push(done)
+      return
+    }
+    this.#running = true
+    const { background, clock } = this.#the
+    const started = clock.now()
+    const captured = this.#capture()
+    this.#syncLogs(captured, (positions) => {
+      background.write((finished) =>
+        run(this.#write(captured, positions, started), (error) => {
+          finished()
+          if (error !== null) return this.#fail(error)
+          this.#running = false
+          const next = this.#next
+          this.#next = null
+          done()
+          if (next !== null) this.take(() => next.forEach((waiting) => waiting()))
+        }),
+      )
+    })
+  }
+
+  #capture(): Map<number, ShardCheckpoint> {
+    const captured = new Map<number, ShardCheckpoint>()
+    const source = this.#source
+    if (source === null) return captured
+    const shards = new Set(source.activeShards())
+    for (const segment of this.#the.journal.closedSegments) {
+      for (const shard of segment.heldBy((id) => this.#covered(id))) if (this.#the.logs.has(shard)) shards.add(shard)
+    }
+    for (const shard of shards) {
+      if (this.#removed.has(shard)) continue
+      const state = source.capture(shard)
+      const known = this.#hardStates.get(shard)
+      const { term, vote } = known === undefined ? state : laterOf(state, known)
+      captured.set(shard, { ...state, term, vote })
+      this.noteStamp(state.stamp)
+    }
+    this.#carryTails(source, captured)
+    return captured
+  }
+
+  /**
+   * Tails that hold the oldest of too many segments go to the journal's end. In the turn of the capture: the record covers
+   * what is up to its index, the new copy what is above, and nothing lies between.
+   */
+  #carryTails(source: CheckpointSource, captured: Map<number, ShardCheckpoint>): void {
+    const segments = [...this.#the.journal.closedSegments]
+    if (source.tail === undefined || segments.length <= SEGMENTS_BEFORE_CARRY) return
+    for (const shard of segments[0]!.heldBy((id) => captured.get(id) ?? this.#covered(id))) {
+      const index = captured.get(shard)?.index
+      if (index === undefined) continue
+      const entries = source.tail(shard).filter((entry) => entry.index > index)
+      if (entries.reduce((sum, { bytes }) => sum + bytes.length, 0) > CARRIED_BYTES_MAX) continue
+      this.#the.journal.append(entries, () => {
+        for (const segment of segments) segment.forgetEntries(shard)
+      })
+    }
+  }
+
+  /** Up to the captured index each. */
+  #syncLogs(captured: Map<number, ShardCheckpoint>, done: (positions: Map<number, ShardLogPosition | null>) => void): void {
+    const positions = new Map<number, ShardLogPosition | null>()
+    let left = 1
+    const one = (): void => {
+      if (--left === 0) done(positions)
+    }
+    for (const [shard, { index }] of captured) {
+      const log = this.#the.logs.get(shard)
+      if (log === undefined) {
+        const position = this.#stored.get(shard)?.log ?? null
+        assert(index <= (position?.lastIndex ?? 0), () => `shard ${shard} captured at ${index}, its log was never opened`)
+        positions.set(shard, position)
+        continue
+      }
+      left++
+      log.sync(index, (position) => {
+        positions.set(shard, position)
+        one()
+      })
+    }
+    one()
+  }
+
+  *#write(
+    captured: Map<number, ShardCheckpoint>,
+    positions: Map<number, ShardLogPosition | null>,
+    started: number,
+  ): Procedure<void> {
+    const { disk, journal } = this.#the
+    for (const [shard, state] of captured) {
+      if (!this.#removed.has(shard)) this.#stored.set(shard, { state, log: positions.get(shard) ?? null })
+    }
+    for (const [shard, hardState] of this.#hardStates) if (!this.#removed.has(shard)) this.#carryHardState(shard, hardState)
+    this.#hardStates.clear()
+    const freed = this.#freeable()
+    const journalFrom = (journal.closedSegments[freed] ?? { firstSequence: journal.currentFirstSequence }).firstSequence
+    for (const [shard, through] of this.#removed) if (through < journalFrom) this.#removed.delete(shard)
+    const pieces = encodeCheckpoint({
+      diskIncarnation: this.#options.diskIncarnation,
+      journalFrom,
+      journalThrough: journal.syncedSequence,
+      highestStamp: this.#highestStamp,
+      shards: this.#stored,
+      removed: this.#removed,
+    })
+    yield* replaceFile(disk, checkpointFile(this.#options.directory), pieces)
+    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
+    const milliseconds = this.#the.clock.now() - started
+    const [shards, count] = [this.#stored.size, captured.size]
+    this.#the.trace({ type: 'Checkpointed', shards, captured: count, bytes, journalFrom, milliseconds })
+    if (freed > 0) this.#the.freed(journal.forget(freed))
+  }
+
+  #carryHardState(shard: number, hardState: HardState): void {
+    const stored = this.#stored.get(shard)
+    const state = stored?.state ?? { shard, ...NOTHING, term: 0, vote: 0, configuration: Buffer.alloc(0), state: Buffer.alloc(0) }
+    const { term, vote } = laterOf(state, hardState)
+    if (term !== state.term || vote !== state.vote || stored === undefined) {
+      this.#stored.set(shard, { state: { ...state, term, vote }, log: stored?.log ?? null })
+    }
+  }
+
+  #covered(shard: number): Covered | null {
+    if (this.#removed.has(shard)) return EVERYTHING
+    return this.#stored.get(shard)?.state ?? null
+  }
+
+  /** How many closed segments, from the oldest on, nothing holds. */
+  #freeable(): number {
+    const segments = this.#the.journal.closedSegments
+    const held = segments.findIndex((segment) => !segment.heldBy((shard) => this.#covered(shard)).next().done)
+    return held < 0 ? segments.length : held
+  }
+
+  #fail(cause: Error): void {
+    const file = checkpointFile(this.#options.directory)
+    const error = new StorageError(
+      { code: 'CHECKPOINT_FAILED', file, reason: cause.message },
+      `the checkpoint could not be written (${file}): ${cause.message}`,
+      { cause },
+    )
+    this.#the.trace({ type: 'StorageFailed', code: error.code, message: error.message })
+    this.#the.fatal(error)
+  }
+}

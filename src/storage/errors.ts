@@ -1,0 +1,32 @@
+import { TypedError } from '../stdx/index.ts'
+
+/**
+ * What the storage layer refuses or gives up on. Refusals at opening say what to do; `…_FAILED` ones are handed to `fatal`,
+ * because after them nothing is known about bytes that were promised.
+ */
+export type StorageFailure =
+  | { code: 'DIRECTORY_IN_USE'; directory: string }
+  | { code: 'DIRECTORY_UNUSABLE'; directory: string; reason: string }
+  | { code: 'IDENTITY_MISSING'; directory: string }
+  | { code: 'IDENTITY_DAMAGED'; file: string; position: number }
+  | { code: 'OTHER_NODE'; file: string; stored: number; given: number }
+  | { code: 'OTHER_CLUSTER'; file: string; stored: string; given: string }
+  | { code: 'NEWER_FORMAT'; file: string; found: number; supported: number }
+  | { code: 'JOURNAL_DAMAGED'; file: string; position: number; sequence: number; label: string }
+  | { code: 'LOG_BROKEN'; shard: number; index: number; reason: string }
+  | { code: 'CHECKPOINT_MISSING'; file: string }
+  | { code: 'CHECKPOINT_DAMAGED'; file: string; position: number }
+  | { code: 'SHARD_LOG_MISSING'; shard: number; file: string }
+  | { code: 'SHARD_LOG_DAMAGED'; shard: number; file: string; position: number; reason: string }
+  | { code: 'BELOW_LOG_START'; shard: number; index: number; start: number }
+  | { code: 'JOURNAL_FAILED'; file: string; operation: 'write' | 'sync'; reason: string }
+  | { code: 'SHARD_LOG_FAILED'; shard: number; file: string; operation: string; reason: string }
+  | { code: 'CHECKPOINT_FAILED'; file: string; reason: string }
+  | { code: 'CLOSED' }
+
+export class StorageError extends TypedError<StorageFailure> {}
+
+/** The way out that all damage shares: this replica's copy is not the only one. */
+export const REPLACE_THE_DISK =
+  'Nothing was changed. In a cluster, keep this directory aside and let the node join again with an empty one; ' +
+  'a single node must be restored from a copy.'

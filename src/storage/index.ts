@@ -1,0 +1,10 @@
+/** What is durable on this node: the journal, the shards' logs, the checkpoint, and who the disk is. */
+export type { ShardCheckpoint } from './checkpoint-format.ts'
+export * from './entry.ts'
+export * from './errors.ts'
+export type * from './events.ts'
+export { decodeHardState, encodeHardState, type HardState } from './hard-state.ts'
+export type { Identity } from './identity.ts'
+export type { RecoveredShard } from './replay.ts'
+export type { ShardLog } from './shard-log.ts'
+export { type CheckpointSource, Storage, type StorageCollaborators, type StorageOptions } from './storage.ts'

@@ -1,0 +1,240 @@
+/**
+ * Reads the journal from the first block that the checkpoint does not cover to its end, and gathers at each place the
+ * observations on which `recovery.ts` decides.
+ *
+ * A segment file is *in service* if its header belongs to it (sum, number, disk) and its first block verifies: header and first
+ * block are one write under one sync, so until that sync nothing in the file was promised. Others are being prepared, or were
+ * hit by damage; which of the two shows in whether anything alive lies in them (`beyond`).
+ */
+import type { Disk, DiskFile } from '../platform/index.ts'
+import { decodeEntry, type Entry } from './entry.ts'
+import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import { isNotFound } from './identity.ts'
+import {
+  BLOCK_ALIGNMENT,
+  BLOCK_HEADER_BYTES,
+  blockFootprint,
+  blockVerifies,
+  decodeSegmentHeader,
+  isBlockMagic,
+  peekBlockHeader,
+  type SegmentHeader,
+} from './journal-format.ts'
+import { JournalSegment } from './journal-segment.ts'
+import { journalDirectory, journalSegmentFile, segmentNumberIn } from './layout.ts'
+import { call, type Procedure } from './procedure.ts'
+import { decide, type Here, type Successor } from './recovery.ts'
+import { newerFormat } from './versions.ts'
+
+const WINDOW_BYTES = 1 << 20
+
+export interface ScanRequest {
+  readonly disk: Disk
+  readonly directory: string
+  readonly diskIncarnation: string
+  /** The first sequence that is needed. */
+  readonly from: number
+  /** The checkpoint was written when everything up to here was synced; 0 for none. */
+  readonly through: number
+  /** False refuses the entry as none that we write. */
+  readonly take: (entry: Entry) => boolean
+}
+
+export interface ScanResult {
+  /** In service and needed, ascending. */
+  readonly segments: JournalSegment[]
+  /** Files in the journal's folder that nothing needs: below `from`, or prepared and never used. */
+  readonly unused: { number: number; path: string; bytes: number }[]
+  /** The last good block: not known to be durable, since no block follows it. */
+  readonly last: { sequence: number; body: Buffer; entryCount: number; entries: Entry[] } | null
+  readonly blocks: number
+  readonly entries: number
+  readonly bytes: number
+  /** Label of the row that ended the journal. */
+  readonly ending: string
+}
+
+interface Candidate {
+  readonly number: number
+  readonly path: string
+  readonly bytes: number
+  readonly reader: WindowReader
+  /** Null when the file is not in service. */
+  readonly header: SegmentHeader | null
+}
+
+export function* scanJournal(request: ScanRequest): Procedure<ScanResult> {
+  const candidates = yield* openAll(request)
+  try {
+    return yield* scan(request, candidates)
+  } finally {
+    for (const { reader } of candidates) yield* call<void>((done) => reader.file.close(() => done(null)))
+  }
+}
+
+function* openAll({ disk, directory, diskIncarnation }: ScanRequest): Procedure<Candidate[]> {
+  const candidates: Candidate[] = []
+  let names: string[] = []
+  try {
+    names = yield* call<string[]>((done) => disk.list(journalDirectory(directory), done))
+  } catch (error) {
+    if (!isNotFound(error)) throw error
+  }
+  for (const name of names) {
+    const number = segmentNumberIn(name)
+    if (number === null) continue
+    const path = journalSegmentFile(directory, number)
+    const file = yield* call<DiskFile>((done) => disk.open(path, 'read', done))
+    const bytes = yield* call<number>((done) => file.size(done))
+    const reader = new WindowReader(file, bytes)
+    const page = yield* reader.view(0, BLOCK_ALIGNMENT)
+    const header = decodeSegmentHeader(page)
+    if (header === 'newer') throw newerFormat(path, page, 12)
+    let inService = typeof header === 'object' && header.number === number && header.diskIncarnation === diskIncarnation
+    if (inService) {
+      const first = yield* observe(reader, BLOCK_ALIGNMENT, header as SegmentHeader, (header as SegmentHeader).firstSequence)
+      inService = first.here === 'expected'
+    }
+    candidates.push({ number, path, bytes, reader, header: inService ? (header as SegmentHeader) : null })
+  }
+  return candidates.sort((a, b) => a.number - b.number)
+}
+
+function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedure<ScanResult> {
+  const serving = candidates.filter(({ header }) => header !== null)
+  // The last one that starts at or below `from`; what lies before it was freed by the checkpoint.
+  let at = serving.findLastIndex(({ header }) => header!.firstSequence <= request.from)
+  const missing = at < 0 && (serving.length > 0 || request.through > 0)
+  if (missing) {
+    const file = serving[0]?.path ?? journalDirectory(request.directory)
+    throw damage(file, 0, request.from, 'segment missing: the journal does not reach back to the checkpoint')
+  }
+  const segments: JournalSegment[] = []
+  let last: ScanResult['last'] = null
+  let ending = 'empty'
+  const counts = { blocks: 0, entries: 0, bytes: 0 }
+  while (at >= 0 && at < serving.length) {
+    const { number, path, bytes, reader, header } = serving[at]!
+    const segment = new JournalSegment(number, path, bytes, header!.firstSequence)
+    segments.push(segment)
+    const nextFirst = serving[at + 1]?.header?.firstSequence ?? Number.POSITIVE_INFINITY
+    let position = BLOCK_ALIGNMENT
+    let sequence = header!.firstSequence
+    if (nextFirst < sequence) throw damage(serving[at + 1]!.path, 0, nextFirst, 'segments out of order')
+    for (;;) {
+      const successor: Successor = nextFirst === Number.POSITIVE_INFINITY ? 'none' : nextFirst === sequence ? 'continues' : 'gap'
+      const seen = yield* observe(reader, position, header!, sequence)
+      const proved = sequence <= request.through
+      const mayEnd = successor === 'none' && seen.here !== 'expected'
+      const beyond = mayEnd && (yield* anythingBeyond(candidates, number, position, sequence))
+      const row = decide({ here: seen.here, successor, beyond, proved })
+      if (row.verdict === 'damage') throw damage(path, position, sequence, row.label)
+      if (row.verdict !== 'take') {
+        ending = row.label
+        break
+      }
+      const block = seen.block!
+      const entries = decodeBody(block.body, block.entryCount)
+      if (entries === null) throw damage(path, position, sequence, 'a whole block with an entry that is not')
+      for (const entry of entries) {
+        if (!request.take(entry)) throw damage(path, position, sequence, 'an entry of a kind that no log has')
+        segment.note(entry)
+      }
+      last = { sequence, body: block.body, entryCount: block.entryCount, entries }
+      counts.blocks++
+      counts.entries += entries.length
+      counts.bytes += block.body.length
+      segment.lastSequence = sequence++
+      position += blockFootprint(block.body.length)
+    }
+    at++
+  }
+  const needed = new Set(segments.map(({ number }) => number))
+  const unused = candidates.filter(({ number }) => !needed.has(number))
+  return {
+    segments,
+    unused: unused.map(({ number, path, bytes }) => ({ number, path, bytes })),
+    last,
+    ...counts,
+    ending,
+  }
+}
+
+interface Seen {
+  readonly here: Here
+  readonly block: { body: Buffer; entryCount: number } | null
+}
+
+function* observe(reader: WindowReader, position: number, header: SegmentHeader, sequence: number): Procedure<Seen> {
+  const head = yield* reader.view(position, BLOCK_HEADER_BYTES)
+  if (!isBlockMagic(head, 0)) return { here: 'nothing', block: null }
+  const block = peekBlockHeader(head, 0)
+  if (block === null || position + BLOCK_HEADER_BYTES + block.bodyBytes > reader.size) return { here: 'broken', block: null }
+  const bytes = yield* reader.view(position, BLOCK_HEADER_BYTES + block.bodyBytes)
+  if (!blockVerifies(bytes, 0, block.bodyBytes)) return { here: 'broken', block: null }
+  if (block.sequence < sequence) return { here: 'older', block: null }
+  if (block.sequence > sequence || block.incarnation !== header.incarnation) return { here: 'unexpected', block: null }
+  return { here: 'expected', block: { body: bytes.subarray(BLOCK_HEADER_BYTES), entryCount: block.entryCount } }
+}
+
+/** Looks through the rest of this file and all later ones, at every place where a block can start. */
+function* anythingBeyond(candidates: readonly Candidate[], number: number, position: number, sequence: number): Procedure<boolean> {
+  for (const { reader, number: other } of candidates) {
+    if (other < number) continue
+    let at = other === number ? position + BLOCK_ALIGNMENT : 0
+    for (; at < reader.size; at += BLOCK_ALIGNMENT) {
+      const head = yield* reader.view(at, BLOCK_HEADER_BYTES)
+      const block = peekBlockHeader(head, 0)
+      if (block === null || block.sequence < sequence || at + BLOCK_HEADER_BYTES + block.bodyBytes > reader.size) continue
+      const bytes = yield* reader.view(at, BLOCK_HEADER_BYTES + block.bodyBytes)
+      if (blockVerifies(bytes, 0, block.bodyBytes)) return true
+    }
+  }
+  return false
+}
+
+/** The entries of a whole block, or null if they do not fill it exactly. */
+export function decodeBody(body: Buffer, entryCount: number): Entry[] | null {
+  const entries: Entry[] = []
+  let at = 0
+  while (at < body.length) {
+    const entry = decodeEntry(body, at)
+    if (typeof entry === 'string') return null
+    entries.push(entry)
+    at += entry.bytes.length
+  }
+  return entries.length === entryCount ? entries : null
+}
+
+function damage(file: string, position: number, sequence: number, label: string): StorageError {
+  return new StorageError(
+    { code: 'JOURNAL_DAMAGED', file, position, sequence, label },
+    `the journal is damaged at byte ${position} of ${file}, block ${sequence}: ${label}. ${REPLACE_THE_DISK}`,
+  )
+}
+
+/** A file read forward through windows. A window is a buffer of its own, because entries are slices of it. */
+class WindowReader {
+  readonly file: DiskFile
+  readonly size: number
+  #window = Buffer.alloc(0)
+  #start = 0
+
+  constructor(file: DiskFile, size: number) {
+    this.file = file
+    this.size = size
+  }
+
+  /** Bytes from `position` on; fewer than `length` only at the end of the file. */
+  *view(position: number, length: number): Procedure<Buffer> {
+    const end = Math.min(position + length, this.size)
+    if (end <= position) return this.#window.subarray(0, 0)
+    if (position < this.#start || end > this.#start + this.#window.length) {
+      const bytes = Buffer.allocUnsafeSlow(Math.min(Math.max(length, WINDOW_BYTES), this.size - position))
+      const count = yield* call<number>((done) => this.file.read(bytes, position, done))
+      this.#window = bytes.subarray(0, count)
+      this.#start = position
+    }
+    return this.#window.subarray(position - this.#start, end - this.#start)
+  }
+}

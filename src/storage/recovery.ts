@@ -1,0 +1,139 @@
+/**
+ * Where does the journal end, and is what lies before the end whole?
+ *
+ * After a crash the last block may be half there: its sync never returned, nobody was told anything about it, and cutting it is
+ * right. But "the sum does not match" is also what a rotten sector looks like in the middle of promised data, and cutting
+ * there silently forgets entries that a quorum counted (Alagappan et al., "Protocol-Aware Recovery", FAST '18, found nearly
+ * every system of our kind doing it). The two differ in what lies *around* the bad place, because of one rule of the writer:
+ *
+ *     Block n+1 is written only after block n was synced.
+ *
+ *     … │ n−1 ok │ n bad │ nothing                 n was in flight: torn, never acknowledged
+ *     … │ n−1 ok │ n bad │ n+1 ok                  n was synced once: damage
+ *     … │ n−1 ok │ n bad │ … later segment n+9     the same, further away
+ *
+ * An opening never writes into an old segment. It starts a new one, whose first block is the last good block n once more, and
+ * whose header says so (`firstSequence` n): from then on whatever the old segment holds from n on is superseded. So the kept
+ * tail is synced again before it is trusted, without overwriting the only copy. That matters after a *failed* sync: the kernel
+ * has marked the pages clean, they read well, and are not on the disk (Rebello et al., "Can Applications Recover from fsync
+ * Failures?", ATC '20).
+ *
+ * The table below is the whole decision. Each combination of observations meets exactly one row; a test walks them all.
+ */
+import { assert } from '../stdx/index.ts'
+
+/** What lies at the place where block `n` would start. */
+export type Here =
+  /** A block that verifies, with the sequence n and the segment's incarnation. */
+  | 'expected'
+  /** A block that verifies, from before n: the file's earlier life. */
+  | 'older'
+  /** No block starts here: zeros, other bytes, or the end of the file. */
+  | 'nothing'
+  /** A block starts here and does not verify. */
+  | 'broken'
+  /** A block that verifies and has no business here: sequence above n, or n of another incarnation. */
+  | 'unexpected'
+
+/** The next segment in service. */
+export type Successor =
+  | 'none'
+  /** It starts with n. */
+  | 'continues'
+  /** It starts above n. */
+  | 'gap'
+
+export interface Observations {
+  readonly here: Here
+  readonly successor: Successor
+  /** A block that verifies, with a sequence of n or above, lies behind this place or in a later file. */
+  readonly beyond: boolean
+  /** The checkpoint says that n was synced. */
+  readonly proved: boolean
+}
+
+export type Verdict = 'take' | 'hand-over' | 'end' | 'cut' | 'damage'
+
+export interface Row {
+  readonly label: string
+  readonly here: readonly Here[] | '*'
+  readonly successor: readonly Successor[] | '*'
+  readonly beyond: boolean | '*'
+  readonly proved: boolean | '*'
+  readonly verdict: Verdict
+}
+
+export const RECOVERY_TABLE: readonly Row[] = [
+  /*
+   * The next segment starts with n. Either this one was full, or an opening wrote n again over there: what follows here, if
+   * anything, is the block that it superseded.
+   */
+  { label: 'handed over', here: '*', successor: ['continues'], beyond: '*', proved: '*', verdict: 'hand-over' },
+  /* The ordinary case: the next block of the journal. */
+  { label: 'next block', here: ['expected'], successor: ['none', 'gap'], beyond: '*', proved: '*', verdict: 'take' },
+  /*
+   * A later segment exists and starts above n, so n was synced, and it is not here: a write that never reached the platter,
+   * a rotten sector, or a segment file that somebody removed.
+   */
+  {
+    label: 'block missing before a later segment',
+    here: ['older', 'nothing', 'broken', 'unexpected'],
+    successor: ['gap'],
+    beyond: '*',
+    proved: '*',
+    verdict: 'damage',
+  },
+  /* Verifies, yet stands where it was never written: a misdirected write, or files of two journals mixed. */
+  {
+    label: 'misplaced block',
+    here: ['unexpected'],
+    successor: ['none'],
+    beyond: '*',
+    proved: '*',
+    verdict: 'damage',
+  },
+  /* Lost or rotten: a later block proves that n was synced before it. */
+  {
+    label: 'bad block before a good one',
+    here: ['older', 'nothing', 'broken'],
+    successor: ['none'],
+    beyond: true,
+    proved: '*',
+    verdict: 'damage',
+  },
+  /* Nothing behind it, but the checkpoint was written when n was on the disk. */
+  {
+    label: 'journal shorter than the checkpoint knows',
+    here: ['older', 'nothing', 'broken'],
+    successor: ['none'],
+    beyond: false,
+    proved: true,
+    verdict: 'damage',
+  },
+  /* Block n was being written when the power went, in part: its sync never returned. */
+  { label: 'torn last block', here: ['broken'], successor: ['none'], beyond: false, proved: false, verdict: 'cut' },
+  /* Nobody was writing, or nothing of it arrived. */
+  {
+    label: 'clean end',
+    here: ['older', 'nothing'],
+    successor: ['none'],
+    beyond: false,
+    proved: false,
+    verdict: 'end',
+  },
+]
+
+export function meets(row: Row, seen: Observations): boolean {
+  return (
+    (row.here === '*' || row.here.includes(seen.here)) &&
+    (row.successor === '*' || row.successor.includes(seen.successor)) &&
+    (row.beyond === '*' || row.beyond === seen.beyond) &&
+    (row.proved === '*' || row.proved === seen.proved)
+  )
+}
+
+export function decide(seen: Observations): Row {
+  const rows = RECOVERY_TABLE.filter((row) => meets(row, seen))
+  assert(rows.length === 1, () => `${rows.length} rows for ${JSON.stringify(seen)}`)
+  return rows[0]!
+}

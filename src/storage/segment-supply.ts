@@ -1,0 +1,166 @@
+/**
+ * Has the journal's next segment ready before it is needed.
+ *
+ * Overwriting a file's existing bytes and syncing is 1.3 to 1.5 times as fast as appending, because the file system has nothing
+ * to record but the data. So a segment is filled with zeros ahead of time, or, better, is an old one that nothing needs any
+ * more, under a new name: its old contents are recognised as such by their numbers and sequences.
+ *
+ *     freed 00…05.log ──rename──► 00…09.log  (prepared)  ──header + first block──►  in service
+ *
+ * The name is durable before the file is handed out, so the journal's switch costs one ordinary block write. The first
+ * segment of an opening is small (a few MiB are written in ten milliseconds), the next ones grow to the full size, so neither
+ * the first write of a node nor the first full segment waits for 64 MiB of zeros.
+ */
+import { assert } from '../stdx/index.ts'
+import type { Clock, Disk, DiskFile } from '../platform/index.ts'
+import type { Background } from './background.ts'
+import type { StorageEvent } from './events.ts'
+import { isNotFound } from './identity.ts'
+import { journalDirectory, journalSegmentFile } from './layout.ts'
+import { call, type Procedure, run } from './procedure.ts'
+
+/** Written at a time, so that a journal sync never waits behind more than this. */
+const ZEROS_BYTES = 1 << 20
+/** After a failure (a full disk) the next attempt waits so long. */
+const RETRY_AFTER_MS = 1000
+/** Spare files kept besides the prepared one. */
+const SPARES_MAX = 2
+
+export interface PreparedSegment {
+  readonly number: number
+  readonly path: string
+  readonly bytes: number
+  readonly file: DiskFile
+}
+
+export interface SpareFile {
+  readonly path: string
+  readonly bytes: number
+}
+
+export interface SupplyCollaborators {
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly background: Background
+  readonly trace: (event: StorageEvent) => void
+}
+
+export class SegmentSupply {
+  readonly #directory: string
+  readonly #segmentBytes: number
+  readonly #disk: Disk
+  readonly #clock: Clock
+  readonly #background: Background
+  readonly #trace: (event: StorageEvent) => void
+  /** Full-sized files that nothing needs, under names from earlier lives. */
+  readonly #spares: SpareFile[] = []
+  #state: 'idle' | 'preparing' | 'ready' | 'closed' = 'idle'
+  #prepared: PreparedSegment | null = null
+  #retryAtMs = Number.NEGATIVE_INFINITY
+  #onIdle: (() => void) | null = null
+
+  constructor(options: { directory: string; segmentBytes: number }, collaborators: SupplyCollaborators) {
+    this.#directory = options.directory
+    this.#segmentBytes = options.segmentBytes
+    this.#disk = collaborators.disk
+    this.#clock = collaborators.clock
+    this.#background = collaborators.background
+    this.#trace = collaborators.trace
+  }
+
+  /** Nothing is prepared or being prepared, and `prepare` may be tried. */
+  get idle(): boolean {
+    return this.#state === 'idle' && this.#clock.now() >= this.#retryAtMs
+  }
+
+  /** Begins to make segment `number`, at least `bytes` long. Completion is seen by `take`. */
+  prepare(number: number, bytes: number): void {
+    assert(this.#state === 'idle', () => `the supply is ${this.#state}`)
+    this.#state = 'preparing'
+    const started = this.#clock.now()
+    const spare = this.#spares.pop()
+    run(this.#make(number, Math.min(bytes, this.#segmentBytes), spare), (error, prepared) => {
+      if (error !== null) {
+        if (this.#state !== 'closed') this.#state = 'idle'
+        this.#retryAtMs = this.#clock.now() + RETRY_AFTER_MS
+        this.#trace({ type: 'SegmentNotPrepared', number, reason: error.message })
+      } else if (this.#state === 'closed') prepared!.file.close(() => {})
+      else {
+        this.#state = 'ready'
+        this.#prepared = prepared!
+        const milliseconds = this.#clock.now() - started
+        const recycled = spare !== undefined
+        this.#trace({ type: 'SegmentPrepared', number, bytes: prepared!.bytes, recycled, milliseconds })
+      }
+      this.#onIdle?.()
+    })
+  }
+
+  /** The prepared segment, if it is ready. */
+  take(): PreparedSegment | null {
+    if (this.#state !== 'ready') return null
+    const prepared = this.#prepared!
+    this.#prepared = null
+    this.#state = 'idle'
+    return prepared
+  }
+
+  /** Takes over a file that nothing needs; false if it is not wanted and should be removed. */
+  offer(spare: SpareFile): boolean {
+    if (spare.bytes !== this.#segmentBytes || this.#spares.length >= SPARES_MAX) return false
+    this.#spares.push(spare)
+    return true
+  }
+
+  close(done: () => void): void {
+    const busy = this.#state === 'preparing'
+    this.#state = 'closed'
+    if (this.#prepared !== null) this.#prepared.file.close(() => done())
+    else if (busy) this.#onIdle = done
+    else done()
+  }
+
+  /** The procedure behind `prepare`, also run, before anything else, for the first segment of an opening. */
+  *make(number: number, bytes: number): Procedure<PreparedSegment> {
+    return yield* this.#make(number, bytes, undefined)
+  }
+
+  *#make(number: number, bytes: number, spare: SpareFile | undefined): Procedure<PreparedSegment> {
+    const path = journalSegmentFile(this.#directory, number)
+    const directory = journalDirectory(this.#directory)
+    if (spare !== undefined) {
+      yield* this.#step<void>((done) => this.#disk.rename(spare.path, path, done))
+      yield* this.#step<void>((done) => this.#disk.syncDirectory(directory, done))
+      const file = yield* this.#step<DiskFile>((done) => this.#disk.open(path, 'write', done))
+      return { number, path, bytes: spare.bytes, file }
+    }
+    const file = yield* this.#step<DiskFile>((done) => this.#disk.open(path, 'create', done))
+    try {
+      yield* this.#step<void>((done) => file.truncate(0, done))
+      const zeros = Buffer.alloc(Math.min(bytes, ZEROS_BYTES))
+      for (let at = 0; at < bytes; at += zeros.length) {
+        const piece = zeros.subarray(0, Math.min(zeros.length, bytes - at))
+        yield* this.#step<void>((done) => file.write([piece], at, done))
+        yield* this.#step<void>((done) => file.datasync(done))
+      }
+      yield* this.#step<void>((done) => this.#disk.syncDirectory(directory, done))
+    } catch (error) {
+      // Leave no half-made file behind: on a full disk its bytes are needed.
+      yield* call<void>((done) => file.close(() => done(null)))
+      yield* call<void>((done) => this.#disk.remove(path, (failure) => done(isNotFound(failure) ? null : failure)))
+      throw error
+    }
+    return { number, path, bytes, file }
+  }
+
+  *#step<T>(operation: (done: (error: Error | null, value?: T) => void) => void): Procedure<T> {
+    return yield* call<T>((done) =>
+      this.#background.write((finished) =>
+        operation((error, value) => {
+          finished()
+          done(error, value)
+        }),
+      ),
+    )
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * The writing end of a shard's log: the segment in use, and the step from one to the next.
+ *
+ * A segment that is left is synced, gets its index beside it, and is never written again. A new one's name is made durable
+ * before anything can refer to it.
+ */
+import { assert, crc32c } from '../stdx/index.ts'
+import { dirname } from 'node:path'
+import type { Disk, DiskFile } from '../platform/index.ts'
+import type { ShardLogPosition } from './checkpoint-format.ts'
+import { type Entry, nextOffsetAfter } from './entry.ts'
+import type { StorageEvent } from './events.ts'
+import { call, type Procedure } from './procedure.ts'
+import { encodeSegmentIndex, encodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
+import { completeIndex, Segment } from './segment.ts'
+import { maxTimestampOf } from './timestamps.ts'
+
+/** Smaller entries are copied into one buffer: see block-builder.ts. */
+const COPY_BELOW_BYTES = 8 << 10
+
+export class SegmentWriter {
+  /** Ascending; the last one is in use, the others are sealed. Shared with the reader. */
+  readonly segments: Segment[]
+
+  readonly #options: { readonly shard: number; readonly directory: string; readonly segmentBytes: number }
+  readonly #disk: Disk
+  readonly #trace: (event: StorageEvent) => void
+  /** The end of what was written to the segment in use. */
+  #position: ShardLogPosition | null
+  #file: DiskFile | null = null
+  /** Written since the last sync. */
+  #dirty = false
+
+  constructor(
+    options: { shard: number; directory: string; segmentBytes: number },
+    position: ShardLogPosition | null,
+    sealed: Segment[],
+    collaborators: { disk: Disk; trace: (event: StorageEvent) => void },
+  ) {
+    this.#options = options
+    this.#disk = collaborators.disk
+    this.#trace = collaborators.trace
+    this.#position = position
+    this.segments = sealed
+    if (position === null) return
+    const segment = new Segment(options.shard, options.directory, position.firstIndex)
+    segment.firstOffset = position.firstOffset
+    segment.bytes = position.bytes
+    segment.maxTimestamp = position.maxTimestamp
+    sealed.push(segment)
+  }
+
+  /** Writes a run of entries from the front, as many as go into one segment; returns those written. */
+  *write(entries: readonly Entry[]): Procedure<readonly Entry[]> {
+    const first = entries[0]!
+    if (this.#position !== null && this.#position.bytes >= this.#options.segmentBytes) yield* this.#seal()
+    if (this.#position === null) yield* this.#create(first)
+    else if (this.#file === null) this.#file = yield* this.#reopen()
+    const start = this.#position!
+    const segment = this.segments.at(-1)!
+    const room = this.#options.segmentBytes - start.bytes
+    let count = 0
+    let bytes = 0
+    while (count < entries.length && (count === 0 || bytes < room)) bytes += entries[count++]!.bytes.length
+    const written = count === entries.length ? entries : entries.slice(0, count)
+    const pieces = gather(written)
+    const file = this.#file!
+    yield* call<void>((done) => file.write(pieces, start.bytes, done))
+    this.#dirty = true
+    this.#note(segment, start, written, pieces)
+    return written
+  }
+
+  /** Syncs what was written and says how far that is. */
+  *sync(): Procedure<ShardLogPosition | null> {
+    const position = this.#position
+    if (this.#dirty) {
+      yield* call<void>((done) => this.#file!.datasync(done))
+      this.#dirty = false
+    }
+    return position
+  }
+
+  close(done: () => void): void {
+    const file = this.#file
+    this.#file = null
+    if (file === null) done()
+    else file.close(() => done())
+  }
+
+  #note(segment: Segment, start: ShardLogPosition, written: readonly Entry[], pieces: readonly Uint8Array[]): void {
+    const last = written.at(-1)!
+    let { bytes, maxTimestamp, segmentCrc } = start
+    for (const piece of pieces) segmentCrc = crc32c(piece, segmentCrc)
+    for (const entry of written) {
+      segment.index.add(entry, bytes, maxTimestamp)
+      maxTimestamp = Math.max(maxTimestamp, maxTimestampOf(entry))
+      bytes += entry.bytes.length
+    }
+    segment.bytes = bytes
+    segment.maxTimestamp = maxTimestamp
+    const { firstIndex, firstOffset } = start
+    const [lastIndex, nextOffset, lastCrc] = [last.index, nextOffsetAfter(last), last.crc]
+    this.#position = { firstIndex, firstOffset, bytes, lastIndex, nextOffset, maxTimestamp, segmentCrc, lastCrc }
+  }
+
+  /** The segment in use, at the first write since this start: what lies behind the checkpoint's end is dropped. */
+  *#reopen(): Procedure<DiskFile> {
+    const { path } = this.segments.at(-1)!
+    const file = yield* call<DiskFile>((done) => this.#disk.open(path, 'write', done))
+    yield* call<void>((done) => file.truncate(this.#position!.bytes, done))
+    return file
+  }
+
+  *#create(first: Entry): Procedure<void> {
+    const { shard, directory } = this.#options
+    if (this.segments.length === 0) {
+      yield* call<void>((done) => this.#disk.makeDirectory(directory, done))
+      yield* call<void>((done) => this.#disk.syncDirectory(dirname(directory), done))
+    }
+    const segment = new Segment(shard, directory, first.index)
+    const { previousCrc, index: firstIndex, firstOffset } = first
+    const header = encodeShardSegmentHeader({ shard, previousCrc, firstIndex, firstOffset })
+    const file = yield* call<DiskFile>((done) => this.#disk.open(segment.path, 'create', done))
+    yield* call<void>((done) => file.truncate(0, done))
+    yield* call<void>((done) => file.write([header], 0, done))
+    yield* call<void>((done) => this.#disk.syncDirectory(directory, done))
+    segment.firstOffset = firstOffset
+    segment.bytes = SHARD_SEGMENT_HEADER_BYTES
+    segment.indexed = true
+    this.segments.push(segment)
+    this.#file = file
+    this.#dirty = true
+    this.#position = {
+      firstIndex,
+      firstOffset,
+      bytes: SHARD_SEGMENT_HEADER_BYTES,
+      lastIndex: firstIndex - 1,
+      nextOffset: firstOffset,
+      maxTimestamp: -1,
+      segmentCrc: crc32c(header),
+      lastCrc: previousCrc,
+    }
+  }
+
+  *#seal(): Procedure<void> {
+    const position = this.#position!
+    const segment = this.segments.at(-1)!
+    const file = this.#file ?? (yield* this.#reopen())
+    this.#file = file
+    yield* call<void>((done) => file.datasync(done))
+    this.#dirty = false
+    if (!segment.indexed) yield* completeIndex(this.#disk, segment, file, false)
+    const { shard } = this.#options
+    const { firstIndex, lastIndex, nextOffset, bytes: segmentBytes, maxTimestamp, segmentCrc, lastCrc } = position
+    const summary = { shard, firstIndex, lastIndex, nextOffset, segmentBytes, maxTimestamp, segmentCrc, lastCrc }
+    assert(segment.bytes === segmentBytes, () => `${segment.path} is ${segment.bytes} bytes long, not ${segmentBytes}`)
+    const index = yield* call<DiskFile>((done) => this.#disk.open(segment.indexPath, 'create', done))
+    // Not synced: a lost or torn index fails its sum and is built again.
+    yield* call<void>((done) => index.truncate(0, done))
+    yield* call<void>((done) => index.write([encodeSegmentIndex(summary, segment.index)], 0, done))
+    yield* call<void>((done) => index.close(() => done(null)))
+    yield* call<void>((done) => file.close(() => done(null)))
+    this.#file = null
+    this.#position = null
+    this.#trace({ type: 'ShardSegmentSealed', shard, firstIndex, lastIndex, bytes: segmentBytes })
+  }
+}
+
+/** The entries' bytes in order, small ones together. */
+function gather(entries: readonly Entry[]): Uint8Array[] {
+  let copied = 0
+  for (const { bytes } of entries) if (bytes.length < COPY_BELOW_BYTES) copied += bytes.length
+  const buffer = Buffer.allocUnsafeSlow(copied)
+  const pieces: Uint8Array[] = []
+  let [from, at] = [0, 0]
+  for (const { bytes } of entries) {
+    if (bytes.length < COPY_BELOW_BYTES) {
+      buffer.set(bytes, at)
+      at += bytes.length
+      continue
+    }
+    if (at > from) pieces.push(buffer.subarray(from, at))
+    from = at
+    pieces.push(bytes)
+  }
+  if (at > from) pieces.push(buffer.subarray(from, at))
+  return pieces
+}

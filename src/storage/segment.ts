@@ -1,0 +1,198 @@
+/**
+ * One file of a shard's log: what is known of it in memory, and reading entries out of it.
+ *
+ * Whatever is read is verified before anybody sees it: each entry's own sum, that it is this shard's, and that it follows the
+ * one before it. A bad one is an error with a place, never a shorter answer.
+ */
+import type { Disk, DiskFile } from '../platform/index.ts'
+import { TypedError } from '../stdx/index.ts'
+import { readFile } from './atomic-file.ts'
+import { decodeEntry, ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, type Entry, nextOffsetAfter } from './entry.ts'
+import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import { shardIndexFile, shardSegmentFile } from './layout.ts'
+import { call, type Procedure } from './procedure.ts'
+import { decodeSegmentIndex, decodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
+import { SparseIndex } from './sparse-index.ts'
+import { maxTimestampOf } from './timestamps.ts'
+import { newerFormat } from './versions.ts'
+
+const READ_BYTES_MIN = 64 << 10
+const INDEX_FILE_BYTES_MAX = 64 << 20
+
+export class Segment {
+  readonly shard: number
+  readonly firstIndex: number
+  readonly path: string
+  readonly indexPath: string
+  /** Null until its header was read. */
+  firstOffset: number | null
+  /** Valid bytes, header included; null until asked of a segment from before this start. */
+  bytes: number | null
+  index = new SparseIndex()
+  /** `index` has points from the segment's start on, not only for what was written since this start. */
+  indexed = false
+  /** Of all its entries as far as known; sealed and not indexed: unknown. */
+  maxTimestamp = -1
+
+  constructor(shard: number, directory: string, firstIndex: number) {
+    this.shard = shard
+    this.firstIndex = firstIndex
+    this.path = shardSegmentFile(directory, firstIndex)
+    this.indexPath = shardIndexFile(directory, firstIndex)
+    this.firstOffset = null
+    this.bytes = null
+  }
+}
+
+export interface SegmentRead {
+  readonly segment: Segment
+  readonly file: DiskFile
+  readonly position: number
+  /** Where the valid bytes end. */
+  readonly end: number
+  readonly maxBytes: number
+}
+
+/** Entries from the first that `wanted` accepts, until `maxBytes` are reached: at least that one, if there is one. */
+export function* readEntries(request: SegmentRead, wanted: (entry: Entry) => boolean): Procedure<Entry[]> {
+  const entries: Entry[] = []
+  let bytes = 0
+  for (let chunk: Entry[] | null = null, reader = new ChunkReader(request); ; ) {
+    chunk = yield* reader.next()
+    if (chunk === null) return entries
+    for (const entry of chunk) {
+      if (entries.length === 0 && !wanted(entry)) continue
+      if (entries.length > 0 && bytes + entry.bytes.length > request.maxBytes) return entries
+      entries.push(entry)
+      bytes += entry.bytes.length
+    }
+    if (bytes >= request.maxBytes) return entries
+  }
+}
+
+/** Makes `segment.index` complete: from the file beside it, or from the segment's own entries. */
+export function* completeIndex(disk: Disk, segment: Segment, file: DiskFile, sealed: boolean): Procedure<void> {
+  const size = segment.bytes ?? (yield* call<number>((done) => file.size(done)))
+  if (sealed) {
+    segment.bytes = size
+    const found = yield* readIndexFile(disk, segment, size)
+    if (found) return
+  }
+  const built = new SparseIndex()
+  const start = { segment, file, position: SHARD_SEGMENT_HEADER_BYTES, end: size, maxBytes: 1 << 20 }
+  let max = -1
+  let position = start.position
+  for (const reader = new ChunkReader(start); ; ) {
+    const chunk = yield* reader.next()
+    if (chunk === null) break
+    for (const entry of chunk) {
+      built.add(entry, position, max)
+      max = Math.max(max, maxTimestampOf(entry))
+      position += entry.bytes.length
+    }
+  }
+  // Meanwhile the segment in use may have grown: its newer points stay.
+  segment.index = built.followedBy(segment.index)
+  segment.maxTimestamp = Math.max(segment.maxTimestamp, max)
+  segment.indexed = true
+}
+
+function* readIndexFile(disk: Disk, segment: Segment, size: number): Procedure<boolean> {
+  try {
+    const decoded = decodeSegmentIndex(yield* readFile(disk, segment.indexPath, INDEX_FILE_BYTES_MAX))
+    if (typeof decoded === 'string') return false
+    const { shard, firstIndex, segmentBytes, maxTimestamp } = decoded.summary
+    if (shard !== segment.shard || firstIndex !== segment.firstIndex || segmentBytes !== size) return false
+    segment.index = decoded.index
+    segment.maxTimestamp = maxTimestamp
+    segment.indexed = true
+    return true
+  } catch (error) {
+    if (!(error instanceof TypedError)) throw error
+    return false // It says nothing that the segment does not say: a lost or unreadable index is built again.
+  }
+}
+
+/** First offset of the segment, from its header. */
+export function* readFirstOffset(segment: Segment, file: DiskFile): Procedure<number> {
+  if (segment.firstOffset !== null) return segment.firstOffset
+  const bytes = Buffer.alloc(SHARD_SEGMENT_HEADER_BYTES)
+  const count = yield* call<number>((done) => file.read(bytes, 0, done))
+  const header = decodeShardSegmentHeader(bytes.subarray(0, count))
+  if (header === 'newer') throw newerFormat(segment.path, bytes, 12)
+  if (typeof header === 'string') throw damaged(segment, 0, `bad header (${header})`)
+  if (header.shard !== segment.shard || header.firstIndex !== segment.firstIndex) throw damaged(segment, 16, 'another file’s header')
+  segment.firstOffset = header.firstOffset
+  return header.firstOffset
+}
+
+/** Hands out the entries of one read after the other, verified; null at the end. */
+class ChunkReader {
+  readonly #request: SegmentRead
+  #position: number
+  #previous: Entry | null = null
+  #lengthNeeded = 0
+
+  constructor(request: SegmentRead) {
+    this.#request = request
+    this.#position = request.position
+  }
+
+  *next(): Procedure<Entry[] | null> {
+    const { segment, file, end, maxBytes } = this.#request
+    for (;;) {
+      if (this.#position >= end) return null
+      const length = Math.max(READ_BYTES_MIN, Math.min(maxBytes, 4 << 20) + READ_BYTES_MIN, this.#lengthNeeded)
+      const buffer = Buffer.allocUnsafeSlow(Math.min(length, end - this.#position))
+      const count = yield* call<number>((done) => file.read(buffer, this.#position, done))
+      if (count < buffer.length) throw damaged(segment, this.#position + count, 'the file is shorter than was written')
+      const entries = this.#decode(buffer)
+      if (entries.length > 0) return entries
+    }
+  }
+
+  #decode(buffer: Buffer): Entry[] {
+    const { segment, end } = this.#request
+    const entries: Entry[] = []
+    let at = 0
+    while (at < buffer.length) {
+      const entry = decodeEntry(buffer, at)
+      const position = this.#position + at
+      if (entry === 'short') {
+        const length = buffer.length - at < 4 ? ENTRY_HEADER_BYTES : buffer.readUInt32LE(at)
+        const needed = Math.max(length, ENTRY_HEADER_BYTES)
+        if (needed > ENTRY_BYTES_MAX || position + needed > end) throw damaged(segment, position, 'an entry beyond the end')
+        this.#lengthNeeded = needed
+        break
+      }
+      if (typeof entry === 'string') throw damaged(segment, position, `bad entry (${entry})`)
+      this.#verify(entry, position)
+      this.#previous = entry
+      entries.push(entry)
+      at += entry.bytes.length
+    }
+    this.#position += at
+    return entries
+  }
+
+  #verify(entry: Entry, position: number): void {
+    const { segment } = this.#request
+    const previous = this.#previous
+    if (entry.shard !== segment.shard) throw damaged(segment, position, `an entry of shard ${entry.shard}`)
+    if (position === SHARD_SEGMENT_HEADER_BYTES && entry.index !== segment.firstIndex) {
+      throw damaged(segment, position, `entry ${entry.index} where ${segment.firstIndex} belongs`)
+    }
+    if (previous === null) return
+    if (entry.index !== previous.index + 1) throw damaged(segment, position, `entry ${entry.index} after ${previous.index}`)
+    if (entry.previousCrc !== previous.crc) throw damaged(segment, position, `entry ${entry.index} follows another one`)
+    if (entry.firstOffset !== nextOffsetAfter(previous)) throw damaged(segment, position, 'a hole in the offsets')
+  }
+}
+
+function damaged(segment: Segment, position: number, reason: string): StorageError {
+  const { shard, path } = segment
+  return new StorageError(
+    { code: 'SHARD_LOG_DAMAGED', shard, file: path, position, reason },
+    `the log of shard ${shard} is damaged at byte ${position} of ${path}: ${reason}. ${REPLACE_THE_DISK}`,
+  )
+}

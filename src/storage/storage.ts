@@ -1,0 +1,284 @@
+/**
+ * The storage of one node: what is told to it and acknowledged is found again after a crash.
+ *
+ *     append ──► journal ─────────────── durable: acknowledged
+ *     commit ──► shard log ───────────── findable, in the background
+ *     now and then: checkpoint ───────── the journal may forget
+ *
+ * Opening gives, per shard, the checkpoint's state and the log after it. Whatever goes wrong below a promise that was already
+ * given (a failed sync, a full disk under the journal) ends in `fatal`, once, and from then on no call is answered.
+ */
+import type { Platform, PlatformError } from '../platform/index.ts'
+import { assert } from '../stdx/index.ts'
+import { replaceFile } from './atomic-file.ts'
+import { Background } from './background.ts'
+import { Checkpointer, type CheckpointSource } from './checkpointer.ts'
+import { type Entry, EntryKind } from './entry.ts'
+import type { StorageError } from './errors.ts'
+import type { StorageEvent } from './events.ts'
+import { decodeHardState } from './hard-state.ts'
+import { encodeIdentity, type Identity, otherCluster } from './identity.ts'
+import { Journal } from './journal.ts'
+import type { JournalSegment } from './journal-segment.ts'
+import { identityFile, shardDirectory } from './layout.ts'
+import { type Claim, claimDirectory, namesIn, openDirectory, type Opened, removeFolder } from './opening.ts'
+import { call, type Procedure, run } from './procedure.ts'
+import type { RecoveredShard } from './replay.ts'
+import { ShardLog } from './shard-log.ts'
+
+export type { CheckpointSource } from './checkpointer.ts'
+
+export interface StorageOptions {
+  readonly directory: string
+  readonly nodeId: number
+  /** Hash of `--cluster`; '' for a node that was started alone or joins. */
+  readonly clusterHash: string
+  readonly journalSegmentBytes?: number
+  readonly shardSegmentBytes?: number
+  /** Buffered bytes of a shard that are written without being asked for. */
+  readonly shardLogFlushBytes?: number
+}
+
+export interface StorageCollaborators {
+  readonly platform: Platform
+  readonly trace: (event: StorageEvent) => void
+  /** Nothing can be trusted any more: stop the node (exit code 70). Called once. */
+  readonly fatal: (error: StorageError) => void
+}
+
+const JOURNAL_SEGMENT_BYTES = 64 << 20
+const SHARD_SEGMENT_BYTES = 256 << 20
+const SHARD_LOG_FLUSH_BYTES = 512 << 10
+
+export type OpenDone = (error: StorageError | PlatformError | null, storage?: Storage) => void
+
+export class Storage {
+  /** The directory was empty before this start. */
+  readonly fresh: boolean
+  /** By shard; what the journal and the checkpoint held. */
+  readonly recovered: Map<number, RecoveredShard>
+  /** Highest Lamport stamp in anything recovered. */
+  readonly highestStamp: number
+
+  readonly #options: StorageOptions
+  readonly #platform: Platform
+  readonly #trace: (event: StorageEvent) => void
+  readonly #onFatal: (error: StorageError) => void
+  readonly #opened: Opened
+  readonly #claim: Claim
+  readonly #background: Background
+  readonly #journal: Journal
+  readonly #checkpointer: Checkpointer
+  readonly #logs = new Map<number, ShardLog>()
+  #identity: Identity
+  #state: 'open' | 'failed' | 'closing' = 'open'
+  #finishClosing: (() => void) | null = null
+
+  static open(options: StorageOptions, collaborators: StorageCollaborators, done: OpenDone): void {
+    run(Storage.#open(options, collaborators), (error, storage) => done(error as StorageError | PlatformError | null, storage))
+  }
+
+  static *#open(options: StorageOptions, collaborators: StorageCollaborators): Procedure<Storage> {
+    const { platform, trace } = collaborators
+    const started = platform.clock.now()
+    const background = new Background()
+    const claim = yield* claimDirectory(platform.disk, options.directory)
+    try {
+      const journalSegmentBytes = options.journalSegmentBytes ?? JOURNAL_SEGMENT_BYTES
+      const opened = yield* openDirectory({ ...options, journalSegmentBytes }, { platform, background, trace })
+      const storage = new Storage(options, collaborators, opened, claim, background)
+      yield* storage.#rewriteLastBlock()
+      const { segments, blocks, entries, bytes, ending } = opened.scan
+      const [shards, milliseconds] = [opened.recovered.size, platform.clock.now() - started]
+      const counts = { segments: segments.length, blocks, entries, bytes, shards }
+      trace({ type: 'RecoveryDone', fresh: opened.fresh, ...counts, ending, milliseconds })
+      return storage
+    } catch (error) {
+      yield* call<void>((done) => claim.release(() => done(null)))
+      throw error
+    }
+  }
+
+  private constructor(options: StorageOptions, collaborators: StorageCollaborators, opened: Opened, claim: Claim, background: Background) {
+    const { platform, trace } = collaborators
+    this.#options = options
+    this.#platform = platform
+    this.#trace = trace
+    this.#onFatal = collaborators.fatal
+    this.#opened = opened
+    this.#claim = claim
+    this.#background = background
+    this.#identity = opened.identity
+    this.fresh = opened.fresh
+    this.recovered = opened.recovered
+    this.highestStamp = opened.highestStamp
+    const { identity, incarnation, segment, older, nextSequence, supply, checkpoint, highestStamp } = opened
+    const { diskIncarnation } = identity
+    const { clock, disk } = platform
+    const fatal = (error: StorageError): void => this.#fatal(error)
+    const segmentBytes = options.journalSegmentBytes ?? JOURNAL_SEGMENT_BYTES
+    this.#journal = new Journal(
+      { diskIncarnation, incarnation, segmentBytes, segment, older, nextSequence },
+      { clock, supply, trace, fatal, segmentClosed: () => this.#segmentClosed() },
+    )
+    const hardStates = new Map([...opened.recovered].map(([shard, { term, vote }]) => [shard, { term, vote }]))
+    this.#checkpointer = new Checkpointer(
+      { directory: options.directory, diskIncarnation },
+      { stored: new Map(checkpoint.shards), removed: new Map(checkpoint.removed), hardStates, highestStamp },
+      { disk, clock, background, journal: this.#journal, logs: this.#logs, trace, fatal, freed: (gone) => this.#recycle(gone) },
+    )
+  }
+
+  get identity(): Identity {
+    return this.#identity
+  }
+
+  /** Handed to `append` and not yet durable. */
+  get journalQueuedBytes(): number {
+    return this.#journal.queuedBytes
+  }
+
+  /** Makes the cluster's id part of this disk's identity. */
+  setClusterId(id: string, done: (error: StorageError | PlatformError | null) => void): void {
+    const { clusterId } = this.#identity
+    const file = identityFile(this.#options.directory)
+    if (clusterId !== null) {
+      this.#platform.clock.endOfTurn(() => done(clusterId === id ? null : otherCluster(clusterId, id, file)))
+      return
+    }
+    const identity = { ...this.#identity, clusterId: id }
+    this.#inBackground(replaceFile(this.#platform.disk, file, [encodeIdentity(identity)]), (error) => {
+      if (error === null) this.#identity = identity
+      done(error as StorageError | PlatformError | null)
+    })
+  }
+
+  /**
+   * One call per turn of the event loop, with everything of that turn: entries of any shards in the order of their logs, and
+   * hard states. `done` when all of it is on the disk; calls complete in their order. Never, once the storage has failed.
+   */
+  append(entries: readonly Entry[], done: () => void): void {
+    if (this.#state === 'failed') return
+    for (const entry of entries) {
+      if (entry.kind === EntryKind.hardState) this.#checkpointer.noteHardState(entry.shard, decodeHardState(entry)!)
+      else this.#checkpointer.noteStamp(entry.stamp)
+    }
+    this.#journal.append(entries, done)
+  }
+
+  /** The shard's long-lived log; made at its first write. */
+  openShardLog(shard: number): ShardLog {
+    const open = this.#logs.get(shard)
+    if (open !== undefined) return open
+    const options = this.#options
+    const { disk, clock } = this.#platform
+    const log = new ShardLog(
+      {
+        shard,
+        directory: shardDirectory(options.directory, shard),
+        segmentBytes: options.shardSegmentBytes ?? SHARD_SEGMENT_BYTES,
+        flushBytes: options.shardLogFlushBytes ?? SHARD_LOG_FLUSH_BYTES,
+      },
+      {
+        position: this.#opened.checkpoint.shards.get(shard)?.log ?? null,
+        sealed: this.#opened.sealed.get(shard) ?? [],
+      },
+      { disk, clock, background: this.#background, trace: this.#trace, fatal: (error) => this.#fatal(error) },
+    )
+    this.#logs.set(shard, log)
+    return log
+  }
+
+  setCheckpointSource(source: CheckpointSource): void {
+    this.#checkpointer.source = source
+    if (this.#opened.older.length > 0) this.#platform.clock.endOfTurn(() => this.#segmentClosed())
+  }
+
+  /** Takes a checkpoint now. */
+  checkpoint(done: () => void = () => {}): void {
+    if (this.#state !== 'failed') this.#checkpointer.take(done)
+  }
+
+  /** Once the committed removal of the shard is applied: its files go, and its id never comes back. */
+  removeShard(shard: number, done: () => void = () => {}): void {
+    const log = this.#logs.get(shard)
+    this.#logs.delete(shard)
+    this.recovered.delete(shard)
+    this.#checkpointer.remove(shard)
+    const folder = shardDirectory(this.#options.directory, shard)
+    const { disk } = this.#platform
+    const removeFiles = function* (): Procedure<void> {
+      yield* removeFolder(disk, folder, yield* namesIn(disk, folder))
+    }
+    const afterCheckpoint = (): void =>
+      this.#inBackground(removeFiles(), () => {
+        this.#trace({ type: 'ShardRemoved', shard })
+        done()
+      })
+    const afterClose = (): void => this.checkpoint(afterCheckpoint)
+    if (log === undefined) afterClose()
+    else log.close(afterClose)
+  }
+
+  /** Waits for what was appended, takes a checkpoint if there is a source, and releases the directory. */
+  close(done: () => void): void {
+    assert(this.#state !== 'closing', 'closed twice')
+    const failed = this.#state === 'failed'
+    const finish = (): void => {
+      this.#finishClosing = null
+      this.#state = 'closing'
+      const logs = [...this.#logs.values()]
+      const next = (): void => {
+        const log = logs.pop()
+        if (log !== undefined) log.close(next)
+        else this.#journal.close(() => this.#claim.release(done))
+      }
+      next()
+    }
+    if (failed || !this.#checkpointer.hasSource) {
+      finish()
+      return
+    }
+    // If it fails on the way, no checkpoint will tell us so.
+    this.#finishClosing = finish
+    this.#journal.append([], () => this.checkpoint(() => this.#finishClosing?.()))
+  }
+
+  *#rewriteLastBlock(): Procedure<void> {
+    const { scan, superseded } = this.#opened
+    const { last } = scan
+    if (last === null) return
+    yield* call<void>((done) => this.#journal.rewrite(last.body, last.entries, () => done(null)))
+    this.#recycle(superseded)
+  }
+
+  #segmentClosed(): void {
+    if (this.#state === 'open' && this.#checkpointer.hasSource) this.checkpoint()
+  }
+
+  /** Files that nothing needs: kept for the segments to come, or removed. */
+  #recycle(segments: readonly JournalSegment[]): void {
+    let recycled = 0
+    for (const { path, bytes } of segments) {
+      if (this.#opened.supply.offer({ path, bytes })) recycled++
+      else this.#background.write((finished) => this.#platform.disk.remove(path, () => finished()))
+    }
+    if (segments.length > 0) this.#trace({ type: 'SegmentsFreed', numbers: segments.map(({ number }) => number), recycled })
+  }
+
+  #inBackground<T>(procedure: Procedure<T>, done: (error: Error | null, value?: T) => void): void {
+    this.#background.write((finished) =>
+      run(procedure, (error, value) => {
+        finished()
+        done(error, value)
+      }),
+    )
+  }
+
+  #fatal(error: StorageError): void {
+    if (this.#state === 'failed') return
+    this.#state = 'failed'
+    this.#onFatal(error)
+    this.#finishClosing?.()
+  }
+}

@@ -1,0 +1,397 @@
+/**
+ * A partition of a stream: the state machine of one shard whose entries are the producers' record batches.
+ *
+ * The log is the state. What is derived from it is small: which batches idempotent producers have sent, and where to look for
+ * a time. So this file is mostly the leader's half of a write:
+ *
+ *      produce ──► check ──► number in place ──► pending ──(end of turn)──► one entry ──► journals ──► committed
+ *                    │                                                                       │             │
+ *                    └──► refused at once             level leader-journal: `journaled` ◄────┘             │
+ *                                                     level quorum-journal: `applied`  ◄───────────────────┘
+ *
+ * A batch is numbered when it is taken, not when its entry is built: only this machine makes records in its shard, so the next
+ * offset is known, and a duplicate that arrives in the same turn can be told where the original went. The batch stays where
+ * the socket's bytes are until the end of the turn, when the entry copies it; nothing on the way allocates per batch except
+ * for idempotent producers, whose last batches are remembered.
+ *
+ * Between the election and the commit of its first entry a leader may take nothing (see producers.ts). That gap is a
+ * few milliseconds, and a client that is refused comes back after hundreds: so batches that arrive in it are copied and held,
+ * within a limit, until the leader is settled or is none any more.
+ */
+import type { Clock } from '../platform/index.ts'
+import {
+  BATCH_HEADER_BYTES,
+  baseOffsetOf,
+  baseSequenceOf,
+  batchBytesOf,
+  isAppendTime,
+  lastOffsetOf,
+  maxTimestampOf,
+  producerEpochOf,
+  producerIdOf,
+  recordCountOf,
+  setBaseOffset,
+  setLeaderEpoch,
+  setMaxTimestamp,
+  stampAppendTime,
+} from '../records/index.ts'
+import type { Draft, DraftContext, Shard, Standing, StateMachine } from '../replication/index.ts'
+import { assert } from '../stdx/index.ts'
+import { type Entry, EntryKind, payloadOf } from '../storage/index.ts'
+import { Acknowledgements } from './acknowledgements.ts'
+import { BatchGate, type PartitionSettings } from './batch-gate.ts'
+import type { EpochEnd } from './epochs.ts'
+import { KafkaError, type KafkaErrorCode } from './errors.ts'
+import type { StreamsEvent } from './events.ts'
+import type { AdvanceListener, Advancing } from './fetch-wait.ts'
+import { type FetchResult, type OffsetDone, PartitionReader } from './partition-reader.ts'
+import type { ProduceWaiter } from './produce-waiters.ts'
+import { type BatchMark, Producers, sequenceAfter } from './producers.ts'
+import { TimeIndex } from './time-index.ts'
+
+/** When a producer hears of its batch; the rungs of the ladder (docs/ARCHITECTURE.md) that Kafka's acks 1, all and 0 mean. */
+export type ProduceLevel = 'leader-journal' | 'quorum-journal' | 'none'
+
+export interface PartitionOptions {
+  readonly topic: string
+  readonly index: number
+  readonly settings: PartitionSettings
+}
+
+export interface PartitionCollaborators {
+  readonly shard: Shard
+  readonly clock: Clock
+  readonly trace: (event: StreamsEvent) => void
+}
+
+/** A batch that came before the leader was settled, with bytes of its own. */
+interface Held {
+  readonly batch: Buffer
+  readonly level: ProduceLevel
+  readonly waiter: ProduceWaiter
+  readonly slot: number
+  readonly zstdAllowed: boolean
+}
+
+const SNAPSHOT_VERSION = 1
+/** Of batches held before the leader is settled, and of batches pending in one turn before sockets are pushed back. */
+const HELD_BYTES_MAX = 8 << 20
+const PENDING_BYTES_SOFT = 8 << 20
+/** One turn's entry stays well below what an entry may be. */
+const PENDING_BYTES_MAX = 64 << 20
+
+export class Partition implements StateMachine, Advancing {
+  readonly topic: string
+  readonly index: number
+  readonly #shard: Shard
+  readonly #clock: Clock
+  readonly #trace: (event: StreamsEvent) => void
+  readonly #producers = new Producers()
+  readonly #times = new TimeIndex()
+  readonly #reader: PartitionReader
+  readonly #gate: BatchGate
+  readonly #listeners = new Set<AdvanceListener>()
+
+  /** The term in which this node leads and may take batches; 0 when it does not. */
+  #term = 0
+  #standing: Standing
+  /** Numbered, not yet an entry. Slices of the requests, valid until the end of this turn. */
+  #pending: Buffer[] = []
+  #pendingFirstOffset = 0
+  #pendingRecords = 0
+  #pendingBytes = 0
+  #held: Held[] = []
+  #heldBytes = 0
+  readonly #waiting = new Acknowledgements()
+  /** Applied since listeners were last told. */
+  #advancedBytes = 0
+  #removed = false
+
+  constructor(options: PartitionOptions, collaborators: PartitionCollaborators) {
+    this.topic = options.topic
+    this.index = options.index
+    this.#shard = collaborators.shard
+    this.#clock = collaborators.clock
+    this.#trace = collaborators.trace
+    this.#standing = collaborators.shard.standing
+    this.#reader = new PartitionReader(this.#shard, this.#times)
+    this.#gate = new BatchGate(options.settings)
+    this.roleChanged(this.#standing)
+  }
+
+  get shard(): Shard {
+    return this.#shard
+  }
+
+  get settings(): PartitionSettings {
+    return this.#gate.settings
+  }
+
+  /** The topic's configuration changed. */
+  configure(settings: PartitionSettings): void {
+    this.#gate.settings = settings
+  }
+
+  /** False: stop reading from the sockets of producers until `shard.onRoom` fires. */
+  get hasRoom(): boolean {
+    return this.#pendingBytes < PENDING_BYTES_SOFT && this.#shard.hasRoom
+  }
+
+  /** Producers that wait for an answer. */
+  get waiting(): number {
+    return this.#waiting.length + this.#held.length
+  }
+
+  /**
+   * Takes exactly one batch. `batch` is changed in place, and must stay as it is until the shard's next draft (the end of this turn). Refusals are told
+   * before this returns.
+   */
+  produce(batch: Buffer, level: ProduceLevel, waiter: ProduceWaiter, slot: number, zstdAllowed = true): void {
+    if (this.#term === 0) {
+      this.#holdOrRefuse(batch, level, waiter, slot, zstdAllowed)
+      return
+    }
+    const refusal = this.#gate.examine(batch, zstdAllowed)
+    if (refusal !== null) {
+      this.#refuse(waiter, slot, refusal.error, refusal.message)
+      return
+    }
+    if (this.#pendingBytes + batch.length > PENDING_BYTES_MAX) {
+      this.#refuse(waiter, slot, KafkaError.REQUEST_TIMED_OUT, 'too much for this partition at once')
+      return
+    }
+    const count = recordCountOf(batch, 0)
+    const producerId = producerIdOf(batch, 0)
+    if (producerId !== -1) {
+      const known = this.#producers.check(producerId, producerEpochOf(batch, 0), baseSequenceOf(batch, 0), count)
+      if (typeof known === 'object') {
+        this.#answerDuplicate(producerId, known, level, waiter, slot)
+        return
+      }
+      if (known !== 0) {
+        const place = `producer ${producerId}, epoch ${producerEpochOf(batch, 0)}, sequence ${baseSequenceOf(batch, 0)}`
+        this.#refuse(waiter, slot, known, place)
+        return
+      }
+    }
+    if (this.#pendingRecords === 0) {
+      this.#pendingFirstOffset = this.#shard.endOffset
+      this.#shard.requestProposal()
+    }
+    const baseOffset = this.#pendingFirstOffset + this.#pendingRecords
+    const appendTime = this.#number(batch, baseOffset)
+    if (producerId !== -1) this.#producers.propose(producerId, producerEpochOf(batch, 0), markOf(batch, 0))
+    this.#pending.push(batch)
+    this.#pendingRecords += count
+    this.#pendingBytes += batch.length
+    if (level === 'quorum-journal') this.#waiting.forQuorum(baseOffset + count, waiter, slot, baseOffset, appendTime)
+    else if (level === 'leader-journal') this.#waiting.forJournal(waiter, slot, baseOffset, appendTime)
+  }
+
+  /** Writes what the leader decides into the batch. Returns the append time, −1 where the producers' own times stand. */
+  #number(batch: Buffer, baseOffset: number): number {
+    setBaseOffset(batch, 0, baseOffset)
+    setLeaderEpoch(batch, 0, this.#term)
+    if (this.settings.appendTime) {
+      const now = this.#clock.wall()
+      stampAppendTime(batch, 0, now)
+      return now
+    }
+    const maxTimestamp = this.#gate.trueMaxTimestamp
+    if (maxTimestamp !== null && maxTimestamp !== maxTimestampOf(batch, 0)) setMaxTimestamp(batch, 0, maxTimestamp)
+    return -1
+  }
+
+  #holdOrRefuse(batch: Buffer, level: ProduceLevel, waiter: ProduceWaiter, slot: number, zstdAllowed: boolean): void {
+    const { role, leader } = this.#shard.standing
+    if (this.#removed) {
+      this.#refuse(waiter, slot, KafkaError.UNKNOWN_TOPIC_OR_PARTITION, 'the partition was deleted')
+    } else if (role !== 'leader' || this.#standing.role !== 'leader') {
+      const where = leader === null ? 'no leader is known' : `node ${leader} leads`
+      this.#refuse(waiter, slot, KafkaError.NOT_LEADER_OR_FOLLOWER, where)
+    } else if (this.#heldBytes + batch.length > HELD_BYTES_MAX) {
+      this.#refuse(waiter, slot, KafkaError.NOT_LEADER_OR_FOLLOWER, 'elected, not yet settled')
+    } else {
+      this.#heldBytes += batch.length
+      this.#held.push({ batch: Buffer.from(batch), level, waiter, slot, zstdAllowed })
+    }
+  }
+
+  #answerDuplicate(
+    producerId: number,
+    mark: BatchMark,
+    level: ProduceLevel,
+    waiter: ProduceWaiter,
+    slot: number,
+  ): void {
+    this.#trace({ type: 'stream-duplicate', shard: this.#shard.id, producerId, baseOffset: mark.baseOffset })
+    if (level !== 'none') this.#waiting.forOriginal(mark, waiter, slot, this.#shard.startOffset)
+  }
+
+  #refuse(waiter: ProduceWaiter, slot: number, error: KafkaErrorCode, reason: string): void {
+    this.#trace({ type: 'stream-refused', shard: this.#shard.id, error, reason })
+    waiter.produced(slot, error, -1, -1, this.#shard.startOffset, reason)
+  }
+
+  draft(context: DraftContext): Draft | null {
+    // Elected anew since these batches were taken: `roleChanged` is about to say so, and fails their waiters.
+    if (this.#pending.length === 0 || context.term !== this.#term) return null
+    assert(context.firstOffset === this.#pendingFirstOffset, () => {
+      return `shard ${this.#shard.id}: numbered from ${this.#pendingFirstOffset}, the log goes on at ${context.firstOffset}`
+    })
+    const draft = { kind: EntryKind.data, recordCount: this.#pendingRecords, payload: this.#pending }
+    this.#clearPending()
+    return draft
+  }
+
+  #clearPending(): void {
+    this.#pending = []
+    this.#pendingRecords = 0
+    this.#pendingBytes = 0
+  }
+
+  appended(entry: Entry): void {
+    this.#waiting.appended(entry.index)
+    const { index, firstOffset, recordCount } = entry
+    const payload = payloadOf(entry)
+    let batches = 0
+    for (let at = 0; at < payload.length; at += batchBytesOf(payload, at)) batches++
+    this.#trace({
+      type: 'stream-appended',
+      shard: this.#shard.id,
+      index,
+      firstOffset,
+      records: recordCount,
+      batches,
+      bytes: payload.length,
+    })
+  }
+
+  /** Leader: this node's own journal holds the log durably up to `index`. Called by the driver after each sync. */
+  journaled(index: number): void {
+    this.#waiting.journaled(index, this.#shard.startOffset)
+  }
+
+  apply(entry: Entry): void {
+    if (entry.term === this.#term) this.#waiting.committed(entry.index, entry.firstOffset + entry.recordCount)
+    if (entry.kind !== EntryKind.data) return
+    const payload = payloadOf(entry)
+    this.#advancedBytes += payload.length
+    let bytes: number
+    for (let at = 0; at < payload.length; at += bytes) {
+      bytes = batchBytesOf(payload, at)
+      assert(bytes >= BATCH_HEADER_BYTES, () => `shard ${entry.shard}: entry ${entry.index} holds no batch at ${at}`)
+      this.#times.add(baseOffsetOf(payload, at), maxTimestampOf(payload, at), bytes)
+      const producerId = producerIdOf(payload, at)
+      if (producerId !== -1) this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at))
+    }
+  }
+
+  applied(): void {
+    const answers = this.#waiting.answer(this.#shard.startOffset)
+    if (answers > 0) {
+      this.#trace({ type: 'stream-acknowledged', shard: this.#shard.id, offset: this.#shard.committedOffset, answers })
+    }
+    if (this.#advancedBytes === 0) return
+    const bytes = this.#advancedBytes
+    this.#advancedBytes = 0
+    for (const listener of this.#listeners) listener.advanced(bytes)
+  }
+
+  roleChanged(standing: Standing): void {
+    const was = this.#standing
+    this.#standing = standing
+    const leads = standing.role === 'leader'
+    if (was.role === 'leader' && !(leads && standing.term === was.term)) {
+      this.#abandon(was.term, KafkaError.NOT_LEADER_OR_FOLLOWER, 'this node no longer leads the partition')
+    }
+    if (!(leads && standing.settled) || this.#term === standing.term || this.#removed) return
+    this.#term = standing.term
+    this.#waiting.committed(this.#shard.commitIndex, this.#shard.committedOffset)
+    const held = this.#held
+    this.#held = []
+    this.#heldBytes = 0
+    for (const { batch, level, waiter, slot, zstdAllowed } of held)
+      this.produce(batch, level, waiter, slot, zstdAllowed)
+  }
+
+  /** Fails everyone who waits: their batches may still commit, but not under this leader's eyes. */
+  #abandon(term: number, error: KafkaErrorCode, message: string): void {
+    const { waiting } = this
+    const held = this.#held
+    this.#term = 0
+    this.#clearPending()
+    this.#producers.dropOverlay()
+    this.#held = []
+    this.#heldBytes = 0
+    const { startOffset } = this.#shard
+    this.#waiting.failAll(error, startOffset, message)
+    for (const { waiter, slot } of held) waiter.produced(slot, error, -1, -1, startOffset, message)
+    if (waiting > 0) this.#trace({ type: 'stream-abandoned', shard: this.#shard.id, term, waiters: waiting })
+    for (const listener of this.#listeners) listener.advanced(Number.POSITIVE_INFINITY)
+  }
+
+  /** The topic was deleted: nobody is to wait for it any more. */
+  remove(): void {
+    this.#removed = true
+    this.#abandon(this.#term, KafkaError.UNKNOWN_TOPIC_OR_PARTITION, 'the partition was deleted')
+  }
+
+  /**
+   * Committed batches from the one that holds `offset` on: up to `maxBytes`, or one whole batch beyond that if `atLeastOne`.
+   * The answer comes back at once where memory has it; else null, and `done` is called later. `leaderEpoch` −1: not checked.
+   */
+  read(
+    offset: number,
+    maxBytes: number,
+    atLeastOne: boolean,
+    leaderEpoch: number,
+    done: (result: FetchResult) => void,
+  ): FetchResult | null {
+    return this.#reader.read(offset, maxBytes, atLeastOne, leaderEpoch, done)
+  }
+
+  /** ListOffsets: a timestamp, or one of `ListOffset`'s special values. May answer before it returns. */
+  listOffset(timestamp: number, leaderEpoch: number, done: OffsetDone): void {
+    this.#reader.listOffset(timestamp, leaderEpoch, done)
+  }
+
+  /** OffsetForLeaderEpoch. */
+  epochEnd(requested: number, leaderEpoch: number): EpochEnd & { readonly error: KafkaErrorCode } {
+    return this.#reader.epochEnd(requested, leaderEpoch)
+  }
+
+  listen(listener: AdvanceListener): void {
+    this.#listeners.add(listener)
+  }
+
+  unlisten(listener: AdvanceListener): void {
+    this.#listeners.delete(listener)
+  }
+
+  /** version u8 · reserved u8×3 · producers · time index. */
+  snapshot(): Buffer {
+    const bytes = Buffer.alloc(4 + this.#producers.snapshotBytes + this.#times.snapshotBytes)
+    bytes[0] = SNAPSHOT_VERSION
+    const end = this.#times.write(bytes, this.#producers.write(bytes, 4))
+    assert(end === bytes.length, () => `a snapshot measured as ${bytes.length} bytes took ${end}`)
+    return bytes
+  }
+
+  restore(snapshot: Buffer): void {
+    assert(snapshot[0] === SNAPSHOT_VERSION, () => `a partition's snapshot of version ${snapshot[0]}`)
+    const end = this.#times.read(snapshot, this.#producers.read(snapshot, 4))
+    assert(end === snapshot.length, () => `a snapshot of ${snapshot.length} bytes was read to ${end}`)
+  }
+}
+
+function markOf(batch: Buffer, at: number): BatchMark {
+  const firstSequence = baseSequenceOf(batch, at)
+  return {
+    firstSequence,
+    lastSequence: sequenceAfter(firstSequence, recordCountOf(batch, at) - 1),
+    baseOffset: baseOffsetOf(batch, at),
+    lastOffset: lastOffsetOf(batch, at),
+    appendTime: isAppendTime(batch, at) ? maxTimestampOf(batch, at) : -1,
+  }
+}
