@@ -30,10 +30,11 @@ export function setAttribute(node, name, value) {
 
 /**
  * Makes the children of `parent` those of `items`, in order: `create(item)` once per key, `update(child, item)` each time.
+ * The first `fixed` children are not items and stay.
  */
-export function keyed(parent, items, keyOf, create, update) {
-  const byKey = new Map([...parent.children].map((child) => [child.dataset.key, child]))
-  let position = 0
+export function keyed(parent, items, keyOf, create, update, fixed = 0) {
+  const byKey = new Map([...parent.children].slice(fixed).map((child) => [child.dataset.key, child]))
+  let position = fixed
   for (const item of items) {
     const key = String(keyOf(item))
     let child = byKey.get(key)
@@ -63,7 +64,8 @@ export function short(n, units = ['', 'k', 'M', 'G', 'T']) {
     value /= 1000
     unit++
   }
-  const digits = value >= 99.95 || (unit === 0 && value >= 9.95) || value === 0 ? 0 : value >= 9.95 ? 1 : unit === 0 ? 1 : 2
+  const digits =
+    value >= 99.95 || (unit === 0 && value >= 9.95) || value === 0 ? 0 : value >= 9.95 ? 1 : unit === 0 ? 1 : 2
   return `${value.toFixed(digits)}${units[unit]}`
 }
 

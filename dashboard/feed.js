@@ -105,6 +105,7 @@ async function ask(origin) {
   const response = await fetch(`${origin}/api/cluster`, { cache: 'no-store', signal: AbortSignal.timeout(PATIENCE_MS) })
   if (!response.ok) throw new Error(`it answered ${response.status}`)
   const status = await response.json()
-  if (!Array.isArray(status?.nodes) || !Array.isArray(status?.shards)) throw new Error('its answer is no cluster status')
+  if (!Array.isArray(status?.nodes) || !Array.isArray(status?.shards))
+    throw new Error('its answer is no cluster status')
   return status
 }

@@ -96,7 +96,12 @@ export class Model {
       state: replicaState(replica, shard.leader, up, before?.committed ?? 0),
     }))
     this.#shards.set(shard.shard, { highWatermark: shard.highWatermark, committed, series })
-    const state = shard.leader === null ? 'leaderless' : replicas.some((r) => r.state !== 'ok' && r.state !== 'leader') ? 'degraded' : 'ok'
+    const state =
+      shard.leader === null
+        ? 'leaderless'
+        : replicas.some((r) => r.state !== 'ok' && r.state !== 'leader')
+          ? 'degraded'
+          : 'ok'
     return { ...shard, inFlight: shard.endOffset - shard.highWatermark, rate, series, replicas, state }
   }
 
@@ -198,11 +203,14 @@ function problemsOf(status, nodes, rows) {
   const problems = []
   const bad = (key, text) => problems.push({ key, severity: 'bad', text })
   const warn = (key, text) => problems.push({ key, severity: 'warn', text })
-  if (status.cluster === null) warn('forming', 'The cluster is being formed: its nodes have not agreed on an identity yet.')
+  if (status.cluster === null)
+    warn('forming', 'The cluster is being formed: its nodes have not agreed on an identity yet.')
   for (const node of nodes) {
     const held = node.replicas === 1 ? '1 replica' : `${node.replicas} replicas`
-    if (node.state === 'down') bad(`down ${node.node}`, `Node ${node.node} is down. It holds ${held}, which now miss what is written.`)
-    if (node.state === 'silent') warn(`silent ${node.node}`, `Node ${node.node} did not answer the last question; its own figures are missing.`)
+    if (node.state === 'down')
+      bad(`down ${node.node}`, `Node ${node.node} is down. It holds ${held}, which now miss what is written.`)
+    if (node.state === 'silent')
+      warn(`silent ${node.node}`, `Node ${node.node} did not answer the last question; its own figures are missing.`)
   }
   const leaderless = rows.filter((row) => row.state === 'leaderless')
   if (leaderless.some((row) => row.topic === null)) {
@@ -211,7 +219,10 @@ function problemsOf(status, nodes, rows) {
   const partitions = leaderless.filter((row) => row.topic !== null)
   if (partitions.length > 0) {
     const count = partitions.length === 1 ? '1 partition has' : `${partitions.length} partitions have`
-    bad('leaderless', `${count} no leader and cannot be written or read until one is elected: ${listed(partitions.map(shardName))}.`)
+    bad(
+      'leaderless',
+      `${count} no leader and cannot be written or read until one is elected: ${listed(partitions.map(shardName))}.`,
+    )
   }
   const behind = new Map()
   for (const row of rows) {
@@ -223,7 +234,8 @@ function problemsOf(status, nodes, rows) {
   }
   for (const [node, shards] of behind) {
     const known = shards.filter(({ lag }) => lag !== null).sort((a, b) => b.lag - a.lag)
-    const most = known.length === 0 ? '' : `, by ${known[0].lag.toLocaleString('en-US')} entries on ${shardName(known[0].row)}`
+    const most =
+      known.length === 0 ? '' : `, by ${known[0].lag.toLocaleString('en-US')} entries on ${shardName(known[0].row)}`
     const count = shards.length === 1 ? '1 shard' : `${shards.length} shards`
     warn(`behind ${node}`, `Node ${node} is behind on ${count}${most}. It is catching up, or it cannot keep up.`)
   }

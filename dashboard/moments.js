@@ -24,7 +24,8 @@ function nodeMoments(before, after) {
     }
   }
   for (const id of earlier.keys()) {
-    if (!after.nodes.some((node) => node.node === id)) moments.push({ severity: 'warn', text: `Node ${id} was removed` })
+    if (!after.nodes.some((node) => node.node === id))
+      moments.push({ severity: 'warn', text: `Node ${id} was removed` })
   }
   return moments
 }

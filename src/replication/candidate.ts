@@ -57,7 +57,7 @@ export class Candidate implements Behaviour {
       case 'append':
         if (core.abandonedTerm === core.term) return
         // Another one was elected in this term.
-        core.follow(null, core.longPatience())
+        core.follow(core.leader, core.longPatience())
         core.behaviour.step(from, message)
         return
       case 'pre-vote-reply':

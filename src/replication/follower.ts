@@ -4,7 +4,7 @@
  * It takes what the leader of its term sends, provided it fits onto what it holds (Raft §5.3), and reports how far its log is
  * known to equal the leader's: how far in memory, how far on disk. "Known to equal" is the careful part. A follower may hold
  * more entries than the leader has spoken of, and those may be leftovers of a dead leadership that will be truncated; so
- * everything it reports and everything it commits is bounded by `#matched`, never by the end of its log.
+ * everything it reports and everything it commits is bounded by `matched`, never by the end of its log.
  *
  * Reports are made once per `ready()`, not per append: an acknowledgement is a statement about a prefix, and the last one
  * says everything.
@@ -12,8 +12,11 @@
  * It does not measure time while its leader is alive. Whether it is alive is a matter between nodes (`contact.ts`), so ten
  * thousand idle shards cost no timer at all.
  */
+
+import { must } from '../stdx/index.ts'
 import type { Entry } from '../storage/index.ts'
 import { ReplicationError } from './errors.ts'
+import type { Following } from './following.ts'
 import type { AppendRejection, Message, NodeId } from './messages.ts'
 import type { Behaviour, RaftCore } from './raft-core.ts'
 import type { Role } from './state-machine.ts'
@@ -29,22 +32,12 @@ export class Follower implements Behaviour {
   /** The leader is known but silent, and `#patience` was drawn for that. */
   #suspicious = false
   #madeWay = false
-  /** Our log equals the leader's up to here. Invariant: commit ≤ matched ≤ lastIndex. */
-  #matched: number
-  #reportedReceived = 0
-  #reportedJournaled = 0
-  #reportDue = false
-  /** The leader waits to hear where we stand: the next append that fits is answered even if it brings nothing. */
-  #awaited = true
-  /** The leader's log cannot follow ours: nothing is taken from it until its session or term ends. */
-  #quarantined = false
 
   constructor(core: RaftCore, patienceTicks: number) {
     this.#core = core
     this.#votes = core.configuration.isVoter(core.self)
     this.role = this.#votes ? 'follower' : 'learner'
     this.#patience = patienceTicks
-    this.#matched = core.commit
   }
 
   get needsTick(): boolean {
@@ -83,27 +76,23 @@ export class Follower implements Behaviour {
     }
   }
 
-  journaled(): void {
-    if (this.#core.leader === null || this.#awaited) return
-    if (this.#journaledMatch > this.#reportedJournaled) this.#reportDue = true
-  }
+  journaled(): void {}
 
   collect(): void {
     const core = this.#core
-    const { leader } = core
+    const { leader, following } = core
     // The report is of a term, so it waits for that term to be synced; `persisted` brings us back here.
-    if (!this.#reportDue || leader === null || !core.persistence.hardStateDurable) return
-    this.#reportDue = false
-    this.#reportedReceived = this.#matched
-    this.#reportedJournaled = this.#journaledMatch
-    core.send(leader, {
-      type: 'append-reply',
-      shard: core.shard,
-      term: core.term,
-      received: this.#reportedReceived,
-      journaled: this.#reportedJournaled,
-      rejected: null,
-    })
+    if (leader === null || following === null || !core.persistence.hardStateDurable) return
+    const received = following.matched
+    const journaled = this.#journaledMatch(following)
+    const receipt = core.options.acknowledgeReceipt === true && received > following.reportedReceived
+    const news = receipt || journaled > following.reportedJournaled
+    // Before the first answer of a session there is nothing that could have been promised.
+    if (!following.answerDue && (following.awaited || !news)) return
+    following.answerDue = false
+    following.reportedReceived = received
+    following.reportedJournaled = journaled
+    core.send(leader, { type: 'append-reply', shard: core.shard, term: core.term, received, journaled, rejected: null })
   }
 
   peerUp(_node: NodeId): void {}
@@ -129,8 +118,8 @@ export class Follower implements Behaviour {
     this.#patience += this.#core.shortPatience()
   }
 
-  get #journaledMatch(): number {
-    return Math.min(this.#matched, this.#core.persistence.journaled)
+  #journaledMatch(following: Following): number {
+    return Math.min(following.matched, this.#core.persistence.journaled)
   }
 
   #loseLeader(): void {
@@ -143,12 +132,11 @@ export class Follower implements Behaviour {
     if (core.abandonedTerm === core.term) return
     if (core.leader !== from) {
       core.knowLeader(from)
-      this.#awaited = true
-      this.#matched = core.commit
       this.#suspicious = false
       this.#madeWay = false
     }
-    if (this.#quarantined) return
+    const following = must(core.following, 'what we know of the leader we follow')
+    if (following.quarantined) return
     const { previousIndex, entries } = message
     if (!this.#wellFormed(from, message)) return
     if (!this.#fits(message)) {
@@ -156,11 +144,10 @@ export class Follower implements Behaviour {
       return
     }
     for (const entry of entries) if (!this.#take(from, entry)) return
-    this.#matched = Math.max(this.#matched, previousIndex + entries.length)
-    core.commitUpTo(Math.min(message.commit, this.#matched))
-    const receipt = core.options.acknowledgeReceipt === true && this.#matched > this.#reportedReceived
-    if (receipt || this.#awaited || this.#journaledMatch > this.#reportedJournaled) this.#reportDue = true
-    this.#awaited = false
+    following.matched = Math.max(following.matched, previousIndex + entries.length)
+    core.commitUpTo(Math.min(message.commit, following.matched))
+    if (following.awaited) following.answerDue = true
+    following.awaited = false
   }
 
   /** Raft §5.3: the consistency check. What is committed here is in every later leader's log (§5.4), so it needs no check. */
@@ -234,17 +221,20 @@ export class Follower implements Behaviour {
 
   #stop(from: NodeId, error: ReplicationError): void {
     const core = this.#core
-    this.#quarantined = true
+    must(core.following, 'what we know of the leader we follow').quarantined = true
     core.trace({ type: 'replica-suspect', shard: core.shard, error })
     const { commit } = core
     this.#reject(from, { previousIndex: commit, hintIndex: commit, hintTerm: core.log.termAt(commit) })
   }
 
+  /** Is the answer to the append at hand; the next one that fits was asked for by it and is answered again. */
   #reject(to: NodeId, rejected: AppendRejection): void {
-    const { shard, term } = this.#core
-    const journaled = this.#journaledMatch
-    this.#awaited = true
-    this.#reportDue = false
-    this.#core.send(to, { type: 'append-reply', shard, term, received: this.#matched, journaled, rejected })
+    const { shard, term, following } = this.#core
+    if (following === null) return
+    following.awaited = true
+    following.answerDue = false
+    const received = following.matched
+    const journaled = this.#journaledMatch(following)
+    this.#core.send(to, { type: 'append-reply', shard, term, received, journaled, rejected })
   }
 }

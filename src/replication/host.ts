@@ -107,6 +107,7 @@ export class ReplicationHost implements WireEvents {
   #ticker: Timer | null = null
   /** Which peers were fresh when quorums were last checked. */
   #freshPeers = ''
+  #resigning = false
   #stopped = false
 
   constructor(options: HostOptions, collaborators: HostCollaborators) {
@@ -224,6 +225,8 @@ export class ReplicationHost implements WireEvents {
       this.#keepEarly(from, message)
       return
     }
+    // Nodes that stop together would hand everything round among themselves.
+    if (this.#resigning && message.type === 'campaign-now') return
     replica.raft.step(from, message)
     this.#schedule(replica)
   }
@@ -279,6 +282,7 @@ export class ReplicationHost implements WireEvents {
 
   /** Hands every leadership over to the follower that is furthest along. `done` when none is left, or after `patienceMs`. */
   resign(patienceMs: number, done: () => void): void {
+    this.#resigning = true
     const deadline = this.#clock.now() + patienceMs
     const attempt = (): void => {
       let leading = 0

@@ -18,6 +18,7 @@ import type { Entry } from '../storage/index.ts'
 import type { Configuration } from './configuration.ts'
 import type { Contact } from './contact.ts'
 import type { RaftEvent } from './events.ts'
+import { Following } from './following.ts'
 import type { Message, NodeId, Outgoing, ShardId } from './messages.ts'
 import { Persistence } from './persistence.ts'
 import type { EntryContent, RaftLog } from './raft-log.ts'
@@ -121,6 +122,8 @@ export class RaftCore {
   vote: NodeId
   /** Who leads in `term`, as far as known. Forgotten when the session to it ends or it says that it has stepped down. */
   leader: NodeId | null = null
+  /** Present while another node is known to lead. */
+  following: Following | null = null
   /**
    * The leader of this term has said that it no longer leads. Connections are not ordered with each other, so an append that
    * it sent before may arrive after that: it must not be mistaken for a sign of leadership.
@@ -249,6 +252,7 @@ export class RaftCore {
     )
     if (leader !== null) this.campaigns = 0
     this.leader = leader
+    this.following = leader === null || leader === this.self ? null : new Following(this.commit)
     this.standingChanged = true
   }
 

@@ -13,8 +13,10 @@ type Vote = Extract<Message, { type: 'vote' }>
 
 /** Would we vote for it? Changes nothing here but our patience. */
 export function answerPreVote(core: RaftCore, from: NodeId, message: PreVote): void {
-  // Who asks for votes does not lead, whatever we heard of it before.
-  if (from === core.leader) core.behaviour.step(from, { type: 'step-down', shard: core.shard, term: core.term })
+  // Who asks for votes does not lead, whatever we heard of it before. (Unless the question is older than its answer: the
+  // first append of its leadership, on the other connection, may have overtaken it.)
+  if (from === core.leader && message.term > core.term)
+    core.behaviour.step(from, { type: 'step-down', shard: core.shard, term: core.term })
   const granted = message.term > core.term && !core.shieldsLeaderFrom(from) && isUpToDate(core, message)
   if (granted) core.behaviour.madeWay('pre-vote')
   core.send(from, { type: 'pre-vote-reply', shard: core.shard, term: core.term, granted })

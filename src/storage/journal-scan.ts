@@ -186,6 +186,8 @@ function* anythingBeyond(candidates: readonly Candidate[], number: number, posit
       const head = yield* reader.view(at, BLOCK_HEADER_BYTES)
       const block = peekBlockHeader(head, 0)
       if (block === null || block.sequence < sequence || at + BLOCK_HEADER_BYTES + block.bodyBytes > reader.size) continue
+      // A first block whose header page is not there: half of the one write that would have put the file in service.
+      if (other !== number && at === BLOCK_ALIGNMENT && block.sequence === sequence) continue
       const bytes = yield* reader.view(at, BLOCK_HEADER_BYTES + block.bodyBytes)
       if (blockVerifies(bytes, 0, block.bodyBytes)) return true
     }

@@ -21,7 +21,7 @@
  * connection inside `done`; it must find the group between two transitions, never inside one.
  */
 import type { Clock, Random, Timer } from '../platform/index.ts'
-import { KeyedMachine, type MutationOutcome, type Shard } from '../replication/index.ts'
+import { KeyedMachine, type MutationOutcome, type Shard, type Standing } from '../replication/index.ts'
 import { KafkaError } from './errors.ts'
 import { joinError, nobodyLeft, syncError } from './groups/answers.ts'
 import { describeGroup, listGroups } from './groups/catalogue.ts'
@@ -84,6 +84,8 @@ export class GroupCoordinator extends KeyedMachine {
   /** Callback and answer, alternating, of the transition in progress. */
   #answers: { done: Done<never>; response: never }[] = []
   #answering = false
+  /** Requests that came between the election and the commit that settles it. */
+  #early: (() => void)[] = []
 
   constructor(options: Partial<GroupCoordinatorOptions>, collaborators: GroupCoordinatorCollaborators) {
     super(collaborators.shard, () => collaborators.clock.wall())
@@ -94,6 +96,7 @@ export class GroupCoordinator extends KeyedMachine {
   }
 
   join(request: JoinGroupRequest, context: GroupRequestContext, done: Done<JoinGroupResponse>): void {
+    if (this.#waitsForLoading(() => this.join(request, context, done))) return
     const { groupId, memberId, sessionTimeoutMs } = request
     const { groupMinSessionTimeoutMs, groupMaxSessionTimeoutMs } = this.#options
     const hosted = this.#groups.get(groupId)
@@ -163,6 +166,7 @@ export class GroupCoordinator extends KeyedMachine {
 
   /** Answers once the offsets are committed. Which topics exist is for the caller to know. */
   commitOffsets(request: OffsetCommitRequest, context: GroupRequestContext, done: Done<OffsetCommitResponse>): void {
+    if (this.#waitsForLoading(() => this.commitOffsets(request, context, done))) return
     const { groupId } = request
     let error = this.#refusal()
     if (error === KafkaError.NONE && !this.shard.hasRoom) error = KafkaError.COORDINATOR_LOAD_IN_PROGRESS
@@ -197,6 +201,7 @@ export class GroupCoordinator extends KeyedMachine {
   }
 
   fetchOffsets(request: OffsetFetchGroupRequest, done: Done<OffsetFetchGroupResponse>): void {
+    if (this.#waitsForLoading(() => this.fetchOffsets(request, done))) return
     const { groupId } = request
     const errorCode = this.#readRefusal()
     const topics = errorCode === KafkaError.NONE ? fetchedTopics(this.#offsets, request) : []
@@ -257,6 +262,25 @@ export class GroupCoordinator extends KeyedMachine {
     for (const groupId of this.#offsets.groups()) keys.push(...this.#offsets.keys(groupId, topic))
     if (keys.length === 0) done(this.leads ? null : 'not-leader')
     else this.#forget(keys, done)
+  }
+
+  /**
+   * A leader that is not settled yet will be within a few milliseconds, or will lead no more; a client that is refused comes
+   * back after hundreds. So the request waits.
+   */
+  #waitsForLoading(again: () => void): boolean {
+    const { role, settled } = this.shard.standing
+    if (role !== 'leader' || settled) return false
+    this.#early.push(again)
+    return true
+  }
+
+  override roleChanged(standing: Standing): void {
+    super.roleChanged(standing)
+    if (standing.role === 'leader' && !standing.settled) return
+    const early = this.#early
+    this.#early = []
+    for (const again of early) again()
   }
 
   protected override becameLeader(): void {

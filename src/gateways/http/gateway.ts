@@ -5,7 +5,7 @@
  * the cluster goes through the Kafka protocol. Everything it says comes from functions handed in by the composition root.
  */
 import type { AddressInfo } from 'node:net'
-import { serve, type ServerType } from '@hono/node-server'
+import { type ServerType, serve } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import type { Address } from '../../platform/index.ts'
 import { HttpError } from './errors.ts'
@@ -59,17 +59,25 @@ export class HttpGateway {
     const { host, port } = this.#options.listen
     this.#page = readPage(this.#options.dashboardDirectory)
     return new Promise((resolve, reject) => {
-      const server = serve({ fetch: this.#routes().fetch, hostname: host, port, overrideGlobalObjects: false }, (at: AddressInfo) => {
-        this.#address = { host, port: at.port }
-        resolve(this.#address)
-      })
+      const server = serve(
+        { fetch: this.#routes().fetch, hostname: host, port, overrideGlobalObjects: false },
+        (at: AddressInfo) => {
+          this.#address = { host, port: at.port }
+          resolve(this.#address)
+        },
+      )
       this.#server = server
       // For good, not once: a later error (no file descriptor left for a connection) must not end the node.
       server.on('error', (error: NodeJS.ErrnoException) => {
         if (this.#address !== null) return
         this.#server = null
         if (error.code === 'EADDRINUSE') {
-          reject(new HttpError({ code: 'ADDRESS_IN_USE', host, port }, `--http ${host}:${port}: the port is in use; stop the other program or choose another port`))
+          reject(
+            new HttpError(
+              { code: 'ADDRESS_IN_USE', host, port },
+              `--http ${host}:${port}: the port is in use; stop the other program or choose another port`,
+            ),
+          )
         } else reject(new HttpError({ code: 'LISTEN_FAILED', host, port }, `--http ${host}:${port}: ${error.message}`))
       })
     })
@@ -135,6 +143,7 @@ function isNeighbour(origin: string, status: ClusterStatus): boolean {
 
 /** A browser says localhost where a node says 127.0.0.1. */
 function sameHost(a: string, b: string): boolean {
-  const plain = (host: string): string => host.toLowerCase().replace(/^(?:localhost|127\.0\.0\.1|\[::1\])(?=:|$)/, 'loopback')
+  const plain = (host: string): string =>
+    host.toLowerCase().replace(/^(?:localhost|127\.0\.0\.1|\[::1\])(?=:|$)/, 'loopback')
   return plain(a) === plain(b)
 }

@@ -7,7 +7,11 @@ const text = (description: string) => ({ description, content: { 'text/plain': {
 
 export const openApi = {
   openapi: '3.1.0',
-  info: { title: 'Tidemark', version: '0.1.0', description: 'What one node of a Tidemark cluster says about itself and the cluster. Read only.' },
+  info: {
+    title: 'Tidemark',
+    version: '0.1.0',
+    description: 'What one node of a Tidemark cluster says about itself and the cluster. Read only.',
+  },
   paths: {
     '/': { get: { summary: 'The live page', responses: { 200: html('the page') } } },
     '/dashboard/{file}': {
@@ -18,10 +22,25 @@ export const openApi = {
       },
     },
     '/health/live': { get: { summary: 'The process runs', responses: { 200: text('live') } } },
-    '/health/ready': { get: { summary: 'The node can serve its shards', responses: { 200: text('ready'), 503: text('what it waits for') } } },
+    '/health/ready': {
+      get: {
+        summary: 'The node can serve its shards',
+        responses: { 200: text('ready'), 503: text('what it waits for') },
+      },
+    },
     '/metrics': { get: { summary: 'Metrics in Prometheus text format', responses: { 200: text('metrics') } } },
-    '/api/node': { get: { summary: 'This node: its replicas with role, term, leader and marks', responses: { 200: json('NodeStatus') } } },
+    '/api/node': {
+      get: {
+        summary: 'This node: its replicas with role, term, leader and marks',
+        responses: { 200: json('NodeStatus') },
+      },
+    },
     '/api/openapi.json': { get: { summary: 'This description', responses: { 200: json('OpenAPI 3.1') } } },
-    '/api/cluster': { get: { summary: 'The whole cluster: nodes, shards, leaders, terms, marks, lag', responses: { 200: json('ClusterStatus') } } },
+    '/api/cluster': {
+      get: {
+        summary: 'The whole cluster: nodes, shards, leaders, terms, marks, lag',
+        responses: { 200: json('ClusterStatus') },
+      },
+    },
   },
 } as const

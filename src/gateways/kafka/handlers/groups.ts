@@ -1,5 +1,5 @@
 /** What members and administrators ask of a group's coordinator: found by the group's id, refused where it is another node's. */
-import { type GroupCoordinator, GROUPS_TOPIC, KafkaError } from '../../../streams/index.ts'
+import { type GroupCoordinator, GROUPS_TOPIC, KafkaError, type OffsetFetchGroupResponse } from '../../../streams/index.ts'
 import type { apis } from '../api-table.ts'
 import type { DeleteGroupsRequest } from '../messages/delete-groups.ts'
 import type { DescribeGroupsRequest } from '../messages/describe-groups.ts'
@@ -67,21 +67,30 @@ export function offsetCommit(context: HandlerContext, exchange: ExchangeOf<typeo
 export function offsetFetch(context: HandlerContext, exchange: ExchangeOf<typeof apis.offsetFetch>, request: OffsetFetchRequest): void {
   const many = exchange.apiVersion >= MANY_GROUPS_VERSION
   const asked = many ? request.groups.map(({ groupId, topics }) => ({ groupId, topics })) : [{ groupId: request.groupId, topics: request.topics }]
-  const groups: { groupId: string; errorCode: number; topics: never[] }[] = []
+  const groups: OffsetFetchGroupResponse[] = []
+  let missing = asked.length
+  const settle = (group: OffsetFetchGroupResponse): void => {
+    groups.push(group)
+    if (--missing > 0) return
+    if (many) exchange.respond({ groups })
+    else exchange.respond({ topics: offsetsOf(group, exchange.apiVersion, request), errorCode: group.errorCode })
+  }
+  if (missing === 0) return exchange.respond({ groups })
   for (const each of asked) {
     const coordinator = coordinatorOf(context, each.groupId)
-    if (coordinator === undefined) groups.push({ groupId: each.groupId, errorCode: NOT_COORDINATOR, topics: [] })
-    // Answered from memory, before this returns.
-    else coordinator.fetchOffsets(each, (answer) => groups.push(answer as never))
+    if (coordinator === undefined) settle({ groupId: each.groupId, errorCode: NOT_COORDINATOR, topics: [] })
+    else coordinator.fetchOffsets(each, settle)
   }
-  if (many) return exchange.respond({ groups })
-  const [group] = groups
-  // Version 1 has no field for the group's error: each partition carries it.
-  const topics = group!.errorCode === KafkaError.NONE || exchange.apiVersion >= 2 ? group!.topics : (request.topics ?? []).map(({ name, partitionIndexes }) => ({
+}
+
+/** Version 1 has no field for the group's error: each partition carries it. */
+function offsetsOf(group: OffsetFetchGroupResponse, apiVersion: number, request: OffsetFetchRequest): OffsetFetchGroupResponse['topics'] {
+  const { errorCode, topics } = group
+  if (errorCode === KafkaError.NONE || apiVersion >= 2) return topics
+  return (request.topics ?? []).map(({ name, partitionIndexes }) => ({
     name,
-    partitions: partitionIndexes.map((partitionIndex) => ({ partitionIndex, committedOffset: -1, metadata: '', errorCode: group!.errorCode })),
+    partitions: partitionIndexes.map((partitionIndex) => ({ partitionIndex, committedOffset: -1, committedLeaderEpoch: -1, metadata: '', errorCode })),
   }))
-  exchange.respond({ topics, errorCode: group!.errorCode })
 }
 
 export function describeGroups(context: HandlerContext, exchange: ExchangeOf<typeof apis.describeGroups>, request: DescribeGroupsRequest): void {
