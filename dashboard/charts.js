@@ -142,7 +142,7 @@ export class ThroughputChart {
       )
       if (share % 0.5 === 0) parts.push(text(box.left - 8, y + 4, 'end', short(most * share)))
     }
-    for (const seconds of [120, 90, 60, 30, 0]) {
+    for (const seconds of box.width < 480 ? [120, 60, 0] : [120, 90, 60, 30, 0]) {
       const x = round(box.left + box.width * (1 - (seconds * 1000) / WINDOW_MS))
       const anchor = seconds === 120 ? 'start' : seconds === 0 ? 'end' : 'middle'
       parts.push(text(x, HEIGHT - 6, anchor, seconds === 0 ? 'now' : `${seconds} s ago`))
@@ -154,7 +154,7 @@ export class ThroughputChart {
     const recent = this.#moments.filter(({ at }) => at > this.#now - WINDOW_MS)
     this.#marks.replaceChildren(
       ...recent.map(({ at, severity, text: title }) => {
-        const x = round(box.left + box.width * (1 - (this.#now - at) / WINDOW_MS))
+        const x = round(box.left + box.width * Math.min(1, 1 - (this.#now - at) / WINDOW_MS))
         const line = svg('line', { x1: x, x2: x, y1: box.top, y2: box.top + box.height, class: severity })
         const tip = svg('title')
         tip.textContent = title

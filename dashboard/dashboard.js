@@ -27,7 +27,7 @@ class Dashboard {
   #momentCount = 0
   #chart = new ThroughputChart(byId('chart'), byId('readout'))
   #topics = partitionTable('Topics and their partitions')
-  #metadata = partitionTable('The metadata shard')
+  #metadata = partitionTable('The metadata shard', 'Shard')
   #feed = new Feed({ answered: (answer) => this.#answered(answer), failed: (failure) => this.#failed(failure) })
 
   start() {
@@ -164,6 +164,7 @@ class Dashboard {
       },
     )
     document.body.classList.toggle('stale', this.#lost !== null)
+    document.body.classList.toggle('paused', this.#paused)
   }
 
   /** What is wrong with the page's own view. */
@@ -228,33 +229,36 @@ function explainWords(tip) {
     shownFor = null
     tip.hidden = true
   }
+  const place = () => {
+    if (shownFor === null) return
+    const at = shownFor.getBoundingClientRect()
+    const left = Math.max(8, Math.min(at.left, innerWidth - tip.offsetWidth - 8))
+    const below = at.bottom + 6 + tip.offsetHeight < innerHeight
+    tip.style.left = `${left}px`
+    tip.style.top = `${below ? at.bottom + 6 : at.top - tip.offsetHeight - 6}px`
+  }
   const show = (target) => {
     const explained = document.getElementById(`word-${target.dataset.word}`)
     if (explained === null || shownFor === target) return
     hide()
     shownFor = target
-    tip.replaceChildren(
-      element('b', {}, explained.textContent),
-      element('span', {}, explained.nextElementSibling.textContent),
-    )
+    const text = explained.nextElementSibling.textContent
+    tip.replaceChildren(element('b', {}, explained.textContent), element('span', {}, text))
     tip.hidden = false
     target.setAttribute('aria-describedby', 'tip')
-    const at = target.getBoundingClientRect()
-    const left = Math.min(Math.max(8, at.left), innerWidth - tip.offsetWidth - 8)
-    const below = at.bottom + 6 + tip.offsetHeight < innerHeight
-    tip.style.left = `${left}px`
-    tip.style.top = `${below ? at.bottom + 6 : at.top - tip.offsetHeight - 6}px`
+    place()
   }
   const wordOf = (event) => (event.target instanceof Element ? event.target.closest('[data-word]') : null)
   for (const type of ['pointerover', 'focusin', 'click']) {
     document.addEventListener(type, (event) => {
       const target = wordOf(event)
-      if (target === null) hide()
-      else show(target)
+      if (target !== null) show(target)
+      // Scrolling to what has the focus moves other things under a pointer that rests.
+      else if (type !== 'pointerover' || shownFor !== document.activeElement) hide()
     })
   }
   document.addEventListener('keydown', (event) => event.key === 'Escape' && hide())
-  addEventListener('scroll', hide, { passive: true })
+  addEventListener('scroll', place, { passive: true })
 }
 
 function byId(id) {

@@ -35,7 +35,7 @@ export const NODE_RATES = ['recordsIn', 'recordsOut', 'bytesIn', 'bytesOut', 'jo
 
 export class Model {
   #cluster = null
-  #at = 0
+  #at = null
   #nodes = new Map()
   #shards = new Map()
   #totals = seriesOf(NODE_RATES)
@@ -43,7 +43,7 @@ export class Model {
   /** `at` in milliseconds, from any clock that only rises. Returns the picture. */
   observe(status, at) {
     if (status.cluster !== this.#cluster) this.#forget(status.cluster)
-    const seconds = this.#at === 0 ? null : (at - this.#at) / 1000
+    const seconds = this.#at === null ? null : (at - this.#at) / 1000
     this.#at = at
     const nodes = status.nodes.map((node) => this.#node(node, at))
     const up = new Set(status.nodes.filter((node) => node.up).map((node) => node.node))
@@ -67,7 +67,7 @@ export class Model {
 
   #forget(cluster) {
     this.#cluster = cluster
-    this.#at = 0
+    this.#at = null
     this.#nodes.clear()
     this.#shards.clear()
     this.#totals = seriesOf(NODE_RATES)
@@ -91,10 +91,12 @@ export class Model {
     const series = before?.series ?? new Series()
     series.add(at, rate)
     const committed = Math.max(before?.committed ?? 0, ...shard.replicas.map((replica) => replica.commitIndex ?? 0))
-    const replicas = shard.replicas.map((replica) => ({
-      ...replica,
-      state: replicaState(replica, shard.leader, up, before?.committed ?? 0),
-    }))
+    const replicas = [...shard.replicas]
+      .sort((a, b) => a.node - b.node)
+      .map((replica) => ({
+        ...replica,
+        state: replicaState(replica, shard.leader, up, before?.committed ?? 0),
+      }))
     this.#shards.set(shard.shard, { highWatermark: shard.highWatermark, committed, series })
     const state =
       shard.leader === null

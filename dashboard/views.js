@@ -111,7 +111,10 @@ export function drawNodes(parent, picture, now) {
       drawNodeFacts(card, node, origin)
       const share = leads === 0 ? 0 : (100 * node.leads) / leads
       setText(card.querySelector('.leads b'), `${whole(node.leads)}`)
-      setText(card.querySelector('.leads .of'), ` of ${whole(node.replicas)} replicas`)
+      setText(
+        card.querySelector('.leads .of'),
+        ` of ${whole(node.replicas)} ${node.replicas === 1 ? 'replica' : 'replicas'}`,
+      )
       card.querySelector('.leads i').style.width = `${share}%`
       for (const [i, line] of NODE_LINES.entries()) {
         const row = card.querySelector('.lines').children[i]
@@ -177,13 +180,16 @@ const COLUMNS = [
   { name: 'replicas', word: 'replicas', label: 'Replicas' },
 ]
 
+/** With more bars than this, they jump from look to look. */
+const MOVING_BARS = 48
+
 /** Roles are said, because the narrow layout takes the table's display away, and with it what a browser derives from it. */
-export function partitionTable(caption) {
+export function partitionTable(caption, subject = word('partition', 'Partition')) {
   const heads = COLUMNS.map(({ name, word: explained, label }) =>
     element(
       'th',
       { class: name, scope: 'col', role: 'columnheader' },
-      explained === null ? label : word(explained, label),
+      explained === null ? label : name === 'partition' ? subject : word(explained, label),
     ),
   )
   return element(
@@ -223,7 +229,18 @@ function makeRow(row) {
   const made = element(
     'tr',
     { role: 'row' },
-    ...cells(element('th', { class: 'partition', scope: 'row', role: 'rowheader' }, name)),
+    ...cells(
+      element(
+        'th',
+        {
+          class: 'partition',
+          scope: 'row',
+          role: 'rowheader',
+          'data-label': row.topic === null ? 'Shard' : 'Partition',
+        },
+        name,
+      ),
+    ),
   )
   const cell = cellsOf(made)
   cell('leader').append(element('span', { class: 'chip' }))
@@ -292,6 +309,7 @@ export function drawTopics(table, topics, { isOpen, toggle }, now) {
     drawRows(body, open ? topic.partitions : [], topic.ceiling, now, 1)
   }
   keyed(table, topics, (topic) => topic.name, create, update, captionAndHead)
+  table.classList.toggle('still', table.querySelectorAll('.bar').length > MOVING_BARS)
 }
 
 function makeTopic(topic, toggle) {
@@ -299,14 +317,10 @@ function makeTopic(topic, toggle) {
     'button',
     { type: 'button', title: topic.name },
     element('span', { class: 'name' }, topic.name),
-  )
-  button.addEventListener('click', () => toggle(topic.name))
-  const header = element(
-    'th',
-    { class: 'partition', scope: 'rowgroup', role: 'rowheader' },
-    button,
     element('span', { class: 'count' }),
   )
+  button.addEventListener('click', () => toggle(topic.name))
+  const header = element('th', { class: 'partition', scope: 'rowgroup', role: 'rowheader' }, button)
   const head = element('tr', { class: 'topic-row', role: 'row' }, ...cells(header))
   const cell = cellsOf(head)
   cell('marks').append(stateStrip())
@@ -315,10 +329,12 @@ function makeTopic(topic, toggle) {
   return element('tbody', { role: 'rowgroup', class: topic.internal ? 'internal' : '' }, head)
 }
 
+/** The worst in short; all of it when pointed at. */
 function drawTopicState(badge, { leaderless, degraded }) {
   const parts = []
-  if (leaderless > 0) parts.push(`${leaderless} without leader`)
-  if (degraded > 0) parts.push(`${degraded} with replicas missing`)
+  if (leaderless > 0) parts.push(`${leaderless} leaderless`)
+  if (degraded > 0) parts.push(`${degraded} under-replicated`)
   setAttribute(badge, 'class', `verdict ${leaderless > 0 ? 'bad' : degraded > 0 ? 'warn' : 'good'}`)
-  setText(badge, parts.length === 0 ? 'all in step' : parts.join(', '))
+  setAttribute(badge, 'title', parts.length === 0 ? null : parts.join(', '))
+  setText(badge, parts[0] ?? 'all in step')
 }

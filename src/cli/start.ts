@@ -1,12 +1,13 @@
 /** `tidemark start`: one node in the foreground, until it is asked to stop or stops itself to protect its data. */
+import fs from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import colors from 'picocolors'
-import { openTraceFile, surroundings } from '../embedding.ts'
+import { surroundings } from '../embedding.ts'
 import { NodeError, TidemarkNode } from '../node.ts'
 import { formatAddress, type NodeOptions, OptionError, parseNodeOptions, type RawSettings, SETTINGS, settingsFromEnvironment, settingsFromFile } from '../node-options.ts'
-import type { LogLine } from '../observability/index.ts'
-import { PlatformError } from '../platform/index.ts'
+import { type LogLine, TraceFile } from '../observability/index.ts'
+import { type Clock, PlatformError } from '../platform/index.ts'
 import { nodePlatform } from '../platform/nodejs/index.ts'
 import { StorageError } from '../storage/index.ts'
 import { HttpError } from '../gateways/http/index.ts'
@@ -25,7 +26,7 @@ export async function start(flags: StartFlags): Promise<number> {
     terminate = resolve
   })
   const traceDirectory = process.env.TIDEMARK_TRACE
-  const traceFile = traceDirectory === undefined || traceDirectory === '' ? null : await openTraceFile(platform, path.resolve(traceDirectory), options.id, (reason) => log({ level: 'error', message: `trace: ${reason}` }))
+  const traceFile = traceDirectory === undefined || traceDirectory === '' ? null : openTrace(path.resolve(traceDirectory), options.id, platform.clock)
   const stopped = signalled()
   const starting = TidemarkNode.start(options, { ...surroundings(platform), log, terminated: (error) => terminate(error), traceFile })
   let node: TidemarkNode
@@ -46,6 +47,13 @@ export async function start(flags: StartFlags): Promise<number> {
   clearTimeout(impatience)
   // Whatever is still open (a client that does not hang up) must not keep a stopped node alive.
   process.exit(0)
+}
+
+/** A restarted node starts another file. */
+function openTrace(directory: string, node: number, clock: Clock): TraceFile {
+  fs.mkdirSync(directory, { recursive: true })
+  const file = fs.openSync(path.join(directory, `node-${node}-${process.pid}.jsonl`), 'a')
+  return new TraceFile(node, { clock, write: (line) => fs.writeSync(file, line) })
 }
 
 function signalled(): Promise<string> {

@@ -2,4 +2,4 @@
 export { type LogLevel, type LogLine, NodeLog } from './log.ts'
 export { Metrics, type MetricsSources } from './metrics.ts'
 export type { NodeEvent } from './node-event.ts'
-export { TraceFile } from './trace-file.ts'
+export { type TraceCollaborators, TraceFile } from './trace-file.ts'

@@ -2,7 +2,8 @@
  * Prometheus metrics, from the events of the layers. One registry per node and none of the library's globals, because several
  * nodes may share a process. Whatever is a state and not an event (marks, roles) is read when somebody asks.
  */
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type * as Instruments from 'prom-client'
+import { Counter, Gauge, Histogram, Registry } from './instruments.ts'
 import type { NodeEvent } from './node-event.ts'
 
 export interface MetricsSources {
@@ -22,35 +23,67 @@ const SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 
 export class Metrics {
   readonly #registry = new Registry()
-  readonly #journalSyncs: Histogram
-  readonly #journalBytes: Counter
-  readonly #journalEntries: Counter
-  readonly #recordsIn: Counter
-  readonly #bytesIn: Counter
-  readonly #refused: Counter<'error'>
-  readonly #duplicates: Counter
-  readonly #campaigns: Counter
-  readonly #stepDowns: Counter<'reason'>
-  readonly #sessionsLost: Counter
-  readonly #requests: Histogram<'api'>
-  readonly #connections: Gauge
+  readonly #journalSyncs: Instruments.Histogram
+  readonly #journalBytes: Instruments.Counter
+  readonly #journalEntries: Instruments.Counter
+  readonly #recordsIn: Instruments.Counter
+  readonly #bytesIn: Instruments.Counter
+  readonly #refused: Instruments.Counter<'error'>
+  readonly #duplicates: Instruments.Counter
+  readonly #campaigns: Instruments.Counter
+  readonly #stepDowns: Instruments.Counter<'reason'>
+  readonly #sessionsLost: Instruments.Counter
+  readonly #requests: Instruments.Histogram<'api'>
+  readonly #connections: Instruments.Gauge
   /** What `/api/node` shows, kept beside the library's counters because those are read asynchronously. */
-  readonly totals = { recordsIn: 0, bytesIn: 0, recordsOut: 0, bytesOut: 0, journalSyncs: 0, journalBytes: 0, kafkaConnections: 0 }
+  readonly totals = {
+    recordsIn: 0,
+    bytesIn: 0,
+    recordsOut: 0,
+    bytesOut: 0,
+    journalSyncs: 0,
+    journalBytes: 0,
+    kafkaConnections: 0,
+  }
 
   constructor(sources: MetricsSources) {
     const registers = [this.#registry]
-    const counter = (name: string, help: string): Counter => new Counter({ name, help, registers })
-    this.#journalSyncs = new Histogram({ name: 'tidemark_journal_sync_seconds', help: 'Write and fdatasync of one journal block', buckets: SECONDS, registers })
+    const counter = (name: string, help: string): Instruments.Counter => new Counter({ name, help, registers })
+    this.#journalSyncs = new Histogram({
+      name: 'tidemark_journal_sync_seconds',
+      help: 'Write and fdatasync of one journal block',
+      buckets: SECONDS,
+      registers,
+    })
     this.#journalBytes = counter('tidemark_journal_bytes_total', 'Bytes written to the journal')
     this.#journalEntries = counter('tidemark_journal_entries_total', 'Entries written to the journal')
     this.#recordsIn = counter('tidemark_records_in_total', 'Records appended by this node as a leader')
     this.#bytesIn = counter('tidemark_bytes_in_total', 'Bytes of record batches appended by this node as a leader')
-    this.#refused = new Counter({ name: 'tidemark_batches_refused_total', help: 'Batches refused', labelNames: ['error'], registers })
-    this.#duplicates = counter('tidemark_batches_duplicate_total', 'Batches of idempotent producers that were in the log already')
+    this.#refused = new Counter({
+      name: 'tidemark_batches_refused_total',
+      help: 'Batches refused',
+      labelNames: ['error'],
+      registers,
+    })
+    this.#duplicates = counter(
+      'tidemark_batches_duplicate_total',
+      'Batches of idempotent producers that were in the log already',
+    )
     this.#campaigns = counter('tidemark_campaigns_total', 'Campaigns started, pre-votes included')
-    this.#stepDowns = new Counter({ name: 'tidemark_leaders_stepped_down_total', help: 'Leaderships given up', labelNames: ['reason'], registers })
+    this.#stepDowns = new Counter({
+      name: 'tidemark_leaders_stepped_down_total',
+      help: 'Leaderships given up',
+      labelNames: ['reason'],
+      registers,
+    })
     this.#sessionsLost = counter('tidemark_sessions_lost_total', 'Sessions with other nodes that ended')
-    this.#requests = new Histogram({ name: 'tidemark_kafka_request_seconds', help: 'From the request read to its answer settled', labelNames: ['api'], buckets: SECONDS, registers })
+    this.#requests = new Histogram({
+      name: 'tidemark_kafka_request_seconds',
+      help: 'From the request read to its answer settled',
+      labelNames: ['api'],
+      buckets: SECONDS,
+      registers,
+    })
     this.#connections = new Gauge({ name: 'tidemark_kafka_connections', help: 'Open Kafka connections', registers })
     this.#readOnDemand(sources)
   }
@@ -58,7 +91,11 @@ export class Metrics {
   #readOnDemand(sources: MetricsSources): void {
     const registers = [this.#registry]
     const labelNames = ['topic', 'partition'] as const
-    const perShard = (name: string, help: string, value: (shard: ReturnType<MetricsSources['shards']> extends Iterable<infer S> ? S : never) => number): void => {
+    const perShard = (
+      name: string,
+      help: string,
+      value: (shard: ReturnType<MetricsSources['shards']> extends Iterable<infer S> ? S : never) => number,
+    ): void => {
       new Gauge({
         name,
         help,
@@ -66,14 +103,15 @@ export class Metrics {
         registers,
         collect() {
           this.reset()
-          for (const shard of sources.shards()) this.set({ topic: shard.topic ?? '', partition: shard.partition ?? 0 }, value(shard))
+          for (const shard of sources.shards())
+            this.set({ topic: shard.topic ?? '', partition: shard.partition ?? 0 }, value(shard))
         },
       })
     }
     perShard('tidemark_high_water_mark', 'Offset up to which records may be shown', (shard) => shard.highWatermark)
     perShard('tidemark_low_water_mark', 'Offset at which the log starts', (shard) => shard.startOffset)
-    perShard('tidemark_end_offset', 'Offset after the last record in this replica\'s log', (shard) => shard.endOffset)
-    perShard('tidemark_term', 'Generation of the shard\'s leadership', (shard) => shard.term)
+    perShard('tidemark_end_offset', "Offset after the last record in this replica's log", (shard) => shard.endOffset)
+    perShard('tidemark_term', "Generation of the shard's leadership", (shard) => shard.term)
     perShard('tidemark_leads', '1 where this node leads', (shard) => (shard.role === 'leader' ? 1 : 0))
     new Gauge({
       name: 'tidemark_memory_bytes',

@@ -1,75 +1,51 @@
 /**
- * The evidence for the promise that no acknowledgement leaves before a quorum's disks hold it: a file per node with what was
- * synced and what was acknowledged, with a monotonic time that all processes of one machine share. `tools/check-trace.ts`
+ * The evidence for the promise that no acknowledgement leaves before a quorum's disks hold it: a file per process with what
+ * was synced and what was acknowledged, with a monotonic time that all processes of one machine share. `tools/check-trace.ts`
  * reads the files of all nodes together. On only where TIDEMARK_TRACE names a directory.
  *
  *     {"t":12.5,"node":1,"type":"appended","shard":16,"index":7,"firstOffset":40,"records":3}
  *     {"t":12.9,"node":2,"type":"journaled","shard":16,"term":2,"index":7}
- *     {"t":13.1,"node":1,"type":"acknowledged","shard":16,"offset":43}
+ *     {"t":13.1,"node":1,"type":"acknowledged","shard":16,"term":2,"index":7,"offset":43}
+ *     {"t":19.8,"node":3,"type":"truncated","shard":16,"fromIndex":8}
  *
- * Lines are appended in order and not synced: they speak about the journal, they do not replace it.
+ * A line must be with the operating system before anybody can act upon what it tells: a node that is killed right after an
+ * acknowledgement left for its leader would otherwise take the proof with it. So every line is written by itself and at
+ * once. Nothing is synced: the lines speak about the journal, they do not replace it.
  */
-import type { Clock, DiskFile } from '../platform/index.ts'
+import type { Clock } from '../platform/index.ts'
 import type { NodeEvent } from './node-event.ts'
 
-const FLUSH_BYTES = 64 << 10
-const FLUSH_MS = 50
+export interface TraceCollaborators {
+  readonly clock: Clock
+  /** Hands the line to the operating system before it returns. */
+  readonly write: (line: string) => void
+}
 
 export class TraceFile {
   readonly #node: number
   readonly #clock: Clock
-  readonly #file: DiskFile
-  readonly #failed: (reason: string) => void
-  #lines: string[] = []
-  #bytes = 0
-  #position: number
-  #writing = false
-  #flushPlanned = false
+  readonly #write: (line: string) => void
 
-  constructor(options: { readonly node: number; readonly position: number }, collaborators: { readonly clock: Clock; readonly file: DiskFile; readonly failed: (reason: string) => void }) {
-    this.#node = options.node
-    this.#position = options.position
+  constructor(node: number, collaborators: TraceCollaborators) {
+    this.#node = node
     this.#clock = collaborators.clock
-    this.#file = collaborators.file
-    this.#failed = collaborators.failed
+    this.#write = collaborators.write
   }
 
   note({ event }: NodeEvent): void {
     switch (event.type) {
       case 'journaled':
-        return this.#add(event.type, `"shard":${event.shard},"term":${event.term},"index":${event.index}`)
+        return this.#add('journaled', `"shard":${event.shard},"term":${event.term},"index":${event.index}`)
+      case 'log-truncated':
+        return this.#add('truncated', `"shard":${event.shard},"fromIndex":${event.fromIndex}`)
       case 'stream-appended':
         return this.#add('appended', `"shard":${event.shard},"index":${event.index},"firstOffset":${event.firstOffset},"records":${event.records}`)
       case 'stream-acknowledged':
-        return this.#add('acknowledged', `"shard":${event.shard},"offset":${event.offset}`)
+        return this.#add('acknowledged', `"shard":${event.shard},"term":${event.term},"index":${event.index},"offset":${event.offset}`)
     }
   }
 
   #add(type: string, fields: string): void {
-    const line = `{"t":${this.#clock.now().toFixed(4)},"node":${this.#node},"type":"${type}",${fields}}\n`
-    this.#lines.push(line)
-    this.#bytes += line.length
-    if (this.#bytes >= FLUSH_BYTES) this.#flush()
-    else if (!this.#flushPlanned) {
-      this.#flushPlanned = true
-      this.#clock.after(FLUSH_MS, () => {
-        this.#flushPlanned = false
-        this.#flush()
-      })
-    }
-  }
-
-  #flush(): void {
-    if (this.#writing || this.#lines.length === 0) return
-    const bytes = Buffer.from(this.#lines.join(''))
-    this.#lines = []
-    this.#bytes = 0
-    this.#writing = true
-    this.#file.write([bytes], this.#position, (error) => {
-      this.#writing = false
-      if (error !== null) return this.#failed(error.message)
-      this.#position += bytes.length
-      if (this.#bytes >= FLUSH_BYTES) this.#flush()
-    })
+    this.#write(`{"t":${this.#clock.now().toFixed(4)},"node":${this.#node},"type":"${type}",${fields}}\n`)
   }
 }

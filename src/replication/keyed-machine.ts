@@ -211,7 +211,7 @@ export abstract class KeyedMachine implements StateMachine {
     this.#appliedIndex = snapshot.readDoubleLE(0)
     if (snapshot.length > 8) {
       forEachKeyedChange(snapshot.subarray(8), (key, value) => {
-        if (value !== null) this.#committed.set(key, value)
+        if (value !== null) this.#committed.set(key, Buffer.from(value)) // a slice would keep the whole checkpoint in memory
       })
     }
     this.restored()

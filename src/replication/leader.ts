@@ -89,6 +89,7 @@ export class Leader implements Behaviour {
   step(from: NodeId, message: Message): void {
     assert(message.type !== 'append', () => `two leaders in term ${message.term}: node ${from} and this one`)
     if (message.type === 'append-reply') this.#reply(from, message)
+    else if (message.type === 'pre-vote') this.#unheard(from)
   }
 
   get needsTick(): boolean {
@@ -187,6 +188,15 @@ export class Leader implements Behaviour {
   }
 
   madeWay(_phase: 'pre-vote' | 'vote'): void {}
+
+  /**
+   * Whoever asks for votes and has not answered us yet may never have got what we sent: perhaps it has only just opened the
+   * shard. Nothing is sent again because time passed, so this is the sign that something must be.
+   */
+  #unheard(node: NodeId): void {
+    const progress = this.progress.get(node)
+    if (progress?.state === 'probe') progress.awaitingReply = false
+  }
 
   #reply(from: NodeId, reply: AppendReply): void {
     const progress = this.progress.get(from)

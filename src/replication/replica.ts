@@ -110,6 +110,8 @@ export class Replica implements Shard {
   attach(machine: StateMachine, checkpoint: ShardCheckpoint | null): void {
     this.#machine = machine
     if (checkpoint !== null) machine.restore(checkpoint.state)
+    // Recovery synced what it found before anybody was to rely on it.
+    if (this.raft.journaledIndex > 0) this.#noteJournaled()
     this.#with.schedule(this)
   }
 
@@ -206,9 +208,12 @@ export class Replica implements Shard {
   }
 
   #propose(): void {
+    // A leadership on its way to another node takes nothing new; should it stay here after all, the request still stands. The
+    // leader ticks until that is decided, so this is asked again.
+    if (this.raft.role === 'leader' && this.raft.transferringTo !== null) return
     this.#proposalRequested = false
     // A machine that led until a moment ago has its waiters failed by `roleChanged`.
-    if (this.raft.role !== 'leader' || this.raft.transferringTo !== null || this.#machine === null) return
+    if (this.raft.role !== 'leader' || this.#machine === null) return
     const stamp = this.#with.lamport.tick()
     const draft = this.#machine.draft({ term: this.raft.term, firstOffset: this.raft.log.endOffset, stamp })
     if (draft === null) return
@@ -249,10 +254,14 @@ export class Replica implements Shard {
 
   persisted(sequence: number): void {
     this.raft.persisted(sequence)
-    const index = this.raft.journaledIndex
-    this.#with.trace({ type: 'journaled', shard: this.id, term: this.raft.term, index })
-    this.#machine?.journaled?.(index)
+    this.#noteJournaled()
+    this.#machine?.journaled?.(this.raft.journaledIndex)
     this.#with.schedule(this)
+  }
+
+  #noteJournaled(): void {
+    const { journaledIndex: index, log } = this.raft
+    this.#with.trace({ type: 'journaled', shard: this.id, term: log.termAt(index), index })
   }
 
   /** Shrinks the in-memory tail to `cacheBytes`; only what the shard log has written may go. */

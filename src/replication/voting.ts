@@ -17,6 +17,7 @@ export function answerPreVote(core: RaftCore, from: NodeId, message: PreVote): v
   // first append of its leadership, on the other connection, may have overtaken it.)
   if (from === core.leader && message.term > core.term)
     core.behaviour.step(from, { type: 'step-down', shard: core.shard, term: core.term })
+  if (core.leader === core.self) core.behaviour.step(from, message)
   const granted = message.term > core.term && !core.shieldsLeaderFrom(from) && isUpToDate(core, message)
   if (granted) core.behaviour.madeWay('pre-vote')
   core.send(from, { type: 'pre-vote-reply', shard: core.shard, term: core.term, granted })

@@ -172,7 +172,8 @@ export function decodeCheckpoint(bytes: Buffer, file: string): Checkpoint | Stor
   let at = HEADER_BYTES
   for (let left = bytes.readUInt32LE(56); left > 0; left--) {
     const length = bytes.length - at < RECORD_BYTES ? 0 : bytes.readUInt32LE(at)
-    const stored = length < RECORD_BYTES || length > bytes.length - at ? null : decodeRecord(bytes.subarray(at, at + length))
+    const stored =
+      length < RECORD_BYTES || length > bytes.length - at ? null : decodeRecord(bytes.subarray(at, at + length))
     if (stored === null || shards.has(stored.state.shard)) return damaged(file, at)
     shards.set(stored.state.shard, stored)
     at += length

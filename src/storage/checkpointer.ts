@@ -12,8 +12,9 @@
  * that cannot commit (its quorum is gone) keeps a tail that no checkpoint covers, and the journal is freed in order. Such a
  * tail is appended to the journal once more, and the old copy no longer counts.
  */
-import { assert } from '../stdx/index.ts'
+
 import type { Clock, Disk } from '../platform/index.ts'
+import { assert } from '../stdx/index.ts'
 import { replaceFile } from './atomic-file.ts'
 import type { Background } from './background.ts'
 import { encodeCheckpoint, type ShardCheckpoint, type ShardLogPosition, type StoredShard } from './checkpoint-format.ts'
@@ -73,7 +74,12 @@ export class Checkpointer {
 
   constructor(
     options: { directory: string; diskIncarnation: string },
-    start: { stored: Map<number, StoredShard>; removed: Map<number, number>; hardStates: Map<number, HardState>; highestStamp: number },
+    start: {
+      stored: Map<number, StoredShard>
+      removed: Map<number, number>
+      hardStates: Map<number, HardState>
+      highestStamp: number
+    },
     collaborators: CheckpointerCollaborators,
   ) {
     this.#options = options
@@ -129,7 +135,10 @@ export class Checkpointer {
           const next = this.#next
           this.#next = null
           done()
-          if (next !== null) this.take(() => next.forEach((waiting) => waiting()))
+          if (next === null) return
+          this.take(() => {
+            for (const waiting of next) waiting()
+          })
         }),
       )
     })
@@ -146,8 +155,10 @@ export class Checkpointer {
     for (const shard of shards) {
       if (this.#removed.has(shard)) continue
       const state = source.capture(shard)
-      const known = this.#hardStates.get(shard)
-      const { term, vote } = known === undefined ? state : laterOf(state, known)
+      // Never behind what a record or the journal already says, whatever the driver remembers.
+      let { term, vote }: HardState = laterOf(state, this.#hardStates.get(shard) ?? state)
+      const stored = this.#stored.get(shard)?.state
+      if (stored !== undefined) ({ term, vote } = laterOf({ term, vote }, stored))
       captured.set(shard, { ...state, term, vote })
       this.noteStamp(state.stamp)
     }
@@ -174,7 +185,10 @@ export class Checkpointer {
   }
 
   /** Up to the captured index each. */
-  #syncLogs(captured: Map<number, ShardCheckpoint>, done: (positions: Map<number, ShardLogPosition | null>) => void): void {
+  #syncLogs(
+    captured: Map<number, ShardCheckpoint>,
+    done: (positions: Map<number, ShardLogPosition | null>) => void,
+  ): void {
     const positions = new Map<number, ShardLogPosition | null>()
     let left = 1
     const one = (): void => {
@@ -184,7 +198,10 @@ export class Checkpointer {
       const log = this.#the.logs.get(shard)
       if (log === undefined) {
         const position = this.#stored.get(shard)?.log ?? null
-        assert(index <= (position?.lastIndex ?? 0), () => `shard ${shard} captured at ${index}, its log was never opened`)
+        assert(
+          index <= (position?.lastIndex ?? 0),
+          () => `shard ${shard} captured at ${index}, its log was never opened`,
+        )
         positions.set(shard, position)
         continue
       }
@@ -206,7 +223,8 @@ export class Checkpointer {
     for (const [shard, state] of captured) {
       if (!this.#removed.has(shard)) this.#stored.set(shard, { state, log: positions.get(shard) ?? null })
     }
-    for (const [shard, hardState] of this.#hardStates) if (!this.#removed.has(shard)) this.#carryHardState(shard, hardState)
+    for (const [shard, hardState] of this.#hardStates)
+      if (!this.#removed.has(shard)) this.#carryHardState(shard, hardState)
     this.#hardStates.clear()
     const freed = this.#freeable()
     const journalFrom = (journal.closedSegments[freed] ?? { firstSequence: journal.currentFirstSequence }).firstSequence
@@ -229,7 +247,14 @@ export class Checkpointer {
 
   #carryHardState(shard: number, hardState: HardState): void {
     const stored = this.#stored.get(shard)
-    const state = stored?.state ?? { shard, ...NOTHING, term: 0, vote: 0, configuration: Buffer.alloc(0), state: Buffer.alloc(0) }
+    const state = stored?.state ?? {
+      shard,
+      ...NOTHING,
+      term: 0,
+      vote: 0,
+      configuration: Buffer.alloc(0),
+      state: Buffer.alloc(0),
+    }
     const { term, vote } = laterOf(state, hardState)
     if (term !== state.term || vote !== state.vote || stored === undefined) {
       this.#stored.set(shard, { state: { ...state, term, vote }, log: stored?.log ?? null })

@@ -183,6 +183,7 @@ export function follow(shard: number, previous: Entry | null, term: number, payl
 
 export function chain(shard: number, count: number, bytes = 100, term = 1): Entry[] {
   const entries: Entry[] = []
-  for (let i = 0; i < count; i++) entries.push(follow(shard, entries.at(-1) ?? null, term, Buffer.alloc(bytes, i + 1), 2))
+  for (let i = 0; i < count; i++)
+    entries.push(follow(shard, entries.at(-1) ?? null, term, Buffer.alloc(bytes, i + 1), 2))
   return entries
 }

@@ -11,7 +11,7 @@
  *     36  u16  length of the cluster id, then the id (UTF-8); 0 while it is not known
  *      …  u16  length of the cluster hash, then the hash (UTF-8); 0 for a node that was started alone or joined
  */
-import { TypedError, crc32c } from '../stdx/index.ts'
+import { crc32c, TypedError } from '../stdx/index.ts'
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
 import { newerFormat, readable, writeVersions } from './versions.ts'
 

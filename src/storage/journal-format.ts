@@ -94,7 +94,12 @@ export interface BlockHeader {
 }
 
 /** All but the sum, which `sealBlock` adds when the body is known. */
-export function writeBlockHeader(into: Buffer, at: number, incarnation: Buffer, header: Omit<BlockHeader, 'incarnation'>): void {
+export function writeBlockHeader(
+  into: Buffer,
+  at: number,
+  incarnation: Buffer,
+  header: Omit<BlockHeader, 'incarnation'>,
+): void {
   assert(header.bodyBytes <= BLOCK_BODY_BYTES_MAX, () => `block of ${header.bodyBytes} bytes`)
   into.writeUInt32LE(BLOCK_MAGIC, at)
   into.writeUInt32LE(0, at + 4)

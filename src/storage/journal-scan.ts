@@ -27,6 +27,8 @@ import { decide, type Here, type Successor } from './recovery.ts'
 import { newerFormat } from './versions.ts'
 
 const WINDOW_BYTES = 1 << 20
+/** For the search through what is probably nothing: few reads matter more than few bytes. */
+const SEARCH_BYTES = 4 << 20
 
 export interface ScanRequest {
   readonly disk: Disk
@@ -92,7 +94,12 @@ function* openAll({ disk, directory, diskIncarnation }: ScanRequest): Procedure<
     if (header === 'newer') throw newerFormat(path, page, 12)
     let inService = typeof header === 'object' && header.number === number && header.diskIncarnation === diskIncarnation
     if (inService) {
-      const first = yield* observe(reader, BLOCK_ALIGNMENT, header as SegmentHeader, (header as SegmentHeader).firstSequence)
+      const first = yield* observe(
+        reader,
+        BLOCK_ALIGNMENT,
+        header as SegmentHeader,
+        (header as SegmentHeader).firstSequence,
+      )
       inService = first.here === 'expected'
     }
     candidates.push({ number, path, bytes, reader, header: inService ? (header as SegmentHeader) : null })
@@ -122,7 +129,8 @@ function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedur
     let sequence = header!.firstSequence
     if (nextFirst < sequence) throw damage(serving[at + 1]!.path, 0, nextFirst, 'segments out of order')
     for (;;) {
-      const successor: Successor = nextFirst === Number.POSITIVE_INFINITY ? 'none' : nextFirst === sequence ? 'continues' : 'gap'
+      const successor: Successor =
+        nextFirst === Number.POSITIVE_INFINITY ? 'none' : nextFirst === sequence ? 'continues' : 'gap'
       const seen = yield* observe(reader, position, header!, sequence)
       const proved = sequence <= request.through
       const mayEnd = successor === 'none' && seen.here !== 'expected'
@@ -169,7 +177,8 @@ function* observe(reader: WindowReader, position: number, header: SegmentHeader,
   const head = yield* reader.view(position, BLOCK_HEADER_BYTES)
   if (!isBlockMagic(head, 0)) return { here: 'nothing', block: null }
   const block = peekBlockHeader(head, 0)
-  if (block === null || position + BLOCK_HEADER_BYTES + block.bodyBytes > reader.size) return { here: 'broken', block: null }
+  if (block === null || position + BLOCK_HEADER_BYTES + block.bodyBytes > reader.size)
+    return { here: 'broken', block: null }
   const bytes = yield* reader.view(position, BLOCK_HEADER_BYTES + block.bodyBytes)
   if (!blockVerifies(bytes, 0, block.bodyBytes)) return { here: 'broken', block: null }
   if (block.sequence < sequence) return { here: 'older', block: null }
@@ -177,19 +186,30 @@ function* observe(reader: WindowReader, position: number, header: SegmentHeader,
   return { here: 'expected', block: { body: bytes.subarray(BLOCK_HEADER_BYTES), entryCount: block.entryCount } }
 }
 
-/** Looks through the rest of this file and all later ones, at every place where a block can start. */
-function* anythingBeyond(candidates: readonly Candidate[], number: number, position: number, sequence: number): Procedure<boolean> {
+/**
+ * Looks through the rest of this file and all later ones, at every place where a block can start. Tens of MiB without a
+ * match are the ordinary case, so this looks for the magic first and makes nothing of a place without it.
+ */
+function* anythingBeyond(
+  candidates: readonly Candidate[],
+  number: number,
+  position: number,
+  sequence: number,
+): Procedure<boolean> {
+  const window = Buffer.allocUnsafeSlow(SEARCH_BYTES)
   for (const { reader, number: other } of candidates) {
     if (other < number) continue
-    let at = other === number ? position + BLOCK_ALIGNMENT : 0
-    for (; at < reader.size; at += BLOCK_ALIGNMENT) {
-      const head = yield* reader.view(at, BLOCK_HEADER_BYTES)
-      const block = peekBlockHeader(head, 0)
-      if (block === null || block.sequence < sequence || at + BLOCK_HEADER_BYTES + block.bodyBytes > reader.size) continue
-      // A first block whose header page is not there: half of the one write that would have put the file in service.
-      if (other !== number && at === BLOCK_ALIGNMENT && block.sequence === sequence) continue
-      const bytes = yield* reader.view(at, BLOCK_HEADER_BYTES + block.bodyBytes)
-      if (blockVerifies(bytes, 0, block.bodyBytes)) return true
+    for (let start = other === number ? position + BLOCK_ALIGNMENT : 0; start < reader.size; start += SEARCH_BYTES) {
+      const count = yield* call<number>((done) => reader.file.read(window, start, done))
+      for (let at = 0; at < count; at += BLOCK_ALIGNMENT) {
+        if (!isBlockMagic(window, at)) continue
+        const block = peekBlockHeader(window.subarray(0, count), at)
+        if (block === null || block.sequence < sequence) continue
+        // A first block whose header page is not there: half of the one write that would have put the file in service.
+        if (other !== number && start + at === BLOCK_ALIGNMENT && block.sequence === sequence) continue
+        const bytes = yield* reader.view(start + at, BLOCK_HEADER_BYTES + block.bodyBytes)
+        if (blockVerifies(bytes, 0, block.bodyBytes)) return true
+      }
     }
   }
   return false

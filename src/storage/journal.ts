@@ -15,8 +15,9 @@
  * When a sync fails, nothing is known about the block, and a later sync that succeeds would not change that: the kernel has
  * marked the pages clean. There is one answer, `fatal`, and from then on the journal tells nobody anything.
  */
-import { assert } from '../stdx/index.ts'
+
 import type { Clock, DiskFile, PlatformError } from '../platform/index.ts'
+import { assert } from '../stdx/index.ts'
 import { BlockBuilder } from './block-builder.ts'
 import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
@@ -201,7 +202,8 @@ export class Journal {
     }
     // Not before half of this one is used: an idle node keeps its first small segment and no more.
     const { number, bytes } = this.#segment
-    if (this.#position + footprint > bytes / 2 && this.#supply.idle) this.#supply.prepare(number + 1, bytes * SEGMENT_GROWTH)
+    if (this.#position + footprint > bytes / 2 && this.#supply.idle)
+      this.#supply.prepare(number + 1, bytes * SEGMENT_GROWTH)
   }
 
   #write(block: Uint8Array[], bodyBytes: number, entryCount: number, calls: Waiting[]): void {

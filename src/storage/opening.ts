@@ -11,7 +11,6 @@ import { dirname, join } from 'node:path'
 import { type Disk, type Platform, PlatformError } from '../platform/index.ts'
 import { readFile, replaceFile } from './atomic-file.ts'
 import type { Background } from './background.ts'
-import { BlockBuilder } from './block-builder.ts'
 import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from './checkpoint-format.ts'
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
@@ -99,7 +98,14 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
   const replay = new Replay(new Set(checkpoint.removed.keys()))
   const { diskIncarnation } = identity
   const { journalFrom: from, journalThrough: through } = checkpoint
-  const scan = yield* scanJournal({ disk, directory, diskIncarnation, from, through, take: (entry) => replay.take(entry) })
+  const scan = yield* scanJournal({
+    disk,
+    directory,
+    diskIncarnation,
+    from,
+    through,
+    take: (entry) => replay.take(entry),
+  })
   const states = new Map([...checkpoint.shards].map(([shard, { state }]) => [shard, state]))
   const recovered = replay.finish(states)
   if (recovered instanceof StorageError) throw recovered
@@ -132,7 +138,10 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
   }
 }
 
-function* identify(options: OpeningOptions, { disk, random }: Platform): Procedure<{ identity: Identity; fresh: boolean }> {
+function* identify(
+  options: OpeningOptions,
+  { disk, random }: Platform,
+): Procedure<{ identity: Identity; fresh: boolean }> {
   const { directory, nodeId, clusterHash } = options
   const file = identityFile(directory)
   let bytes: Buffer | null = null

@@ -75,14 +75,16 @@ export class Replay {
 
   finish(checkpoints: ReadonlyMap<number, ShardCheckpoint>): Map<number, RecoveredShard> | StorageError {
     const recovered = new Map<number, RecoveredShard>()
-    for (const [id, checkpoint] of checkpoints) this.#shardOf(id).hardState = laterOf(this.#shardOf(id).hardState, checkpoint)
+    for (const [id, checkpoint] of checkpoints)
+      this.#shardOf(id).hardState = laterOf(this.#shardOf(id).hardState, checkpoint)
     for (const [id, { hardState, entries }] of this.#shards) {
       const checkpoint = checkpoints.get(id) ?? null
       const broken = verifyLog(id, entries, checkpoint)
       if (broken !== null) return broken
       const after = checkpoint === null ? entries : entries.filter(({ index }) => index > checkpoint.index)
       // A record of votes alone is no state to start from.
-      const empty = checkpoint === null || checkpoint.index + checkpoint.configuration.length + checkpoint.state.length === 0
+      const empty =
+        checkpoint === null || checkpoint.index + checkpoint.configuration.length + checkpoint.state.length === 0
       const state = empty ? null : checkpoint
       recovered.set(id, { term: hardState.term, vote: hardState.vote, checkpoint: state, entries: after })
     }
@@ -114,11 +116,14 @@ function verifyLog(shard: number, entries: readonly Entry[], checkpoint: ShardCh
   }
   let previous: { index: number; crc: number; term: number } | null = null
   for (const entry of entries) {
-    if (entry.index === anchor.index && entry.crc !== anchor.crc) return broken(entry.index, 'another entry than in the checkpoint')
+    if (entry.index === anchor.index && entry.crc !== anchor.crc)
+      return broken(entry.index, 'another entry than in the checkpoint')
     if (entry.index === anchor.index + 1) previous = anchor
     if (entry.index > anchor.index) {
-      if (previous !== null && entry.previousCrc !== previous.crc) return broken(entry.index, 'it follows another entry')
-      if (previous !== null && entry.term < previous.term) return broken(entry.index, 'its term is below its predecessor’s')
+      if (previous !== null && entry.previousCrc !== previous.crc)
+        return broken(entry.index, 'it follows another entry')
+      if (previous !== null && entry.term < previous.term)
+        return broken(entry.index, 'its term is below its predecessor’s')
       previous = entry
     }
   }

@@ -11,16 +11,19 @@
  * segment of an opening is small (a few MiB are written in ten milliseconds), the next ones grow to the full size, so neither
  * the first write of a node nor the first full segment waits for 64 MiB of zeros.
  */
-import { assert } from '../stdx/index.ts'
+
 import type { Clock, Disk, DiskFile } from '../platform/index.ts'
+import { assert } from '../stdx/index.ts'
 import type { Background } from './background.ts'
 import type { StorageEvent } from './events.ts'
 import { isNotFound } from './identity.ts'
 import { journalDirectory, journalSegmentFile } from './layout.ts'
 import { call, type Procedure, run } from './procedure.ts'
 
-/** Written at a time, so that a journal sync never waits behind more than this. */
+/** Written at a time. */
 const ZEROS_BYTES = 1 << 20
+/** Synced at a time: so much the journal's own sync may find in the disk's queue before it. */
+const SYNC_EVERY_BYTES = 8 << 20
 /** After a failure (a full disk) the next attempt waits so long. */
 const RETRY_AFTER_MS = 1000
 /** Spare files kept besides the prepared one. */
@@ -141,7 +144,9 @@ export class SegmentSupply {
       for (let at = 0; at < bytes; at += zeros.length) {
         const piece = zeros.subarray(0, Math.min(zeros.length, bytes - at))
         yield* this.#step<void>((done) => file.write([piece], at, done))
-        yield* this.#step<void>((done) => file.datasync(done))
+        const written = at + piece.length
+        if (written % SYNC_EVERY_BYTES === 0 || written === bytes)
+          yield* this.#step<void>((done) => file.datasync(done))
       }
       yield* this.#step<void>((done) => this.#disk.syncDirectory(directory, done))
     } catch (error) {

@@ -4,19 +4,22 @@
  * A segment that is left is synced, gets its index beside it, and is never written again. A new one's name is made durable
  * before anything can refer to it.
  */
-import { assert, crc32c } from '../stdx/index.ts'
+
 import { dirname } from 'node:path'
 import type { Disk, DiskFile } from '../platform/index.ts'
+import { assert, crc32c } from '../stdx/index.ts'
 import type { ShardLogPosition } from './checkpoint-format.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import type { StorageEvent } from './events.ts'
 import { call, type Procedure } from './procedure.ts'
-import { encodeSegmentIndex, encodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { completeIndex, Segment } from './segment.ts'
+import { encodeSegmentIndex, encodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { maxTimestampOf } from './timestamps.ts'
 
 /** Smaller entries are copied into one buffer: see block-builder.ts. */
 const COPY_BELOW_BYTES = 8 << 10
+/** Synced at the latest: a checkpoint that found a journal's worth unsynced would stall the journal while it syncs. */
+const UNSYNCED_BYTES_MAX = 4 << 20
 
 export class SegmentWriter {
   /** Ascending; the last one is in use, the others are sealed. Shared with the reader. */
@@ -29,7 +32,7 @@ export class SegmentWriter {
   #position: ShardLogPosition | null
   #file: DiskFile | null = null
   /** Written since the last sync. */
-  #dirty = false
+  #unsyncedBytes = 0
 
   constructor(
     options: { shard: number; directory: string; segmentBytes: number },
@@ -66,17 +69,18 @@ export class SegmentWriter {
     const pieces = gather(written)
     const file = this.#file!
     yield* call<void>((done) => file.write(pieces, start.bytes, done))
-    this.#dirty = true
     this.#note(segment, start, written, pieces)
+    this.#unsyncedBytes += this.#position!.bytes - start.bytes
+    if (this.#unsyncedBytes >= UNSYNCED_BYTES_MAX) yield* this.sync()
     return written
   }
 
   /** Syncs what was written and says how far that is. */
   *sync(): Procedure<ShardLogPosition | null> {
     const position = this.#position
-    if (this.#dirty) {
+    if (this.#unsyncedBytes > 0) {
       yield* call<void>((done) => this.#file!.datasync(done))
-      this.#dirty = false
+      this.#unsyncedBytes = 0
     }
     return position
   }
@@ -130,7 +134,7 @@ export class SegmentWriter {
     segment.indexed = true
     this.segments.push(segment)
     this.#file = file
-    this.#dirty = true
+    this.#unsyncedBytes = SHARD_SEGMENT_HEADER_BYTES
     this.#position = {
       firstIndex,
       firstOffset,
@@ -149,7 +153,7 @@ export class SegmentWriter {
     const file = this.#file ?? (yield* this.#reopen())
     this.#file = file
     yield* call<void>((done) => file.datasync(done))
-    this.#dirty = false
+    this.#unsyncedBytes = 0
     if (!segment.indexed) yield* completeIndex(this.#disk, segment, file, false)
     const { shard } = this.#options
     const { firstIndex, lastIndex, nextOffset, bytes: segmentBytes, maxTimestamp, segmentCrc, lastCrc } = position

@@ -121,7 +121,8 @@ export function* readFirstOffset(segment: Segment, file: DiskFile): Procedure<nu
   const header = decodeShardSegmentHeader(bytes.subarray(0, count))
   if (header === 'newer') throw newerFormat(segment.path, bytes, 12)
   if (typeof header === 'string') throw damaged(segment, 0, `bad header (${header})`)
-  if (header.shard !== segment.shard || header.firstIndex !== segment.firstIndex) throw damaged(segment, 16, 'another file’s header')
+  if (header.shard !== segment.shard || header.firstIndex !== segment.firstIndex)
+    throw damaged(segment, 16, 'another file’s header')
   segment.firstOffset = header.firstOffset
   return header.firstOffset
 }
@@ -161,7 +162,8 @@ class ChunkReader {
       if (entry === 'short') {
         const length = buffer.length - at < 4 ? ENTRY_HEADER_BYTES : buffer.readUInt32LE(at)
         const needed = Math.max(length, ENTRY_HEADER_BYTES)
-        if (needed > ENTRY_BYTES_MAX || position + needed > end) throw damaged(segment, position, 'an entry beyond the end')
+        if (needed > ENTRY_BYTES_MAX || position + needed > end)
+          throw damaged(segment, position, 'an entry beyond the end')
         this.#lengthNeeded = needed
         break
       }
@@ -183,7 +185,8 @@ class ChunkReader {
       throw damaged(segment, position, `entry ${entry.index} where ${segment.firstIndex} belongs`)
     }
     if (previous === null) return
-    if (entry.index !== previous.index + 1) throw damaged(segment, position, `entry ${entry.index} after ${previous.index}`)
+    if (entry.index !== previous.index + 1)
+      throw damaged(segment, position, `entry ${entry.index} after ${previous.index}`)
     if (entry.previousCrc !== previous.crc) throw damaged(segment, position, `entry ${entry.index} follows another one`)
     if (entry.firstOffset !== nextOffsetAfter(previous)) throw damaged(segment, position, 'a hole in the offsets')
   }

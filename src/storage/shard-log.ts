@@ -12,17 +12,18 @@
  * no loss: until a checkpoint has said otherwise, under a sync, the journal still has it. A start takes the log to be as long
  * as the checkpoint says and writes over the rest.
  */
-import { assert } from '../stdx/index.ts'
+
 import type { Clock, Disk } from '../platform/index.ts'
+import { assert } from '../stdx/index.ts'
 import type { Background } from './background.ts'
 import type { ShardLogPosition } from './checkpoint-format.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { type Procedure, run } from './procedure.ts'
-import { type ReadDone, ShardReader } from './shard-reader.ts'
-import { SegmentWriter } from './segment-writer.ts'
 import { Segment } from './segment.ts'
+import { SegmentWriter } from './segment-writer.ts'
+import { type ReadDone, ShardReader } from './shard-reader.ts'
 
 /** One write carries no more, so that reads find a gap between two. */
 const WRITE_BYTES_MAX = 4 << 20
@@ -41,6 +42,8 @@ export interface ShardLogCollaborators {
   readonly background: Background
   readonly trace: (event: StorageEvent) => void
   readonly fatal: (error: StorageError) => void
+  /** So many more bytes are buffered (or fewer); true while the sum over all shards is above its limit. */
+  readonly buffered: (bytes: number) => boolean
 }
 
 interface SyncWaiter {
@@ -69,7 +72,11 @@ export class ShardLog {
   #onIdle: (() => void) | null = null
 
   /** `sealed`: first indexes of the segments before the one in `position`. */
-  constructor(options: ShardLogOptions, start: { position: ShardLogPosition | null; sealed: number[] }, collaborators: ShardLogCollaborators) {
+  constructor(
+    options: ShardLogOptions,
+    start: { position: ShardLogPosition | null; sealed: number[] },
+    collaborators: ShardLogCollaborators,
+  ) {
     this.#options = options
     this.#collaborators = collaborators
     const { shard, directory } = options
@@ -110,11 +117,15 @@ export class ShardLog {
     if (entry.index <= this.#lastIndex) return
     assert(this.#state !== 'closed', 'append to a closed shard log')
     assert(entry.shard === this.shard, () => `entry of shard ${entry.shard} for the log of ${this.shard}`)
-    assert(this.#lastIndex === 0 || entry.index === this.#lastIndex + 1, () => `entry ${entry.index} after ${this.#lastIndex}`)
+    assert(
+      this.#lastIndex === 0 || entry.index === this.#lastIndex + 1,
+      () => `entry ${entry.index} after ${this.#lastIndex}`,
+    )
     this.#buffer.push(entry)
     this.#bufferBytes += entry.bytes.length
     this.#lastIndex = entry.index
-    if (this.#bufferBytes >= this.#options.flushBytes) this.flush()
+    const crowded = this.#collaborators.buffered(entry.bytes.length)
+    if (crowded || this.#bufferBytes >= this.#options.flushBytes) this.flush()
   }
 
   /** Writes what is buffered, in the background. */
@@ -125,7 +136,10 @@ export class ShardLog {
 
   /** Writes up to `index` and syncs. `done` gets a position at or beyond it; null when nothing was ever written. */
   sync(index: number, done: (position: ShardLogPosition | null) => void): void {
-    assert(index <= this.#lastIndex, () => `sync of ${index}, the log of shard ${this.shard} ends at ${this.#lastIndex}`)
+    assert(
+      index <= this.#lastIndex,
+      () => `sync of ${index}, the log of shard ${this.shard} ends at ${this.#lastIndex}`,
+    )
     this.#syncs.push({ index, done })
     this.#flushThrough = Math.max(this.#flushThrough, index)
     this.#work()
@@ -135,7 +149,8 @@ export class ShardLog {
   readFromIndex(index: number, maxBytes: number, done: ReadDone): void {
     const first = this.#buffer[0]
     if (index > this.#lastIndex) this.#answer([], done)
-    else if (first !== undefined && index >= first.index) this.#answer(take(this.#buffer, index - first.index, maxBytes), done)
+    else if (first !== undefined && index >= first.index)
+      this.#answer(take(this.#buffer, index - first.index, maxBytes), done)
     else this.#reader.fromIndex(index, maxBytes, done)
   }
 
@@ -209,13 +224,15 @@ export class ShardLog {
   *#writeSome(): Procedure<() => void> {
     let bytes = 0
     let count = 0
-    while (count < this.#buffer.length && (count === 0 || bytes < WRITE_BYTES_MAX)) bytes += this.#buffer[count++]!.bytes.length
+    while (count < this.#buffer.length && (count === 0 || bytes < WRITE_BYTES_MAX))
+      bytes += this.#buffer[count++]!.bytes.length
     const entries = this.#buffer.slice(0, count)
     const written = yield* this.#writer.write(entries)
     const last = written.at(-1)!
     bytes = 0
     for (const entry of written) bytes += entry.bytes.length
     this.#bufferBytes -= bytes
+    this.#collaborators.buffered(-bytes)
     // A new array: reads in flight keep the one they began with.
     this.#buffer = this.#buffer.slice(written.length)
     this.#writtenIndex = last.index

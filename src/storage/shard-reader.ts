@@ -9,14 +9,16 @@ import type { Background } from './background.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import { StorageError } from './errors.ts'
 import { call, type Procedure, run } from './procedure.ts'
-import { SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { completeIndex, readEntries, readFirstOffset, type Segment } from './segment.ts'
+import { SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { SparseIndex } from './sparse-index.ts'
 
 /** Sealed segments whose index is kept in memory, per shard. */
 const INDEXES_MAX = 8
 
 export type ReadDone = (error: StorageError | PlatformError | null, entries: Entry[]) => void
+
+type Body<T> = (segment: Segment, file: DiskFile, end: number) => Procedure<T>
 
 export class ShardReader {
   readonly #shard: number
@@ -27,7 +29,11 @@ export class ShardReader {
   /** Sealed segments with an index in memory, the most recently used last. */
   #indexed: Segment[] = []
 
-  constructor(shard: number, segments: readonly Segment[], collaborators: { disk: Disk; clock: Clock; background: Background }) {
+  constructor(
+    shard: number,
+    segments: readonly Segment[],
+    collaborators: { disk: Disk; clock: Clock; background: Background },
+  ) {
     this.#shard = shard
     this.#segments = segments
     this.#disk = collaborators.disk
@@ -59,10 +65,11 @@ export class ShardReader {
   *#fromIndex(index: number, maxBytes: number): Procedure<Entry[]> {
     const at = this.#segments.findLastIndex(({ firstIndex }) => firstIndex <= index)
     if (at < 0) throw this.#belowStart(index)
-    return yield* this.#within(at, function* (segment, file, end) {
+    const entries = yield* this.#within(at, function* (segment, file, end) {
       const position = segment.index.positionOfIndex(index, SHARD_SEGMENT_HEADER_BYTES)
       return yield* readEntries({ segment, file, position, end, maxBytes }, (entry) => entry.index >= index)
     })
+    return entries ?? []
   }
 
   *#fromOffset(offset: number, maxBytes: number): Procedure<Entry[]> {
@@ -79,31 +86,29 @@ export class ShardReader {
         const wanted = (entry: Entry): boolean => entry.recordCount > 0 && nextOffsetAfter(entry) > offset
         return yield* readEntries({ segment, file, position, end, maxBytes }, wanted)
       })
-      if (entries.length > 0) return entries
+      if (entries !== null && entries.length > 0) return entries
     }
     return []
   }
 
   *#forTimestamp(timestamp: number, otherwise: number): Procedure<number> {
     for (let at = 0; at < this.#segments.length; at++) {
-      const found = yield* this.#within(at, function* (segment) {
-        const index = segment.index.indexOfTimestamp(timestamp, segment.firstIndex)
-        return segment.maxTimestamp >= timestamp ? index : null
-      })
-      if (found !== null) return found
+      yield* this.#within(at, null)
+      const segment = this.#segments[at]!
+      if (segment.maxTimestamp >= timestamp) return segment.index.indexOfTimestamp(timestamp, segment.firstIndex)
     }
     return otherwise
   }
 
-  /** Opens a segment with a complete index, as it is at this moment. */
-  *#within<T>(at: number, body: (segment: Segment, file: DiskFile, end: number) => Procedure<T>): Procedure<T> {
+  /** Opens a segment, completes its index, and reads in it as it is at this moment. */
+  *#within<T>(at: number, body: Body<T> | null): Procedure<T | null> {
     const segment = this.#segments[at]!
     const file = yield* call<DiskFile>((done) => this.#disk.open(segment.path, 'read', done))
     try {
       const sealed = at < this.#segments.length - 1
       if (!segment.indexed) yield* completeIndex(this.#disk, segment, file, sealed)
       if (sealed) this.#remember(segment)
-      return yield* body(segment, file, segment.bytes!)
+      return body === null ? null : yield* body(segment, file, segment.bytes!)
     } finally {
       yield* call<void>((done) => file.close(() => done(null)))
     }

@@ -7,8 +7,8 @@
  */
 import { assert } from '../stdx/index.ts'
 import type { Entry } from './entry.ts'
-import { follow, SeededRandom, World } from './harness.test.ts'
 import { encodeHardState, type HardState } from './hard-state.ts'
+import { follow, SeededRandom, World } from './harness.test.ts'
 import type { ShardLog } from './shard-log.ts'
 import type { Storage } from './storage.ts'
 
@@ -29,7 +29,6 @@ class Run {
   readonly #random: SeededRandom
   readonly #world: World
   #storage: Storage
-  #logs = new Map<number, ShardLog>()
   /** State after call n of this opening; [0] is what was recovered. */
   #history: State[]
   #acknowledged = 0
@@ -80,7 +79,13 @@ class Run {
       }
       for (let count = this.#random.below(4); count > 0; count--) {
         const bytes = this.#random.below(12) === 0 ? this.#random.below(30_000) : this.#random.below(400)
-        const entry = follow(shard, log.at(-1) ?? null, hardState.term, this.#random.bytes(bytes), this.#random.below(3))
+        const entry = follow(
+          shard,
+          log.at(-1) ?? null,
+          hardState.term,
+          this.#random.bytes(bytes),
+          this.#random.below(3),
+        )
         log.push(entry)
         entries.push(entry)
       }
@@ -120,7 +125,8 @@ class Run {
       this.#logOf(shard).readFromIndex(at, 1 + this.#random.below(5000), (error, entries) => {
         assert(error === null, () => `${error?.message}`)
         assert(entries.length > 0, 'a committed entry was not found')
-        entries.forEach((entry, i) => assert(entry.crc === log[at - 1 + i]!.crc, () => `shard ${shard} index ${at + i}`))
+        for (const { index, crc } of entries) assert(crc === log[index - 1]!.crc, () => `shard ${shard} index ${index}`)
+        assert(entries[0]!.index === at, () => `shard ${shard}: read from ${at} gave ${entries[0]!.index}`)
       })
       const { firstOffset, recordCount } = log[at - 1]!
       this.#logOf(shard).readFromOffset(firstOffset, 1, (error, entries) => {
@@ -147,7 +153,10 @@ class Run {
       this.#committed.set(shard, Math.max(checkpoint?.index ?? 0, outcome.openShardLog(shard).writtenIndex))
     }
     const at = this.#history.findIndex((state, call) => call >= this.#acknowledged && this.#same(recovered, state))
-    assert(at >= 0, () => `what was recovered is no state from call ${this.#acknowledged} on: ${this.#describe(recovered)}`)
+    assert(
+      at >= 0,
+      () => `what was recovered is no state from call ${this.#acknowledged} on: ${this.#describe(recovered)}`,
+    )
     this.#history = [recovered]
     this.#acknowledged = 0
     outcome.setCheckpointSource({
@@ -205,7 +214,9 @@ class Run {
 
   #describe(state: State): string {
     const lines = [...state].map(([shard, { log, hardState }]) => `${shard}: ${log.length} term ${hardState.term}`)
-    const expected = this.#history.slice(this.#acknowledged).map((one) => [...one].map(([s, { log }]) => `${s}:${log.length}`).join(','))
+    const expected = this.#history
+      .slice(this.#acknowledged)
+      .map((one) => [...one].map(([s, { log }]) => `${s}:${log.length}`).join(','))
     return `${lines.join('; ')} expected one of ${expected.join(' | ')}`
   }
 }

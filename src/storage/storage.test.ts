@@ -1,8 +1,10 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
-import { chain, SMALL, World } from './harness.test.ts'
+import { StorageError } from './errors.ts'
 import { encodeHardState } from './hard-state.ts'
+import { chain, SMALL, World } from './harness.test.ts'
 import { fuzz } from './storage.fuzz.ts'
+import { Storage, type StorageOptions } from './storage.ts'
 
 test('a fresh directory opens, and what is acknowledged is found again', () => {
   const world = new World()
@@ -23,8 +25,186 @@ test('a fresh directory opens, and what is acknowledged is found again', () => {
   assert.deepEqual(again.identity, storage.identity)
   const shard = again.recovered.get(16)!
   assert.deepEqual([shard.term, shard.vote, shard.checkpoint], [1, 2, null])
-  assert.deepEqual(shard.entries.map(({ crc }) => crc), entries.map(({ crc }) => crc))
+  assert.deepEqual(
+    shard.entries.map(({ crc }) => crc),
+    entries.map(({ crc }) => crc),
+  )
   assert.equal(again.highestStamp, 5)
+})
+
+test('votes of idle shards hold nothing back, and survive', () => {
+  const world = new World()
+  const storage = world.open()
+  storage.setCheckpointSource({ activeShards: () => [], capture: () => assert.fail('no shard is active') })
+  storage.append([encodeHardState(17, 9, 2), encodeHardState(18, 4, 0)], () => {})
+  // The journal turns over many times without another word of those two.
+  for (let term = 1; term < 100; term++) {
+    storage.append([encodeHardState(16, term, 1)], () => {})
+    world.clock.settle()
+  }
+  assert.ok(world.list('/data/journal').length <= 4, `${world.list('/data/journal')}`)
+  world.powerLoss()
+  const { recovered } = world.open()
+  assert.deepEqual(
+    [17, 18, 16].map((shard) => [recovered.get(shard)!.term, recovered.get(shard)!.vote]),
+    [
+      [9, 2],
+      [4, 0],
+      [99, 1],
+    ],
+  )
+  assert.equal(recovered.get(17)!.checkpoint, null)
+})
+
+test('a tail that cannot commit is written again and holds nothing back', () => {
+  const world = new World()
+  const storage = world.open()
+  const stuck = chain(17, 3)
+  storage.openShardLog(17)
+  storage.setCheckpointSource({
+    activeShards: () => [],
+    capture: (shard) => ({ ...NOTHING_APPLIED, shard, term: 1 }),
+    tail: (shard) => (shard === 17 ? stuck : []),
+  })
+  storage.append([encodeHardState(17, 1, 1), ...stuck], () => {})
+  for (let term = 1; term < 150; term++) {
+    storage.append([encodeHardState(16, term, 1)], () => {})
+    world.clock.settle()
+  }
+  assert.ok(world.list('/data/journal').length <= 7, `${world.list('/data/journal')}`)
+  world.powerLoss()
+  assert.deepEqual(
+    world
+      .open()
+      .recovered.get(17)!
+      .entries.map(({ crc }) => crc),
+    stuck.map(({ crc }) => crc),
+  )
+})
+
+const NOTHING_APPLIED = {
+  vote: 0,
+  index: 0,
+  entryTerm: 0,
+  crc: 0,
+  nextOffset: 0,
+  stamp: 0,
+  startIndex: 1,
+  startOffset: 0,
+  epochs: [],
+  configuration: Buffer.alloc(0),
+  state: Buffer.alloc(0),
+}
+
+test('a removed shard is gone, also for the journal that still has its entries', () => {
+  const world = new World()
+  const storage = world.open()
+  const entries = chain(17, 30)
+  const log = storage.openShardLog(17)
+  for (const entry of entries) log.append(entry)
+  storage.append([encodeHardState(17, 1, 1), ...entries, ...chain(18, 2)], () => {})
+  log.flush()
+  world.clock.settle()
+  assert.ok(world.list('/data/shards/17').length > 0)
+  let removed = false
+  storage.removeShard(17, () => {
+    removed = true
+  })
+  world.clock.settle()
+  assert.ok(removed)
+  assert.deepEqual(world.list('/data/shards/17'), [])
+  world.powerLoss()
+  const { recovered } = world.open()
+  assert.deepEqual([...recovered.keys()], [18])
+})
+
+test('files of a shard that nothing knows are moved aside, not deleted', () => {
+  const world = new World()
+  world.close(world.open())
+  world.await<void>((done) => world.disk.makeDirectory('/data/shards/99', done))
+  world.write('/data/shards/99/00000000000000000001.log', Buffer.from('whose?'))
+  world.open()
+  const [folder] = world.list('/data/quarantine')
+  assert.equal(world.read(`/data/quarantine/${folder}/00000000000000000001.log`).toString(), 'whose?')
+})
+
+test('many shards with a little each are written before they add up', () => {
+  const world = new World()
+  const storage = world.open({ shardLogFlushBytes: 1 << 20, shardLogsBufferBytesMax: 20_000 })
+  const logs = [16, 17, 18, 19].map((shard) => storage.openShardLog(shard))
+  for (const log of logs) for (const entry of chain(log.shard, 40)) log.append(entry)
+  world.clock.settle()
+  assert.ok(logs.reduce((sum, { bufferedBytes }) => sum + bufferedBytes, 0) < 20_000)
+  assert.ok(logs.every(({ writtenIndex }) => writtenIndex > 0))
+})
+
+test('refusals: another node, another cluster, a directory in use', () => {
+  const world = new World()
+  const storage = world.open({ clusterHash: 'one' })
+  const refused = (options: Partial<StorageOptions>, code: string, way: RegExp): void => {
+    const outcome = world.tryOpen(options)
+    assert.ok(outcome instanceof StorageError && outcome.code === code, `${code}: ${outcome}`)
+    assert.match(outcome.message, way)
+  }
+  refused({}, 'DIRECTORY_IN_USE', /--data/)
+  world.close(storage)
+  refused({ nodeId: 2 }, 'OTHER_NODE', /--id 1/)
+  refused({ clusterHash: 'two' }, 'OTHER_CLUSTER', /--cluster/)
+  const again = world.open()
+  assert.equal(again.identity.clusterHash, 'one')
+  world.await<void>((done) => again.setClusterId('abc', done))
+  world.await<void>((done) => again.setClusterId('abc', done))
+  assert.throws(() => world.await<void>((done) => again.setClusterId('xyz', done)), /belongs to cluster abc/)
+  world.powerLoss()
+  assert.equal(world.open().identity.clusterId, 'abc')
+})
+
+test('an interrupted first start is a first start', () => {
+  for (let at = 0; at < 60; at++) {
+    const world = new World(at)
+    Storage.open(
+      { directory: '/data', nodeId: 1, clusterHash: '', ...SMALL },
+      { platform: world.platform, trace: () => {}, fatal: () => {} },
+      () => {},
+    )
+    for (let turn = 0; turn < at; turn++) world.clock.step()
+    world.powerLoss()
+    const storage = world.open()
+    storage.append(chain(16, 1), () => {})
+    world.clock.settle()
+    world.powerLoss()
+    assert.equal(world.open().recovered.get(16)!.entries.length, 1)
+  }
+})
+
+test('a failed sync of a shard log or of a checkpoint is fatal', () => {
+  for (const [place, code] of [
+    ['/shards/', 'SHARD_LOG_FAILED'],
+    ['/data/checkpoint', 'CHECKPOINT_FAILED'],
+  ] as const) {
+    const world = new World()
+    const storage = world.open()
+    const entries = chain(16, 3)
+    storage.setCheckpointSource({
+      activeShards: () => [16],
+      capture: (shard) => ({ ...NOTHING_APPLIED, shard, term: 1, index: 3, crc: entries[2]!.crc, entryTerm: 1 }),
+    })
+    const log = storage.openShardLog(16)
+    for (const entry of entries) log.append(entry)
+    storage.append(entries, () => {})
+    world.disk.fault = (operation, path) => (operation === 'datasync' && path.includes(place) ? 'EIO' : null)
+    let done = false
+    storage.checkpoint(() => {
+      done = true
+    })
+    world.clock.settle()
+    assert.equal(done, false)
+    assert.deepEqual(
+      world.fatals.map((error) => error.code),
+      [code],
+    )
+    world.close(storage)
+  }
 })
 
 for (let seed = 1; seed <= 30; seed++) {

@@ -21,7 +21,7 @@ import { encodeIdentity, type Identity, otherCluster } from './identity.ts'
 import { Journal } from './journal.ts'
 import type { JournalSegment } from './journal-segment.ts'
 import { identityFile, shardDirectory } from './layout.ts'
-import { type Claim, claimDirectory, namesIn, openDirectory, type Opened, removeFolder } from './opening.ts'
+import { type Claim, claimDirectory, namesIn, type Opened, openDirectory, removeFolder } from './opening.ts'
 import { call, type Procedure, run } from './procedure.ts'
 import type { RecoveredShard } from './replay.ts'
 import { ShardLog } from './shard-log.ts'
@@ -37,6 +37,8 @@ export interface StorageOptions {
   readonly shardSegmentBytes?: number
   /** Buffered bytes of a shard that are written without being asked for. */
   readonly shardLogFlushBytes?: number
+  /** Buffered bytes of all shards together at which all are written: thousands of shards with little each add up. */
+  readonly shardLogsBufferBytesMax?: number
 }
 
 export interface StorageCollaborators {
@@ -49,6 +51,7 @@ export interface StorageCollaborators {
 const JOURNAL_SEGMENT_BYTES = 64 << 20
 const SHARD_SEGMENT_BYTES = 256 << 20
 const SHARD_LOG_FLUSH_BYTES = 512 << 10
+const SHARD_LOGS_BUFFER_BYTES_MAX = 32 << 20
 
 export type OpenDone = (error: StorageError | PlatformError | null, storage?: Storage) => void
 
@@ -71,11 +74,16 @@ export class Storage {
   readonly #checkpointer: Checkpointer
   readonly #logs = new Map<number, ShardLog>()
   #identity: Identity
+  /** In the shard logs' buffers, all together, and whether that was above the limit when it last changed. */
+  #bufferedBytes = 0
+  #crowded = false
   #state: 'open' | 'failed' | 'closing' = 'open'
   #finishClosing: (() => void) | null = null
 
   static open(options: StorageOptions, collaborators: StorageCollaborators, done: OpenDone): void {
-    run(Storage.#open(options, collaborators), (error, storage) => done(error as StorageError | PlatformError | null, storage))
+    run(Storage.#open(options, collaborators), (error, storage) =>
+      done(error as StorageError | PlatformError | null, storage),
+    )
   }
 
   static *#open(options: StorageOptions, collaborators: StorageCollaborators): Procedure<Storage> {
@@ -99,7 +107,13 @@ export class Storage {
     }
   }
 
-  private constructor(options: StorageOptions, collaborators: StorageCollaborators, opened: Opened, claim: Claim, background: Background) {
+  private constructor(
+    options: StorageOptions,
+    collaborators: StorageCollaborators,
+    opened: Opened,
+    claim: Claim,
+    background: Background,
+  ) {
     const { platform, trace } = collaborators
     this.#options = options
     this.#platform = platform
@@ -125,7 +139,16 @@ export class Storage {
     this.#checkpointer = new Checkpointer(
       { directory: options.directory, diskIncarnation },
       { stored: new Map(checkpoint.shards), removed: new Map(checkpoint.removed), hardStates, highestStamp },
-      { disk, clock, background, journal: this.#journal, logs: this.#logs, trace, fatal, freed: (gone) => this.#recycle(gone) },
+      {
+        disk,
+        clock,
+        background,
+        journal: this.#journal,
+        logs: this.#logs,
+        trace,
+        fatal,
+        freed: (gone) => this.#recycle(gone),
+      },
     )
   }
 
@@ -183,7 +206,14 @@ export class Storage {
         position: this.#opened.checkpoint.shards.get(shard)?.log ?? null,
         sealed: this.#opened.sealed.get(shard) ?? [],
       },
-      { disk, clock, background: this.#background, trace: this.#trace, fatal: (error) => this.#fatal(error) },
+      {
+        disk,
+        clock,
+        background: this.#background,
+        trace: this.#trace,
+        fatal: (error) => this.#fatal(error),
+        buffered: (bytes) => this.#buffered(bytes),
+      },
     )
     this.#logs.set(shard, log)
     return log
@@ -217,7 +247,12 @@ export class Storage {
       })
     const afterClose = (): void => this.checkpoint(afterCheckpoint)
     if (log === undefined) afterClose()
-    else log.close(afterClose)
+    else {
+      log.close(() => {
+        this.#bufferedBytes -= log.bufferedBytes
+        afterClose()
+      })
+    }
   }
 
   /** Waits for what was appended, takes a checkpoint if there is a source, and releases the directory. */
@@ -252,6 +287,16 @@ export class Storage {
     this.#recycle(superseded)
   }
 
+  /** Above the limit everything is written; whoever appends meanwhile writes its own. */
+  #buffered(bytes: number): boolean {
+    this.#bufferedBytes += bytes
+    const limit = this.#options.shardLogsBufferBytesMax ?? SHARD_LOGS_BUFFER_BYTES_MAX
+    const crowded = this.#bufferedBytes >= limit
+    if (crowded && !this.#crowded) for (const log of this.#logs.values()) log.flush()
+    this.#crowded = crowded
+    return crowded
+  }
+
   #segmentClosed(): void {
     if (this.#state === 'open' && this.#checkpointer.hasSource) this.checkpoint()
   }
@@ -263,7 +308,8 @@ export class Storage {
       if (this.#opened.supply.offer({ path, bytes })) recycled++
       else this.#background.write((finished) => this.#platform.disk.remove(path, () => finished()))
     }
-    if (segments.length > 0) this.#trace({ type: 'SegmentsFreed', numbers: segments.map(({ number }) => number), recycled })
+    if (segments.length > 0)
+      this.#trace({ type: 'SegmentsFreed', numbers: segments.map(({ number }) => number), recycled })
   }
 
   #inBackground<T>(procedure: Procedure<T>, done: (error: Error | null, value?: T) => void): void {

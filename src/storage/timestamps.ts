@@ -19,7 +19,8 @@ export function maxTimestampOf(entry: Entry): number {
   let max = -1
   let at = 0
   while (payload.length - at >= BATCH_HEADER_BYTES) {
-    const timestamp = payload.readInt32BE(at + MAX_TIMESTAMP_AT) * 0x1_0000_0000 + payload.readUInt32BE(at + MAX_TIMESTAMP_AT + 4)
+    const timestamp =
+      payload.readInt32BE(at + MAX_TIMESTAMP_AT) * 0x1_0000_0000 + payload.readUInt32BE(at + MAX_TIMESTAMP_AT + 4)
     if (timestamp > max) max = timestamp
     const length = payload.readInt32BE(at + BATCH_LENGTH_AT)
     if (length < BATCH_HEADER_BYTES - BATCH_LENGTH_FROM) break

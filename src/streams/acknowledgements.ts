@@ -33,6 +33,15 @@ export class Acknowledgements {
   #committedIndex = 0
   #committedOffset = 0
 
+  /** The own log is committed up to this index, whose entry is of the own term. */
+  get committedIndex(): number {
+    return this.#committedIndex
+  }
+
+  get committedOffset(): number {
+    return this.#committedOffset
+  }
+
   get length(): number {
     return this.#quorum.length + this.#journal.length + this.#duplicates.length
   }
@@ -47,9 +56,13 @@ export class Acknowledgements {
   }
 
   /** A retry waits for what its original waits for, and a little more: for the quorum at every level. */
-  forOriginal(mark: BatchMark, waiter: ProduceWaiter, slot: number, logStartOffset: number): void {
-    if (mark.lastOffset >= this.#committedOffset) this.#duplicates.push({ waiter, slot, mark })
-    else waiter.produced(slot, 0, mark.baseOffset, mark.appendTime, logStartOffset, null)
+  forOriginal(mark: BatchMark, waiter: ProduceWaiter, slot: number, logStartOffset: number): 'waits' | 'answered' {
+    if (mark.lastOffset >= this.#committedOffset) {
+      this.#duplicates.push({ waiter, slot, mark })
+      return 'waits'
+    }
+    waiter.produced(slot, 0, mark.baseOffset, mark.appendTime, logStartOffset, null)
+    return 'answered'
   }
 
   /** What was taken since the last call is in the entry `index`. */

@@ -16,8 +16,18 @@ export type PartitionEvent =
       readonly batches: number
       readonly bytes: number
     }
-  /** Waiting producers heard of their writes: all up to `offset`. */
-  | { readonly type: 'stream-acknowledged'; readonly shard: number; readonly offset: number; readonly answers: number }
+  /**
+   * Producers are about to hear of their writes, all of them below `offset` and in entries up to `index`. The entry at `index`
+   * is of `term`, in which this node leads: what a quorum must have on its disks by now.
+   */
+  | {
+      readonly type: 'stream-acknowledged'
+      readonly shard: number
+      readonly term: number
+      readonly index: number
+      readonly offset: number
+      readonly answers: number
+    }
   /** A batch was refused. */
   | { readonly type: 'stream-refused'; readonly shard: number; readonly error: KafkaErrorCode; readonly reason: string }
   /** An idempotent producer sent a batch again that is in the log already. */

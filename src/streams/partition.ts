@@ -225,7 +225,8 @@ export class Partition implements StateMachine, Advancing {
     slot: number,
   ): void {
     this.#trace({ type: 'stream-duplicate', shard: this.#shard.id, producerId, baseOffset: mark.baseOffset })
-    if (level !== 'none') this.#waiting.forOriginal(mark, waiter, slot, this.#shard.startOffset)
+    if (level === 'none') return
+    if (this.#waiting.forOriginal(mark, waiter, slot, this.#shard.startOffset) === 'answered') this.#noteAnswers(1)
   }
 
   #refuse(waiter: ProduceWaiter, slot: number, error: KafkaErrorCode, reason: string): void {
@@ -289,13 +290,16 @@ export class Partition implements StateMachine, Advancing {
 
   applied(): void {
     const answers = this.#waiting.answer(this.#shard.startOffset)
-    if (answers > 0) {
-      this.#trace({ type: 'stream-acknowledged', shard: this.#shard.id, offset: this.#shard.committedOffset, answers })
-    }
+    if (answers > 0) this.#noteAnswers(answers)
     if (this.#advancedBytes === 0) return
     const bytes = this.#advancedBytes
     this.#advancedBytes = 0
     for (const listener of this.#listeners) listener.advanced(bytes)
+  }
+
+  #noteAnswers(answers: number): void {
+    const { committedIndex: index, committedOffset: offset } = this.#waiting
+    this.#trace({ type: 'stream-acknowledged', shard: this.#shard.id, term: this.#term, index, offset, answers })
   }
 
   roleChanged(standing: Standing): void {

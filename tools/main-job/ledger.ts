@@ -85,6 +85,11 @@ export class Ledger {
     else this.#latestOfKey[key] = line
   }
 
+  /** Next offset that a reader has not seen, by partition. */
+  get frontier(): ReadonlyMap<number, number> {
+    return this.#frontier
+  }
+
   /** Acknowledged lines that no reader has seen. */
   get missing(): number {
     let missing = 0

@@ -3,10 +3,13 @@
  *
  * None of it is on the path of a record, so it uses a library for HTTP, promises, and JSON. It only reads: whatever changes
  * the cluster goes through the Kafka protocol. Everything it says comes from functions handed in by the composition root.
+ *
+ * The port is bound at the start, the library comes with the first request: a node that is wanted for its first write should
+ * not load it before, and one that nobody looks at should not keep it.
  */
+import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type ServerType, serve } from '@hono/node-server'
-import { type Context, Hono } from 'hono'
+import type { Context, Hono } from 'hono'
 import type { Address } from '../../platform/index.ts'
 import { HttpError } from './errors.ts'
 import { openApi } from './open-api.ts'
@@ -42,8 +45,9 @@ const PAGE_HEADERS = {
 export class HttpGateway {
   readonly #options: HttpOptions
   readonly #sources: HttpSources
-  #server: ServerType | null = null
+  #server: Server | null = null
   #address: Address | null = null
+  #answer: Promise<RequestListener> | null = null
   #page: Promise<ReadonlyMap<string, PageFile>> | null = null
 
   constructor(options: HttpOptions, sources: HttpSources) {
@@ -59,13 +63,18 @@ export class HttpGateway {
     const { host, port } = this.#options.listen
     this.#page = readPage(this.#options.dashboardDirectory)
     return new Promise((resolve, reject) => {
-      const server = serve(
-        { fetch: this.#routes().fetch, hostname: host, port, overrideGlobalObjects: false },
-        (at: AddressInfo) => {
-          this.#address = { host, port: at.port }
-          resolve(this.#address)
-        },
-      )
+      const server = createServer((request, response) => {
+        this.#answer ??= this.#listener()
+        this.#answer.then(
+          (answer) => answer(request, response),
+          // The package's files are gone or damaged: no reason to end a node that serves.
+          (error: Error) => response.writeHead(500).end(`${error.message}\n`),
+        )
+      })
+      server.listen(port, host, () => {
+        this.#address = { host, port: (server.address() as AddressInfo).port }
+        resolve(this.#address)
+      })
       this.#server = server
       // For good, not once: a later error (no file descriptor left for a connection) must not end the node.
       server.on('error', (error: NodeJS.ErrnoException) => {
@@ -86,17 +95,26 @@ export class HttpGateway {
   stop(): Promise<void> {
     const server = this.#server
     this.#server = null
-    this.#address = null
     if (server === null) return Promise.resolve()
     return new Promise((resolve) => {
       server.close(() => resolve())
       // Open pages poll over connections that are kept alive; they must not keep the node from ending.
-      if ('closeAllConnections' in server) server.closeAllConnections()
+      server.closeAllConnections()
     })
   }
 
-  #routes(): Hono {
-    const app = new Hono()
+  /** The paths that are answered, with `:name` for what varies. */
+  async routes(): Promise<string[]> {
+    return (await this.#routes()).routes.map(({ path }) => path)
+  }
+
+  async #listener(): Promise<RequestListener> {
+    const [{ getRequestListener }, app] = await Promise.all([import('@hono/node-server'), this.#routes()])
+    return getRequestListener(app.fetch, { overrideGlobalObjects: false })
+  }
+
+  async #routes(): Promise<Hono> {
+    const app = new (await import('hono')).Hono()
     app.get('/health/live', (c) => c.text('live\n'))
     app.get('/health/ready', (c) => {
       const { ready, waitingFor } = this.#sources.nodeStatus()

@@ -1,0 +1,301 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { HostWorld, SHARD } from './host-harness.test.ts'
+
+const ALL = [1, 2, 3]
+
+function trio(options: ConstructorParameters<typeof HostWorld>[0] = {}): HostWorld {
+  const world = new HostWorld(options)
+  world.start(ALL, ALL)
+  return world
+}
+
+test('a new shard is led by its first voter at once; what it commits is applied everywhere', () => {
+  const world = trio()
+  assert.equal(world.electLeader().id, 1)
+  assert.ok(world.clock.now() < 50, `an election after ${world.clock.now()} ms waited for somebody's patience`)
+  world.put('a', '1')
+  world.put('a', '2')
+  world.put('b', '3')
+  world.untilSame()
+  assert.deepEqual(world.node(3).machine.map, { a: '2', b: '3' })
+  assert.deepEqual(world.node(1).replica.epochs.map(({ term }) => term), [1])
+})
+
+test('an idle shard costs nothing: no message, no write, no timer', () => {
+  const world = trio()
+  world.put('a', '1')
+  world.untilSame()
+  world.pass(2000)
+  const sent = [...world.sent.values()].reduce((a, b) => a + b)
+  const queued = world.nodes.map(({ storage }) => storage.journalQueuedBytes)
+  world.pass(60_000)
+  assert.equal([...world.sent.values()].reduce((a, b) => a + b), sent)
+  assert.deepEqual(queued, [0, 0, 0])
+  assert.equal(world.clock.nextMs, null, 'something still wants to run')
+})
+
+test('all lose power and come back: everything acknowledged is there, in term and order', () => {
+  const world = trio()
+  for (let i = 0; i < 50; i++) world.put(`k${i % 7}`, String(i))
+  const before = world.electLeader().machine.map
+  for (const id of ALL) world.crash(id)
+  world.start(ALL, ALL)
+  assert.ok(world.electLeader().replica.standing.term > 1)
+  world.put('after', 'the storm')
+  world.untilSame()
+  for (const { machine } of world.nodes) assert.deepEqual(machine.map, { ...before, after: 'the storm' })
+})
+
+test('restarts from checkpoints and journals alike, again and again', () => {
+  const world = trio()
+  for (let round = 0; round < 4; round++) {
+    for (let i = 0; i < 20; i++) world.put(`r${round}`, String(i))
+    let taken = 0
+    for (const { storage } of world.nodes) if (round % 2 === 0) storage.checkpoint(() => taken++)
+    if (round % 2 === 0) world.until(() => taken === 3, 'checkpoints')
+    for (const id of ALL) world.crash(id)
+    world.start(ALL, ALL)
+  }
+  world.electLeader()
+  world.untilSame()
+  assert.deepEqual(world.node(2).machine.map, { r0: '19', r1: '19', r2: '19', r3: '19' })
+})
+
+test('the leader dies: the others go on without what was not acknowledged, with what was', () => {
+  const world = trio()
+  world.put('a', '1')
+  world.crash(1)
+  const leader = world.electLeader()
+  assert.notEqual(leader.id, 1)
+  world.put('b', '2')
+  world.start([1], ALL)
+  world.untilSame()
+  assert.deepEqual(world.node(1).machine.map, { a: '1', b: '2' })
+})
+
+test('a leader that is cut off answers nobody, steps down, and follows', () => {
+  const world = trio()
+  world.put('a', '1')
+  world.cut(1, 2)
+  world.cut(1, 3)
+  const outcomes: unknown[] = []
+  world.node(1).machine.put({ a: 'alone' }, (outcome) => outcomes.push(outcome))
+  world.until(() => world.node(2).replica.standing.settled || world.node(3).replica.standing.settled, 'another leader')
+  world.pass(3000)
+  assert.deepEqual(outcomes, ['lost'])
+  assert.equal(world.node(1).replica.leadsNow(), false)
+  world.heal(1, 2)
+  world.heal(1, 3)
+  world.put('b', '2')
+  world.untilSame()
+  assert.deepEqual(world.node(1).machine.map, { a: '1', b: '2' })
+})
+
+test('messages for a shard that this node learns of later are kept for it', () => {
+  const world = new HostWorld()
+  world.start(ALL)
+  world.node(1).open(SHARD, ALL)
+  world.node(2).open(SHARD, ALL)
+  // Two of three elect and commit; the third has heard of the shard only by messages.
+  world.until(() => world.node(1).replica.standing.settled, 'a leader')
+  let answered = false
+  world.node(1).machine.put({ a: '1' }, () => {
+    answered = true
+  })
+  world.until(() => answered, 'a commit by two')
+  world.node(3).open(SHARD, ALL)
+  world.until(() => world.node(3).machine.map.a === '1', 'the third catches up, although nothing else happens')
+})
+
+test('a campaign that comes before the shard is answered as soon as the shard is there', () => {
+  const world = new HostWorld()
+  world.start(ALL)
+  world.node(1).open(SHARD, ALL)
+  world.pass(5)
+  assert.equal(world.node(1).replica.standing.role === 'leader', false)
+  const from = world.clock.now()
+  world.node(2).open(SHARD, ALL)
+  world.until(() => world.node(1).replica.standing.settled, 'a leader')
+  assert.ok(world.clock.now() - from < 50, 'the vote was given at once')
+})
+
+test('uncommitted bytes have a limit: no room, and room again when the quorum has caught up', () => {
+  const world = trio({ uncommittedBytesMax: 10_000 })
+  world.put('a', '1')
+  world.stuck.add(2)
+  world.stuck.add(3)
+  const { machine, replica } = world.node(1)
+  let answered = 0
+  let rooms = 0
+  for (let i = 0; i < 4; i++) {
+    machine.put({ [`big${i}`]: 'x'.repeat(4000) }, () => answered++)
+    world.pass(1)
+  }
+  assert.equal(replica.hasRoom, false)
+  replica.onRoom(() => rooms++)
+  world.pass(100)
+  assert.deepEqual([answered, rooms], [0, 0])
+  world.unstick(2)
+  world.until(() => rooms === 1, 'room')
+  assert.equal(replica.hasRoom, true)
+  assert.equal(answered, 4)
+  world.unstick(3)
+  world.untilSame()
+})
+
+test('the journal has a limit too: followers leave appends with the senders until it is below', () => {
+  const world = trio({ journalQueueBytesMax: 6000 })
+  world.put('a', '1')
+  world.stuck.add(3)
+  const { machine } = world.node(1)
+  for (let i = 0; i < 4; i++) {
+    machine.put({ [`big${i}`]: 'x'.repeat(4000) })
+    world.pass(1)
+  }
+  assert.equal(world.node(3).holdsAppends, true)
+  assert.equal(world.node(2).holdsAppends, false)
+  world.unstick(3)
+  world.untilSame()
+  world.put('after', '1')
+  world.untilSame()
+  assert.equal(world.node(3).holdsAppends, false)
+})
+
+test('who waits for the room of a shard that is removed is not left waiting', () => {
+  const world = trio({ uncommittedBytesMax: 1000 })
+  world.put('a', '1')
+  world.stuck.add(2)
+  world.stuck.add(3)
+  const { host, machine, replica } = world.node(1)
+  machine.put({ big: 'x'.repeat(4000) })
+  world.pass(1)
+  let rooms = 0
+  replica.onRoom(() => rooms++)
+  host.remove(SHARD)
+  world.pass(100)
+  assert.equal(rooms, 1)
+})
+
+test('resigning hands every leadership over, loses nothing, and is quick', () => {
+  const world = trio()
+  world.put('a', '1')
+  const { host, replica } = world.node(1)
+  const from = world.clock.now()
+  let resigned = false
+  host.resign(3000, () => {
+    resigned = true
+  })
+  world.until(() => resigned, 'handed over')
+  assert.ok(world.clock.now() - from < 200, `took ${world.clock.now() - from} ms`)
+  assert.notEqual(replica.standing.role, 'leader')
+  world.put('b', '2')
+  world.untilSame()
+  assert.notEqual(world.electLeader().id, 1)
+})
+
+test('resigning without anybody to hand over to ends at once; with a deaf heir after the patience', () => {
+  const alone = new HostWorld()
+  alone.start([1], [1])
+  alone.put('a', '1')
+  let resigned = false
+  alone.node(1).host.resign(3000, () => {
+    resigned = true
+  })
+  alone.until(() => resigned, 'nobody to wait for')
+  assert.ok(alone.clock.now() < 1000)
+
+  const world = trio()
+  world.put('a', '1')
+  world.lost = (_from, _to, message) => message.type === 'append' || message.type === 'campaign-now'
+  world.node(1).machine.put({ b: '2' })
+  world.pass(1)
+  const from = world.clock.now()
+  let ended = false
+  world.node(1).host.resign(500, () => {
+    ended = true
+  })
+  world.until(() => ended, 'patience')
+  assert.ok(world.clock.now() - from >= 500)
+})
+
+test('what was asked for during a transfer that fails is proposed after it, by itself', () => {
+  const world = trio()
+  world.put('a', '1')
+  world.untilSame()
+  // The heir never gets far enough to be told to campaign, so the leadership stays.
+  world.lost = (_from, to, message) => to === 2 && message.type === 'append'
+  world.node(1).machine.put({ b: '2' })
+  world.pass(5)
+  world.node(1).host.transfer(SHARD, 2)
+  world.pass(5)
+  const outcomes: unknown[] = []
+  world.node(1).machine.put({ c: '3' }, (outcome) => outcomes.push(outcome))
+  world.pass(100)
+  assert.deepEqual(outcomes, [], 'nothing new while the leadership is on its way')
+  world.pass(3000)
+  assert.deepEqual(outcomes, [null])
+  assert.equal(world.electLeader().id, 1)
+})
+
+test('a follower that is far behind is fed from the shard log when the tail has let go', () => {
+  const world = trio({ tailCacheBytes: 64 << 10, catchUpBytes: 32 << 10 })
+  world.put('a', '1')
+  world.untilSame()
+  world.crash(3)
+  for (let i = 0; i < 60; i++) world.put(`k${i % 10}`, `${i} ${'x'.repeat(8000)}`)
+  let taken = 0
+  for (const { storage } of world.nodes) storage.checkpoint(() => taken++)
+  world.until(() => taken === 2, 'checkpoints')
+  const { log } = world.electLeader().replica.raft
+  assert.ok(log.anchorIndex > 20, `the tail still holds entries from ${log.anchorIndex + 1} on`)
+  world.start([3], ALL)
+  world.untilSame()
+  assert.equal(Object.keys(world.node(3).machine.map).length, 11)
+  assert.deepEqual(world.node(3).machine.map, world.node(1).machine.map)
+})
+
+test('readers are given committed entries from memory and from the shard log alike', () => {
+  const world = trio({ tailCacheBytes: 64 << 10 })
+  for (let i = 0; i < 40; i++) world.put('k', `${i} ${'x'.repeat(8000)}`)
+  let taken = false
+  world.node(1).storage.checkpoint(() => {
+    taken = true
+  })
+  world.until(() => taken, 'a checkpoint')
+  const { replica } = world.node(1)
+  const offsets: number[] = []
+  let at = 0
+  while (at < replica.committedOffset) {
+    let entries = replica.readCommitted(at, 20_000, (error, later) => {
+      assert.equal(error, null)
+      entries = later
+    })
+    if (entries === null) world.until(() => entries !== null, 'a read')
+    assert.ok(entries!.length > 0)
+    for (const { firstOffset, recordCount } of entries!) {
+      if (recordCount === 0) continue
+      offsets.push(firstOffset)
+      at = firstOffset + recordCount
+    }
+  }
+  assert.deepEqual(offsets, Array.from({ length: 40 }, (_, i) => i))
+  assert.deepEqual(replica.readCommitted(at, 1000, () => {}), [])
+})
+
+test('many shards share the turns: one block of the journal for what a turn brings to all of them', () => {
+  const world = new HostWorld()
+  world.start(ALL)
+  const shards = Array.from({ length: 40 }, (_, i) => 100 + i)
+  for (const node of world.nodes) for (const shard of shards) node.open(shard, [...ALL.slice(shard % 3), ...ALL.slice(0, shard % 3)])
+  world.until(() => shards.every((shard) => world.nodes.some(({ host }) => host.replica(shard)!.standing.settled)), 'leaders of all')
+  const leads = world.nodes.map(({ host }) => shards.filter((shard) => host.replica(shard)!.standing.role === 'leader').length)
+  assert.deepEqual(leads.sort(), [13, 13, 14])
+  let answered = 0
+  for (const node of world.nodes) {
+    for (const shard of shards) if (node.host.replica(shard)!.standing.settled) node.machines.get(shard)!.put({ a: '1' }, () => answered++)
+  }
+  world.until(() => answered === shards.length, 'all answers')
+  world.crash(1)
+  world.until(() => shards.every((shard) => world.nodes.some(({ host }) => host.replica(shard)!.standing.settled)), 'leaders after a death')
+})

@@ -1,0 +1,194 @@
+import { strict as assert } from 'node:assert'
+import { test } from 'node:test'
+import { StorageError } from './errors.ts'
+import { encodeHardState } from './hard-state.ts'
+import { chain, World } from './harness.test.ts'
+import { BLOCK_ALIGNMENT, peekBlockHeader } from './journal-format.ts'
+import { decide, type Here, meets, type Observations, RECOVERY_TABLE, type Successor } from './recovery.ts'
+import type { RecoveredShard } from './replay.ts'
+
+const HERE: Here[] = ['expected', 'older', 'nothing', 'broken', 'unexpected']
+const SUCCESSOR: Successor[] = ['none', 'continues', 'gap']
+
+test('recovery: every combination of observations meets exactly one row', () => {
+  const met = new Set<string>()
+  for (const here of HERE) {
+    for (const successor of SUCCESSOR) {
+      for (const beyond of [false, true]) {
+        for (const proved of [false, true]) {
+          const seen: Observations = { here, successor, beyond, proved }
+          const rows = RECOVERY_TABLE.filter((row) => meets(row, seen))
+          assert.equal(rows.length, 1, `${JSON.stringify(seen)}: ${rows.map(({ label }) => label).join(', ')}`)
+          met.add(rows[0]!.label)
+          // What the table must never do, whatever its rows: drop something that was promised.
+          const { verdict } = decide(seen)
+          const promised = proved || beyond || successor === 'gap'
+          if (promised) assert.ok(verdict !== 'cut' && verdict !== 'end', JSON.stringify(seen))
+          if (verdict === 'take') assert.equal(here, 'expected')
+        }
+      }
+    }
+  }
+  assert.equal(met.size, RECOVERY_TABLE.length, 'a row that nothing meets')
+})
+
+/** A journal of three segments, its files, and what each number of blocks recovers. */
+function journalOfThree(): {
+  files: Map<string, Buffer>
+  states: string[]
+  lastBlock: { file: string; from: number; to: number }
+} {
+  const world = new World('three')
+  const storage = world.open({ journalSegmentBytes: 32 << 10 })
+  const states = [describe(new Map())]
+  const log = chain(16, 16, 3000)
+  log.forEach((entry, i) => {
+    storage.append(i === 0 ? [encodeHardState(16, 1, 3), entry] : [entry], () => {})
+    world.clock.settle()
+    const entries = log.slice(0, i + 1)
+    states.push(describe(new Map([[16, { term: 1, vote: 3, checkpoint: null, entries }]])))
+  })
+  const files = new Map<string, Buffer>([
+    ['/data/identity', world.read('/data/identity')],
+    ['/data/checkpoint', world.read('/data/checkpoint')],
+  ])
+  let lastBlock = { file: '', from: 0, to: 0, sequence: 0 }
+  for (const name of world.list('/data/journal')) {
+    const file = `/data/journal/${name}`
+    const bytes = world.read(file)
+    files.set(file, bytes)
+    for (let at = 0; at < bytes.length; at += BLOCK_ALIGNMENT) {
+      const block = peekBlockHeader(bytes, at)
+      if (block === null || block.sequence <= lastBlock.sequence) continue
+      lastBlock = { file, from: at, to: at + 40 + block.bodyBytes, sequence: block.sequence }
+    }
+  }
+  return { files, states, lastBlock }
+}
+
+function describe(recovered: ReadonlyMap<number, RecoveredShard>): string {
+  return [...recovered]
+    .map(([shard, { term, vote, entries }]) => `${shard}/${term}/${vote}/${entries.map(({ crc }) => crc)}`)
+    .join(' ')
+}
+
+function openWith(files: ReadonlyMap<string, Buffer>): string | StorageError {
+  const world = new World('copy')
+  world.await<void>((done) => world.disk.makeDirectory('/data/journal', done))
+  world.await<void>((done) => world.disk.makeDirectory('/data/shards', done))
+  for (const [path, bytes] of files) world.write(path, bytes)
+  const outcome = world.tryOpen({ journalSegmentBytes: 32 << 10 })
+  if (outcome instanceof StorageError) return outcome
+  if (outcome instanceof Error) throw outcome
+  return describe(outcome.recovered)
+}
+
+test('recovery: a flipped byte is refused, or cuts the last block, or lay where nothing is', () => {
+  const { files, states, lastBlock } = journalOfThree()
+  const whole = states.at(-1)
+  assert.equal(openWith(files), whole)
+  const verdicts = { refused: 0, cut: 0, nothing: 0 }
+  for (const [path, bytes] of files) {
+    for (let at = 0; at < bytes.length; at += 1 + ((at * 7) % 911)) {
+      const flipped = new Map(files)
+      const copy = Buffer.from(bytes)
+      copy[at]! ^= 1 << (at % 8)
+      flipped.set(path, copy)
+      const outcome = openWith(flipped)
+      const inLast = path === lastBlock.file && at >= lastBlock.from && at < lastBlock.to
+      const place = `${path} at ${at}`
+      if (outcome instanceof StorageError) {
+        assert.ok(!inLast, `${place}: ${outcome.message}`)
+        assert.match(outcome.message, /\/data\//, 'the message names the file')
+        verdicts.refused++
+      } else if (outcome === whole) verdicts.nothing++
+      else {
+        assert.equal(outcome, states.at(-2), place)
+        assert.ok(inLast, `${place} was cut`)
+        verdicts.cut++
+      }
+    }
+  }
+  assert.ok(verdicts.refused > 50 && verdicts.cut > 5 && verdicts.nothing > 10, JSON.stringify(verdicts))
+})
+
+test('recovery: a journal cut short anywhere keeps a prefix or is refused, never more', () => {
+  const { files, states, lastBlock } = journalOfThree()
+  const bytes = files.get(lastBlock.file)!
+  for (const length of [0, 63, 4096, lastBlock.from, lastBlock.from + 39, lastBlock.to - 1, lastBlock.to]) {
+    const outcome = openWith(new Map(files).set(lastBlock.file, bytes.subarray(0, length)))
+    // The last file alone gives no evidence of what it lost; a checkpoint would.
+    assert.ok(typeof outcome === 'string' && states.includes(outcome), `${length}: ${outcome}`)
+  }
+})
+
+test('recovery: missing files are refused with their names', () => {
+  const { files } = journalOfThree()
+  const journal = [...files.keys()].filter((path) => path.includes('journal')).sort()
+  const without = (path: string): string | StorageError =>
+    openWith(new Map([...files].filter(([other]) => other !== path)))
+  for (const [path, code] of [
+    ['/data/identity', 'IDENTITY_MISSING'],
+    ['/data/checkpoint', 'CHECKPOINT_MISSING'],
+    [journal[0]!, 'JOURNAL_DAMAGED'],
+    [journal[1]!, 'JOURNAL_DAMAGED'],
+  ] as const) {
+    const outcome = without(path)
+    assert.ok(outcome instanceof StorageError && outcome.code === code, `${path}: ${outcome}`)
+  }
+})
+
+test('recovery: what the checkpoint knows to be synced may not be missing at the end', () => {
+  const world = new World()
+  const storage = world.open()
+  storage.append(chain(16, 3), () => {})
+  world.clock.settle()
+  storage.append([encodeHardState(17, 4, 1)], () => {})
+  world.clock.settle()
+  storage.checkpoint()
+  world.clock.settle()
+  const name = `/data/journal/${world.list('/data/journal')[0]}`
+  const bytes = world.read(name)
+  world.kill()
+  const second = [...Array(bytes.length / BLOCK_ALIGNMENT).keys()].filter(
+    (page) => peekBlockHeader(bytes, page * BLOCK_ALIGNMENT) !== null,
+  )[1]!
+  bytes[second * BLOCK_ALIGNMENT + 50]! ^= 1
+  world.write(name, bytes)
+  const outcome = world.tryOpen()
+  assert.ok(outcome instanceof StorageError && outcome.code === 'JOURNAL_DAMAGED', `${outcome}`)
+  assert.match(outcome.message, /shorter than the checkpoint knows/)
+})
+
+test('recovery: a block that reads well after its sync failed is written again before it is trusted', () => {
+  const world = new World('fsyncgate')
+  const storage = world.open()
+  const log = chain(16, 2)
+  let acknowledged = 0
+  storage.append([log[0]!], () => acknowledged++)
+  world.clock.settle()
+  world.disk.fault = (operation, path) => (operation === 'datasync' && path.includes('journal') ? 'EIO' : null)
+  storage.append([log[1]!], () => acknowledged++)
+  world.clock.settle()
+  assert.equal(acknowledged, 1)
+  assert.equal(world.fatals[0]?.code, 'JOURNAL_FAILED')
+  world.kill()
+  // The page cache shows the block; the disk does not have it, and no sync of ours will bring the old page there.
+  const again = world.open()
+  const recovered = again.recovered.get(16)!.entries.length
+  world.powerLoss()
+  assert.equal(world.open().recovered.get(16)!.entries.length, recovered)
+})
+
+test('recovery: opened again and again without a write, the journal does not grow', () => {
+  const world = new World()
+  const storage = world.open()
+  storage.append(chain(16, 3), () => {})
+  world.clock.settle()
+  for (let i = 0; i < 10; i++) {
+    world.powerLoss()
+    assert.equal(world.open().recovered.get(16)!.entries.length, 3)
+    world.clock.settle()
+  }
+  assert.ok(world.list('/data/journal').length <= 4, `${world.list('/data/journal')}`)
+})
