@@ -117,6 +117,7 @@ export class ReplicationHost implements WireEvents {
     collaborators.storage.setCheckpointSource({
       activeShards: () => this.#activeShards(),
       capture: (shard) => this.#capture(shard),
+      tail: (shard) => this.#replicas.get(shard)?.uncommittedTail() ?? [],
     })
   }
 
@@ -208,6 +209,8 @@ export class ReplicationHost implements WireEvents {
     if (replica === undefined) return
     this.#replicas.delete(shard)
     this.#ticking.delete(replica)
+    // A connection that waits to be read on must not wait for a shard that is gone.
+    if (this.#awaitingRoom.delete(replica)) replica.offerRoom()
     this.#with.storage.removeShard(shard)
   }
 

@@ -97,7 +97,7 @@ export class Replica implements Shard {
       checkpoint === null
         ? NOTHING_APPLIED
         : { index: checkpoint.index, term: checkpoint.entryTerm, crc: checkpoint.crc, nextOffset: checkpoint.nextOffset, stamp: checkpoint.stamp }
-    this.#written = this.#applied.index
+    this.#written = collaborators.shardLog.writtenIndex
     this.#tailCacheBytes = options.tailCacheBytes
     this.#changed = checkpoint === null || (recovered !== null && recovered.entries.length > 0)
     collaborators.shardLog.onWritten = (index) => {
@@ -273,6 +273,11 @@ export class Replica implements Shard {
     let bytes = log.bytes
     while (bytes > cacheBytes && upTo < limit) bytes -= log.entry(++upTo)!.bytes.length
     if (upTo > log.anchorIndex) log.releaseUpTo(upTo)
+  }
+
+  /** What a checkpoint does not cover: entries above the applied one, all in memory. */
+  uncommittedTail(): readonly Entry[] {
+    return this.raft.log.slice(this.#applied.index + 1)
   }
 
   get changedSinceCheckpoint(): boolean {
