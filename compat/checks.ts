@@ -206,7 +206,8 @@ async function settled(members: readonly GroupMember[], condition: () => boolean
   await until(
     () => {
       for (const { failure } of members) if (failure !== null) throw failure
-      const held = members.flatMap(({ partitions }) => partitions ?? [])
+      if (members.some(({ partitions }) => partitions === null)) return false
+      const held = members.flatMap(({ partitions }) => partitions!)
       return held.length === PARTITIONS && new Set(held).size === PARTITIONS && condition()
     },
     () => `${what()} (assigned: ${members.map(({ partitions }) => JSON.stringify(partitions)).join(' ')})`,

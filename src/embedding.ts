@@ -1,7 +1,7 @@
 /** What every way of running a node has in common: the real platform, the page's files, this package's version. */
 import { fileURLToPath } from 'node:url'
-import { VERSION } from './cli/version.ts'
-import type { NodeCollaborators } from './node.ts'
+import { VERSION } from './version.ts'
+import { type NodeCollaborators, TraceFile } from './node.ts'
 import type { Platform } from './platform/index.ts'
 
 /** The page's folder: beside the sources, and one step further up from the compiled files. */

@@ -8,9 +8,9 @@
  */
 import path from 'node:path'
 import { surroundings } from './embedding.ts'
-import { type NodeError, type NodeTuning, TidemarkNode } from './node.ts'
+import { type LogLine, type NodeError, type NodeTuning, TidemarkNode } from './node.ts'
 import { formatAddress, type NodeOptions, OptionError, parseNodeOptions } from './node-options.ts'
-import type { LogLine } from './observability/index.ts'
+
 import type { Network, Platform } from './platform/index.ts'
 import { MemoryDisk, MemoryNetwork } from './platform/memory/index.ts'
 import { nodePlatform } from './platform/nodejs/index.ts'

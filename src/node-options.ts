@@ -20,9 +20,8 @@ export interface NodeOptions {
   readonly kafka: Address
   readonly http: Address
   readonly peer: Address
-  /** The members at the cluster's first start; empty for a single node and for one that joins. */
+  /** The members at the cluster's first start; empty for a single node. */
   readonly cluster: readonly Member[]
-  readonly join: Address | null
   readonly advertiseKafka: Address | null
   readonly advertisePeer: Address | null
   readonly rack: string | null
@@ -48,7 +47,7 @@ export const SETTINGS = [
   { flag: 'http', placeholder: 'HOST:PORT', help: 'health, metrics, API and the page (default 127.0.0.1:9644)' },
   { flag: 'peer', placeholder: 'HOST:PORT', help: 'where the other nodes connect (default 127.0.0.1:7400)' },
   { flag: 'cluster', placeholder: 'MEMBERS', help: 'first start of a cluster: 1@HOST:PORT,2@HOST:PORT,… all peer addresses, the same on each' },
-  { flag: 'join', placeholder: 'HOST:PORT', help: 'join a running cluster through any member\'s peer address' },
+  { flag: 'join', placeholder: 'HOST:PORT', help: 'refused until membership changes exist' },
   { flag: 'advertise-kafka', placeholder: 'HOST:PORT', help: 'where Kafka clients reach this node, if not where it listens' },
   { flag: 'advertise-peer', placeholder: 'HOST:PORT', help: 'where the other nodes reach this node, if not where it listens' },
   { flag: 'rack', placeholder: 'NAME', help: 'replicas of a partition are kept on different racks' },
@@ -93,6 +92,13 @@ export function settingsFromFile(text: string, file: string): RawSettings {
 
 export function parseNodeOptions(raw: RawSettings): NodeOptions {
   if (raw.redis !== undefined) throw invalid('redis', raw.redis, 'cannot be served yet: tables do not exist in this version; leave the option out')
+  if (raw.join !== undefined) {
+    throw invalid(
+      'join',
+      raw.join,
+      'cannot be served yet: this version has no membership changes; list all members in --cluster at the first start',
+    )
+  }
   const allowInsecure = raw['allow-insecure'] === 'true' || raw['allow-insecure'] === ''
   const options: NodeOptions = {
     id: integer('id', raw.id ?? '1', 1, 65_535),
@@ -101,7 +107,6 @@ export function parseNodeOptions(raw: RawSettings): NodeOptions {
     http: address('http', raw.http ?? '127.0.0.1:9644'),
     peer: address('peer', raw.peer ?? '127.0.0.1:7400'),
     cluster: members(raw.cluster),
-    join: raw.join === undefined ? null : address('join', raw.join),
     advertiseKafka: raw['advertise-kafka'] === undefined ? null : address('advertise-kafka', raw['advertise-kafka']),
     advertisePeer: raw['advertise-peer'] === undefined ? null : address('advertise-peer', raw['advertise-peer']),
     rack: raw.rack ?? null,
@@ -109,7 +114,6 @@ export function parseNodeOptions(raw: RawSettings): NodeOptions {
     defaultPartitions: integer('default-partitions', raw['default-partitions'] ?? '4', 1, 10_000),
     groupInitialRebalanceDelayMs: integer('group-initial-rebalance-delay-ms', raw['group-initial-rebalance-delay-ms'] ?? '300', 0, 600_000),
   }
-  if (options.cluster.length > 0 && options.join !== null) throw invalid('join', raw.join!, 'cannot be combined with --cluster: a node either founds a cluster or joins one')
   if (options.cluster.length > 0 && !options.cluster.some((member) => member.id === options.id)) {
     throw invalid('cluster', raw.cluster!, `does not list this node's id ${options.id}; add ${options.id}@HOST:PORT or give the right --id`)
   }

@@ -36,6 +36,8 @@ import { must, TypedError } from './stdx/index.ts'
 import { Storage, type StorageOptions } from './storage/index.ts'
 import { GROUPS_TOPIC, GroupCoordinator, GroupCoordinators, PARTITION_SETTINGS_DEFAULTS, type PartitionSettings, Streams } from './streams/index.ts'
 
+export { type LogLine, TraceFile } from './observability/index.ts'
+
 /** Why a node ended or refused to start; `exitCode` is what a process says: 1 refused, 70 stopped to protect data. */
 export class NodeError extends TypedError<
   | { code: 'REFUSED_BY_CLUSTER'; exitCode: 1; refusal: string }

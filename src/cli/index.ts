@@ -7,7 +7,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import { OptionError, SETTINGS } from '../node-options.ts'
 import { CliError } from './errors.ts'
-import { VERSION } from './version.ts'
+import { VERSION } from '../version.ts'
 
 const EXAMPLES = `
 Examples:

@@ -1,3 +1,4 @@
+/** What replication finds wrong with what another replica sent: our own faults are assertions instead. */
 import { TypedError } from '../stdx/index.ts'
 import type { NodeId, ShardId } from './messages.ts'
 

@@ -192,6 +192,7 @@ export class KafkaConnection implements ConnectionHandler {
   flush(): void {
     this.#flushPlanned = false
     if (this.#closed) return
+    this.#measure()
     while (this.#head < this.#exchanges.length) {
       const exchange = this.#exchanges[this.#head]!
       if (exchange.isOpen) break
@@ -204,6 +205,14 @@ export class KafkaConnection implements ConnectionHandler {
     }
     this.#send()
     if (this.#stopped === 'in-flight' && this.inFlight < this.#options.inFlightMax / 2) this.#goOn()
+  }
+
+  /** One request per turn and connection is measured: enough for percentiles, and no cost per record. */
+  #measure(): void {
+    const exchange = this.#exchanges[this.#head]
+    if (exchange === undefined) return
+    const milliseconds = this.#with.clock.now() - exchange.receivedAtMs
+    this.#with.trace({ type: 'request', api: exchange.api.name, milliseconds })
   }
 
   #encode(exchange: Exchange): boolean {

@@ -1,3 +1,4 @@
+/** What is done for each API: a function of the gateway's context, the exchange to settle, and the decoded request. */
 import type { ApiName } from '../api-table.ts'
 import type { Exchange } from '../exchange.ts'
 import { apiVersions, describeCluster, initProducerId } from './cluster.ts'
