@@ -52,6 +52,7 @@ class Rig {
   readonly exchanges: Exchange[] = []
   readonly connection: KafkaConnection
   full = false
+  onHandle: (exchange: Exchange) => void = () => {}
   #onRoom: (() => void)[] = []
   #flushes = 0
   #correlation = 0
@@ -63,7 +64,10 @@ class Rig {
         connection: this.wire,
         clock: nodePlatform().clock,
         trace: (event) => this.events.push(event),
-        handle: (exchange) => this.exchanges.push(exchange),
+        handle: (exchange) => {
+          this.exchanges.push(exchange)
+          this.onHandle(exchange)
+        },
         hasRoom: () => !this.full,
         onRoom: (callback) => this.#onRoom.push(callback),
         scheduleFlush: () => this.#flushes++,
@@ -102,7 +106,7 @@ class Rig {
   /** Correlation ids of what was sent, in order. */
   sent(): number[] {
     const ids: number[] = []
-    const frames = new FrameReader(1 << 20)
+    const frames = new FrameReader(1 << 24)
     for (const bytes of this.wire.written) {
       frames.read(bytes, (frame) => {
         ids.push(readCorrelationId(new Reader(frame)))
@@ -318,4 +322,35 @@ test('an answer that the version cannot say closes the connection instead of the
   assert.equal(rig.wire.destroyed, true)
   assert.deepEqual(rig.wire.written, [])
   assert.match(rig.malformed[0]!, /cannot be said in version 1/)
+})
+
+test('few fetches are open at a time, since each may bring megabytes', () => {
+  const rig = new Rig()
+  const fetch = (): Buffer => rig.frame(apis.fetch, 4, { maxWaitMs: 1, minBytes: 1, topics: [] })
+  rig.connection.received(Buffer.concat(Array.from({ length: 6 }, fetch)))
+  assert.equal(rig.exchanges.length, 4)
+  assert.equal(rig.wire.paused, true)
+  const answer = (index: number): void => (rig.exchanges[index] as Exchange<typeof apis.fetch.response.definition>).respond({ responses: [] })
+  answer(1)
+  answer(0)
+  rig.flush()
+  assert.equal(rig.exchanges.length, 6)
+  for (let i = 2; i < 6; i++) answer(i)
+  rig.flush()
+  assert.equal(rig.wire.paused, false)
+  assert.deepEqual(rig.sent(), [1, 2, 3, 4, 5, 6])
+})
+
+test('answers of a turn that grow large are sent before the next request is looked at', () => {
+  const large = { responses: [{ topic: 't', topicId: '0'.repeat(32), partitions: [{ partitionIndex: 0, errorCode: 0, highWatermark: 0, abortedTransactions: null, records: Buffer.alloc(3 << 20) }] }] }
+  const rig = new Rig()
+  rig.onHandle = (exchange) => (exchange as Exchange<typeof apis.fetch.response.definition>).respond(large)
+  rig.connection.received(Buffer.concat(Array.from({ length: 5 }, () => rig.frame(apis.fetch, 4, { maxWaitMs: 1, minBytes: 1, topics: [] }))))
+  assert.equal(rig.exchanges.length, 2)
+  rig.flush()
+  assert.equal(rig.exchanges.length, 4)
+  rig.flush()
+  rig.flush()
+  assert.equal(rig.exchanges.length, 5)
+  assert.equal(rig.wire.paused, false)
 })

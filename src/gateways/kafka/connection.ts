@@ -10,8 +10,10 @@
  * Kafka promises answers in request order, and clients throw on anything else. So a long poll holds up what was asked after
  * it on the same connection; clients know, and fetch on a connection of their own.
  *
- * Pushing back: a connection stops reading when it has too much in flight, when its answers are not taken, or when the shards
- * have no room. The rest of what had arrived is kept, the kernel's buffers fill, and the client feels it.
+ * Pushing back: a connection stops reading when it has too much in flight, when a turn's answers are large enough, when its
+ * answers are not taken, or when the shards have no room. The rest of what had arrived is kept, the kernel's buffers fill, and
+ * the client feels it. A request of a hundred bytes may ask for megabytes, so requests are counted by what they bring about:
+ * answers are made as soon as they are due, to know their size, and of fetches that are not answered yet there are few.
  *
  * What cannot be decoded has no error code in Kafka's protocol: the connection is closed, as Kafka does, and the reason is
  * traced. Only an unknown *version of ApiVersions* gets an answer that every client can read.
@@ -27,6 +29,11 @@ import type { MessageDefinition, MessageOf } from './message-definition.ts'
 import { Reader } from './reader.ts'
 import { type RequestHeader, readRequestHeader, writeResponse } from './request-header.ts'
 import { Writer } from './writer.ts'
+
+/** Answers made in a turn before the rest of the requests has to wait for them to be sent. */
+const ANSWER_BYTES_MAX = 4 << 20
+/** No client has more than one or two; each may hold an answer of the largest size. */
+const OPEN_FETCHES_MAX = 4
 
 export interface ConnectionOptions {
   readonly requestBytesMax: number
@@ -58,9 +65,13 @@ export class KafkaConnection implements ConnectionHandler {
   /** Requests in their order; those before `#head` are answered and forgotten. */
   #exchanges: Exchange[] = []
   #head = 0
-  /** Why reading stopped, if it did. */
-  #stopped: 'no' | 'in-flight' | 'unsent' | 'room' = 'no'
+  /** Fetches taken and not settled. */
+  #fetching = 0
+  /** Why reading stopped, if it did. `answers`: until those of this turn are sent. */
+  #stopped: 'no' | 'in-flight' | 'answers' | 'unsent' | 'room' = 'no'
   #flushPlanned = false
+  /** An answer that could not be made: the connection ends with the turn. */
+  #defect: string | null = null
   #closed = false
 
   constructor(options: ConnectionOptions, collaborators: ConnectionCollaborators) {
@@ -130,6 +141,7 @@ export class KafkaConnection implements ConnectionHandler {
     }
     const request = (api.request as unknown as Codec<MessageDefinition>).decode(reader, header.apiVersion)
     const exchange = this.#open(header, api)
+    if (exchange.api === apis.fetch) this.#fetching++
     this.#with.handle(exchange, request)
     return this.#mayGoOn()
   }
@@ -159,7 +171,8 @@ export class KafkaConnection implements ConnectionHandler {
 
   #mayGoOn(): boolean {
     if (this.#closed) return false
-    if (this.inFlight >= this.#options.inFlightMax) this.#stop('in-flight')
+    if (this.inFlight >= this.#options.inFlightMax || this.#fetching >= OPEN_FETCHES_MAX) this.#stop('in-flight')
+    else if (this.#writer.length >= ANSWER_BYTES_MAX) this.#stop('answers')
     else if (!this.#with.hasRoom()) {
       this.#stop('room')
       this.#with.onRoom(() => {
@@ -169,7 +182,7 @@ export class KafkaConnection implements ConnectionHandler {
     return this.#stopped === 'no'
   }
 
-  #stop(why: 'in-flight' | 'unsent' | 'room'): void {
+  #stop(why: 'in-flight' | 'answers' | 'unsent' | 'room'): void {
     if (this.#stopped === 'no') this.#with.connection.pause()
     this.#stopped = why
   }
@@ -183,46 +196,50 @@ export class KafkaConnection implements ConnectionHandler {
   }
 
   readonly #settled = (exchange: Exchange): void => {
-    if (this.#flushPlanned || exchange !== this.#exchanges[this.#head]) return
+    if (exchange.api === apis.fetch) this.#fetching--
+    if (exchange !== this.#exchanges[this.#head]) return
+    this.#makeAnswers()
+    if (this.#flushPlanned) return
     this.#flushPlanned = true
     this.#with.scheduleFlush(this)
   }
 
-  /** Sends every answer that is due, in one go. */
-  flush(): void {
-    this.#flushPlanned = false
-    if (this.#closed) return
-    this.#measure()
-    while (this.#head < this.#exchanges.length) {
+  /** Encodes every answer that is due. */
+  #makeAnswers(): void {
+    while (this.#head < this.#exchanges.length && this.#defect === null) {
       const exchange = this.#exchanges[this.#head]!
       if (exchange.isOpen) break
       this.#head++
-      if (!exchange.isSilent && !this.#encode(exchange)) return
+      if (!exchange.isSilent) this.#encode(exchange)
+    }
+  }
+
+  /** Sends the turn's answers in one go. */
+  flush(): void {
+    this.#flushPlanned = false
+    if (this.#closed) return
+    if (this.#defect !== null) {
+      this.#refuse(this.#defect)
+      return
     }
     if (this.#head === this.#exchanges.length || this.#head > 1024) {
       this.#exchanges = this.#exchanges.slice(this.#head)
       this.#head = 0
     }
     this.#send()
-    if (this.#stopped === 'in-flight' && this.inFlight < this.#options.inFlightMax / 2) this.#goOn()
+    const { inFlightMax } = this.#options
+    if (this.#stopped === 'answers') this.#goOn()
+    else if (this.#stopped === 'in-flight' && this.inFlight < inFlightMax / 2 && this.#fetching < OPEN_FETCHES_MAX) this.#goOn()
   }
 
-  /** One request per turn and connection is measured: enough for percentiles, and no cost per record. */
-  #measure(): void {
-    const exchange = this.#exchanges[this.#head]
-    if (exchange === undefined) return
-    const milliseconds = this.#with.clock.now() - exchange.receivedAtMs
-    this.#with.trace({ type: 'request', api: exchange.api.name, milliseconds })
-  }
-
-  #encode(exchange: Exchange): boolean {
+  #encode(exchange: Exchange): void {
+    const { api, apiVersion, correlationId } = exchange
     try {
-      writeResponse(this.#writer, exchange.api as unknown as Api, exchange.apiVersion, exchange.correlationId, exchange.response as never)
-      return true
+      writeResponse(this.#writer, api as unknown as Api, apiVersion, correlationId, exchange.response as never)
     } catch (error) {
       if (!(error instanceof EncodeError)) throw error
-      this.#refuse(`the answer to ${exchange.api.name} cannot be said in version ${exchange.apiVersion}: ${error.message}`)
-      return false
+      // Whoever settled it is in the middle of something: the end of the turn is the moment to hang up.
+      this.#defect = `the answer to ${api.name} cannot be said in version ${apiVersion}: ${error.message}`
     }
   }
 
@@ -231,6 +248,7 @@ export class KafkaConnection implements ConnectionHandler {
     const { connection } = this.#with
     let taken = true
     for (const chunk of this.#writer.take()) taken = connection.write(chunk)
-    if (!taken && this.#stopped === 'no') this.#stop('unsent')
+    // Whatever else stopped the reading is looked at again when these answers are gone.
+    if (!taken && this.#stopped !== 'room') this.#stop('unsent')
   }
 }

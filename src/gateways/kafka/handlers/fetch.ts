@@ -17,6 +17,8 @@ import { currentLeader, endpoint, type ExchangeOf, type HandlerContext } from '.
 type FetchExchange = ExchangeOf<typeof apis.fetch>
 
 const TOPIC_ID_VERSION = 13
+/** What a client may ask for in one answer, whatever it says: Kafka's `fetch.max.bytes`. */
+const ANSWER_BYTES_MAX = 55 << 20
 const NO_SLICES: readonly Buffer[] = []
 
 export function fetch(context: HandlerContext, exchange: FetchExchange, request: FetchRequest): void {
@@ -65,7 +67,7 @@ class FetchCall implements FetchOwner {
   /** Reads every partition; `lastLook`: answer with whatever there is. */
   look(lastLook: boolean): void {
     this.#wait = null
-    this.#bytesLeft = this.#request.maxBytes
+    this.#bytesLeft = Math.min(this.#request.maxBytes, ANSWER_BYTES_MAX)
     this.#anythingYet = false
     this.#next(0, lastLook)
   }
@@ -101,7 +103,7 @@ class FetchCall implements FetchOwner {
       bytes += result.bytes
       failures ||= result.error !== KafkaError.NONE
     }
-    const minBytes = Math.min(this.#request.minBytes, this.#request.maxBytes)
+    const minBytes = Math.min(this.#request.minBytes, this.#request.maxBytes, ANSWER_BYTES_MAX)
     const leftMs = this.#deadline - this.#context.clock.now()
     if (lastLook || failures || bytes >= minBytes || this.#wanted.length === 0 || leftMs <= 0) return this.#answer()
     const partitions = this.#wanted.map(({ partition }) => partition!)
