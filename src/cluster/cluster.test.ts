@@ -341,6 +341,38 @@ test('who leads is not told of a node that is down', () => {
   assert.equal(cluster.controller(), null)
 })
 
+test('signs of life: all answer, one dies while it is asked, one says nothing', () => {
+  const world = formed()
+  const { cluster, mesh } = world.node(1)
+  const hear = (...nodes: number[]): { done: boolean } => {
+    const box = { done: false }
+    cluster.hearFrom(nodes, 100, () => {
+      box.done = true
+    })
+    assert.equal(box.done, false, 'never before the call returns')
+    return box
+  }
+  for (const nodes of [[], [1], [2, 3, 2]]) {
+    const heard = hear(...nodes)
+    world.clock.settle()
+    assert.equal(heard.done, true, `${nodes}`)
+  }
+  mesh.leaders.leads(3, 16, 7)
+  assert.deepEqual(cluster.leaderOf(16), { node: 3, term: 7 })
+  const dying = hear(2, 3)
+  world.isolate(3)
+  world.clock.settle()
+  assert.equal(dying.done, true)
+  assert.equal(cluster.leaderOf(16), null)
+  world.muted.add(2)
+  const asleep = hear(2)
+  world.clock.settle()
+  assert.equal(asleep.done, false)
+  world.clock.advance(100)
+  assert.equal(asleep.done, true)
+  assert.equal(cluster.isUp(2), true, 'silence is no evidence yet')
+})
+
 test('in calm, leaders go back to where placement meant them to be, one a second', () => {
   const world = formed()
   create(world.node(1).cluster, request('orders', { partitions: 6 }))

@@ -96,6 +96,7 @@ export class Cluster implements MetadataListener {
       },
     })
     for (const type of COMMAND_TYPES) mesh.handle(type, (_from, body, reply) => this.#serve(body, reply))
+    mesh.handle(SIGN_OF_LIFE, (_from, _body, reply) => reply(null, NOTHING))
     mesh.attach({
       message: () => {},
       peerUp: (node) => this.#peerUp(node),
@@ -191,6 +192,24 @@ export class Cluster implements MetadataListener {
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  /**
+   * Asks these nodes for a sign of life. `done`, never before this returns, when each has given one, or its session has ended,
+   * or the patience is over: then `isUp` and `leaderOf` know of every process that had ended before the call. Without
+   * asking, the end of a process is known only once its closed connections have had their turn here.
+   */
+  hearFrom(nodes: Iterable<number>, patienceMs: number, done: () => void): void {
+    let awaited = 1
+    const heard = (): void => {
+      if (--awaited === 0) done()
+    }
+    for (const node of new Set(nodes)) {
+      if (node === this.nodeId || !this.isUp(node)) continue
+      awaited++
+      this.#with.mesh.request(node, SIGN_OF_LIFE, NOTHING, patienceMs, heard)
+    }
+    this.#with.clock.endOfTurn(heard)
   }
 
   // ── what may be asked ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -378,4 +397,6 @@ export class Cluster implements MetadataListener {
 }
 
 /** Of a command's time, what the controller may spend waiting for nodes; the rest is for the way there and back. */
+const SIGN_OF_LIFE = 'sign-of-life'
+const NOTHING = Buffer.alloc(0)
 const PATIENCE_SHARE = 0.8

@@ -33,11 +33,14 @@ import {
 import { VarintCursor } from './varint.ts'
 
 export type BatchDefect =
-  /** The bytes end before the batch does. */
+  /** The bytes end before the batch does: there is no batch in them. */
   | 'short'
   /** A length that no batch can have. */
   | 'length'
+  /** An older format of Kafka's. */
   | 'magic'
+  /** No format of Kafka's. */
+  | 'magic-unknown'
   /** A producer numbers from 0; anything else was not meant to be sent. */
   | 'base-offset'
   | 'too-large'
@@ -65,12 +68,20 @@ export interface BatchLimits {
   readonly zstdAllowed: boolean
 }
 
+/** Behind length and offset, the least that any format of Kafka's has (a message of magic 0 without key and value). */
+const LEAST_BYTES = BATCH_OVERHEAD_BYTES + 14
+
 /** What is wrong with the batch at `at`, or null. The header accessors are safe to use after 'too-large' and later ones. */
 export function validateBatch(buffer: Buffer, at: number, limits: BatchLimits): BatchDefect | null {
   if (buffer.length - at < BATCH_OVERHEAD_BYTES) return 'short'
   const bytes = batchBytesOf(buffer, at)
+  if (bytes < LEAST_BYTES) return 'length'
   // The magic byte stands at the same place in all versions of the format: an old client hears what is wrong.
-  if (buffer.length - at > 16 && magicOf(buffer, at) !== BATCH_MAGIC) return 'magic'
+  if (buffer.length - at > 16) {
+    const magic = magicOf(buffer, at)
+    if (magic < 0 || magic > BATCH_MAGIC) return 'magic-unknown'
+    if (magic < BATCH_MAGIC) return 'magic'
+  }
   if (bytes < BATCH_HEADER_BYTES) return 'length'
   if (buffer.length - at < bytes) return 'short'
   if (baseOffsetOf(buffer, at) !== 0) return 'base-offset'

@@ -191,9 +191,18 @@ test('each defect is named', () => {
   const old = sound()
   old[16] = 1
   assert.equal(validateBatch(old, 0, LIMITS), 'magic')
+  assert.equal(validateBatch(old.subarray(0, 40), 0, LIMITS), 'magic', 'an old format, cut off')
+  for (const magic of [3, 127, -1]) {
+    old.writeInt8(magic, 16)
+    assert.equal(validateBatch(old, 0, LIMITS), 'magic-unknown')
+  }
   const short = sound()
   short.writeInt32BE(20, 8)
   assert.equal(validateBatch(short, 0, LIMITS), 'length')
+  for (const length of [-1, 0, 13]) {
+    old.writeInt32BE(length, 8)
+    assert.equal(validateBatch(old, 0, LIMITS), 'length', 'before anything is made of the magic')
+  }
   assert.equal(withSum(set(4, 1, 4)), 'base-offset')
   assert.equal(withSum(set(57, 0, 4)), 'count')
   assert.equal(withSum(set(57, 2, 4)), 'last-offset-delta')

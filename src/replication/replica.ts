@@ -208,17 +208,20 @@ export class Replica implements Shard {
   }
 
   #propose(): void {
-    // A leadership on its way to another node takes nothing new; should it stay here after all, the request still stands. The
-    // leader ticks until that is decided, so this is asked again.
-    if (this.raft.role === 'leader' && this.raft.transferringTo !== null) return
+    const machine = this.#machine
+    if (this.raft.role === 'leader' && this.raft.transferringTo !== null) {
+      // A handover waits until its heir has everything: proposing on would keep it waiting. Ticks bring us back here.
+      machine?.defer?.()
+      return
+    }
     this.#proposalRequested = false
     // A machine that led until a moment ago has its waiters failed by `roleChanged`.
-    if (this.raft.role !== 'leader' || this.#machine === null) return
+    if (this.raft.role !== 'leader' || machine === null) return
     const stamp = this.#with.lamport.tick()
-    const draft = this.#machine.draft({ term: this.raft.term, firstOffset: this.raft.log.endOffset, stamp })
+    const draft = machine.draft({ term: this.raft.term, firstOffset: this.raft.log.endOffset, stamp })
     if (draft === null) return
     const { kind, recordCount, payload } = draft
-    this.#machine.appended(this.raft.propose({ kind, recordCount, payload, stamp }))
+    machine.appended(this.raft.propose({ kind, recordCount, payload, stamp }))
   }
 
   #apply(entries: readonly Entry[]): void {

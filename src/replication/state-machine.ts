@@ -15,6 +15,11 @@ export interface StateMachine {
    * one entry, or null. The records start at `context.firstOffset`.
    */
   draft(context: DraftContext): Draft | null
+  /**
+   * Leader only, instead of `draft`: leadership is being handed over, and what this turn brought has to wait for the outcome.
+   * Bytes that are valid only until the end of the turn must be copied.
+   */
+  defer?(): void
   /** The draft just taken is entry `index` of the log, not yet durable anywhere. */
   appended(entry: Entry): void
   /** This node's own journal holds the log, synced, up to `index`. */

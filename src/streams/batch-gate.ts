@@ -39,9 +39,10 @@ export interface Refusal {
 }
 
 const REFUSALS: { readonly [D in BatchDefect]: Refusal } = {
-  short: { error: KafkaError.CORRUPT_MESSAGE, message: 'the bytes end before the batch does' },
+  short: { error: KafkaError.INVALID_RECORD, message: 'the bytes end before the batch does' },
   length: { error: KafkaError.CORRUPT_MESSAGE, message: 'no record batch is so short' },
   magic: { error: KafkaError.INVALID_RECORD, message: 'only record batches with magic 2 are accepted' },
+  'magic-unknown': { error: KafkaError.CORRUPT_MESSAGE, message: 'no format of record batches has such a magic' },
   'base-offset': { error: KafkaError.INVALID_RECORD, message: 'the base offset of a new batch must be 0' },
   'too-large': { error: KafkaError.MESSAGE_TOO_LARGE, message: 'the batch is larger than max.message.bytes' },
   crc: { error: KafkaError.CORRUPT_MESSAGE, message: 'the batch does not match its CRC-32C' },

@@ -22,7 +22,7 @@
  */
 import type { Clock, Random, Timer } from '../platform/index.ts'
 import { KeyedMachine, type MutationOutcome, type Shard, type Standing } from '../replication/index.ts'
-import { KafkaError } from './errors.ts'
+import { KafkaError, type KafkaErrorCode } from './errors.ts'
 import { joinError, nobodyLeft, syncError } from './groups/answers.ts'
 import { describeGroup, listGroups } from './groups/catalogue.ts'
 import { ClassicGroup } from './groups/classic-group.ts'
@@ -96,17 +96,13 @@ export class GroupCoordinator extends KeyedMachine {
   }
 
   join(request: JoinGroupRequest, context: GroupRequestContext, done: Done<JoinGroupResponse>): void {
-    if (this.#waitsForLoading(() => this.join(request, context, done))) return
-    const { groupId, memberId, sessionTimeoutMs } = request
-    const { groupMinSessionTimeoutMs, groupMaxSessionTimeoutMs } = this.#options
+    const { groupId, memberId } = request
+    // What no coordinator would accept is said at once: a client would only carry it to the next one.
+    let error: number = this.#defectOf(request)
+    if (error === KafkaError.NONE && this.#waitsForLoading(() => this.join(request, context, done))) return
     const hosted = this.#groups.get(groupId)
-    let error = this.#readRefusal()
-    if (error === KafkaError.NONE) {
-      if (groupId === '') error = KafkaError.INVALID_GROUP_ID
-      else if (sessionTimeoutMs < groupMinSessionTimeoutMs || sessionTimeoutMs > groupMaxSessionTimeoutMs) {
-        error = KafkaError.INVALID_SESSION_TIMEOUT
-      } else if (hosted === undefined && memberId !== '') error = KafkaError.UNKNOWN_MEMBER_ID
-    }
+    if (error === KafkaError.NONE) error = this.#readRefusal()
+    if (error === KafkaError.NONE && hosted === undefined && memberId !== '') error = KafkaError.UNKNOWN_MEMBER_ID
     if (error !== KafkaError.NONE) {
       done(joinError(error, memberId, context.apiVersion))
       return
@@ -116,12 +112,19 @@ export class GroupCoordinator extends KeyedMachine {
     this.#settle(seat)
   }
 
+  #defectOf({ groupId, sessionTimeoutMs }: JoinGroupRequest): KafkaErrorCode {
+    const { groupMinSessionTimeoutMs, groupMaxSessionTimeoutMs } = this.#options
+    if (groupId === '') return KafkaError.INVALID_GROUP_ID
+    const inRange = sessionTimeoutMs >= groupMinSessionTimeoutMs && sessionTimeoutMs <= groupMaxSessionTimeoutMs
+    return inRange ? KafkaError.NONE : KafkaError.INVALID_SESSION_TIMEOUT
+  }
+
   sync(request: SyncGroupRequest, done: Done<SyncGroupResponse>): void {
     let error = this.#readRefusal()
     // As Kafka does: a client takes "loading" here for a fault, and "rebalancing" for a reason to join again.
     if (error === KafkaError.COORDINATOR_LOAD_IN_PROGRESS) error = KafkaError.REBALANCE_IN_PROGRESS
     const hosted = this.#groups.get(request.groupId)
-    if (error === KafkaError.NONE && request.groupId === '') error = KafkaError.INVALID_GROUP_ID
+    if (request.groupId === '') error = KafkaError.INVALID_GROUP_ID
     if (error === KafkaError.NONE && hosted === undefined) error = KafkaError.UNKNOWN_MEMBER_ID
     if (error !== KafkaError.NONE) {
       done(syncError(error))
@@ -134,11 +137,11 @@ export class GroupCoordinator extends KeyedMachine {
   heartbeat(request: HeartbeatRequest, done: Done<HeartbeatResponse>): void {
     let errorCode = this.#refusal()
     // As Kafka does: whoever beats while the groups are being loaded has a full session afterwards anyway.
-    if (errorCode === KafkaError.COORDINATOR_LOAD_IN_PROGRESS) errorCode = KafkaError.NONE
+    if (request.groupId === '') errorCode = KafkaError.INVALID_GROUP_ID
+    else if (errorCode === KafkaError.COORDINATOR_LOAD_IN_PROGRESS) errorCode = KafkaError.NONE
     else if (errorCode === KafkaError.NONE) {
       const hosted = this.#groups.get(request.groupId)
-      if (request.groupId === '') errorCode = KafkaError.INVALID_GROUP_ID
-      else if (hosted === undefined) errorCode = KafkaError.UNKNOWN_MEMBER_ID
+      if (hosted === undefined) errorCode = KafkaError.UNKNOWN_MEMBER_ID
       else {
         errorCode = hosted.group.heartbeat(request, this.#clock.now())
         this.#arm(hosted)
@@ -149,7 +152,7 @@ export class GroupCoordinator extends KeyedMachine {
 
   leave(request: LeaveGroupRequest, context: GroupRequestContext, done: Done<LeaveGroupResponse>): void {
     let errorCode = this.#refusal()
-    if (errorCode === KafkaError.NONE && request.groupId === '') errorCode = KafkaError.INVALID_GROUP_ID
+    if (request.groupId === '') errorCode = KafkaError.INVALID_GROUP_ID
     if (errorCode !== KafkaError.NONE) {
       done({ throttleTimeMs: 0, errorCode, members: [] })
       return

@@ -414,3 +414,23 @@ test('a deleted partition lets nobody wait', () => {
     [1, 3, -1],
   ])
 })
+
+test('produce: a turn that has to wait for a handover keeps bytes of its own', () => {
+  const { shard, partition, answers } = rig()
+  const batch = batchOf(2)
+  const intact = Buffer.from(batch)
+  partition.produce(batch, 'quorum-journal', answers, 0)
+  partition.defer()
+  batch.fill(0xee) // the socket's memory is used for something else
+  partition.produce(batchOf(1), 'quorum-journal', answers, 1)
+  const entry = shard.turn()!
+  const [first, second] = splitBatches(payloadOf(entry))!
+  assert.equal(crcOf(first!, 0), crcOf(intact, 0))
+  assert.equal(sumOf(first!, 0), crcOf(first!, 0))
+  assert.equal(baseOffsetOf(second!, 0), 2)
+  shard.commit()
+  assert.deepEqual(answers.take(), [
+    [0, 0, 0],
+    [1, 0, 2],
+  ])
+})

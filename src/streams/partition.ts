@@ -100,6 +100,8 @@ export class Partition implements StateMachine, Advancing {
   #pendingFirstOffset = 0
   #pendingRecords = 0
   #pendingBytes = 0
+  /** The first so many pending batches have bytes of their own: they wait for a handover of leadership. */
+  #pendingOwned = 0
   #held: Held[] = []
   #heldBytes = 0
   readonly #waiting = new Acknowledgements()
@@ -245,8 +247,15 @@ export class Partition implements StateMachine, Advancing {
     return draft
   }
 
+  defer(): void {
+    for (; this.#pendingOwned < this.#pending.length; this.#pendingOwned++) {
+      this.#pending[this.#pendingOwned] = Buffer.from(this.#pending[this.#pendingOwned]!)
+    }
+  }
+
   #clearPending(): void {
     this.#pending = []
+    this.#pendingOwned = 0
     this.#pendingRecords = 0
     this.#pendingBytes = 0
   }

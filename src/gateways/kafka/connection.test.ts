@@ -330,7 +330,7 @@ test('few fetches are open at a time, since each may bring megabytes', () => {
   rig.connection.received(Buffer.concat(Array.from({ length: 6 }, fetch)))
   assert.equal(rig.exchanges.length, 4)
   assert.equal(rig.wire.paused, true)
-  const answer = (index: number): void => (rig.exchanges[index] as Exchange<typeof apis.fetch.response.definition>).respond({ responses: [] })
+  const answer = (index: number): void => (rig.exchanges[index] as Exchange<typeof apis.fetch.response.definition>).respond({ responses: [], nodeEndpoints: [] })
   answer(1)
   answer(0)
   rig.flush()
@@ -342,7 +342,7 @@ test('few fetches are open at a time, since each may bring megabytes', () => {
 })
 
 test('answers of a turn that grow large are sent before the next request is looked at', () => {
-  const large = { responses: [{ topic: 't', topicId: '0'.repeat(32), partitions: [{ partitionIndex: 0, errorCode: 0, highWatermark: 0, abortedTransactions: null, records: Buffer.alloc(3 << 20) }] }] }
+  const large = { nodeEndpoints: [], responses: [{ topic: 't', topicId: '0'.repeat(32), partitions: [{ partitionIndex: 0, errorCode: 0, highWatermark: 0, abortedTransactions: null, records: Buffer.alloc(3 << 20) }] }] }
   const rig = new Rig()
   rig.onHandle = (exchange) => (exchange as Exchange<typeof apis.fetch.response.definition>).respond(large)
   rig.connection.received(Buffer.concat(Array.from({ length: 5 }, () => rig.frame(apis.fetch, 4, { maxWaitMs: 1, minBytes: 1, topics: [] }))))

@@ -23,7 +23,7 @@ import { type AnyApi, type Api, apis } from './api-table.ts'
 import type { Codec } from './codec.ts'
 import { DecodeError, EncodeError } from './codec-errors.ts'
 import type { KafkaEvent } from './events.ts'
-import { Exchange, type Requester } from './exchange.ts'
+import { Exchange, type ExchangeOwner, type Requester } from './exchange.ts'
 import { FrameError, FrameReader } from './frame-reader.ts'
 import type { MessageDefinition, MessageOf } from './message-definition.ts'
 import { Reader } from './reader.ts'
@@ -55,7 +55,7 @@ export interface ConnectionCollaborators {
   readonly closed: (connection: KafkaConnection) => void
 }
 
-export class KafkaConnection implements ConnectionHandler {
+export class KafkaConnection implements ConnectionHandler, ExchangeOwner {
   readonly #options: ConnectionOptions
   readonly #with: ConnectionCollaborators
   readonly #frames: FrameReader
@@ -147,7 +147,7 @@ export class KafkaConnection implements ConnectionHandler {
   }
 
   #open(header: RequestHeader, api: AnyApi): Exchange {
-    const exchange = new Exchange(header, api, this.#requester, this.#with.clock.now(), this.#settled)
+    const exchange = new Exchange(header, api, this.#requester, this.#with.clock.now(), this)
     this.#exchanges.push(exchange)
     return exchange
   }
@@ -195,7 +195,7 @@ export class KafkaConnection implements ConnectionHandler {
     if (this.#stopped === 'no' && !this.#closed) this.#with.connection.resume()
   }
 
-  readonly #settled = (exchange: Exchange): void => {
+  settled(exchange: Exchange): void {
     if (exchange.api === apis.fetch) this.#fetching--
     if (exchange !== this.#exchanges[this.#head]) return
     this.#makeAnswers()

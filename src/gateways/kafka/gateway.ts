@@ -44,7 +44,6 @@ export class KafkaGateway {
   readonly #context: HandlerContext
   readonly #handlers: readonly ((typeof HANDLERS)[ApiName] | undefined)[]
   readonly #connections = new Set<KafkaConnection>()
-  readonly #byExchange = new WeakMap<Exchange, KafkaConnection>()
   #toFlush: KafkaConnection[] = []
   #flushPlanned = false
   /** The partition that the request in progress has filled. */
@@ -66,7 +65,6 @@ export class KafkaGateway {
       pushBack: (partition) => {
         this.#full = partition
       },
-      hangUp: (exchange, reason) => this.#byExchange.get(exchange)?.close(reason),
     }
     const handlers: ((typeof HANDLERS)[ApiName] | undefined)[] = []
     for (const name of Object.keys(HANDLERS) as ApiName[]) handlers[apis[name].apiKey] = HANDLERS[name]
@@ -102,7 +100,7 @@ export class KafkaGateway {
         connection,
         clock: this.#with.clock,
         trace: this.#with.trace,
-        handle: (exchange, request) => this.#handle(client, exchange, request),
+        handle: (exchange, request) => this.#handle(exchange, request),
         hasRoom: () => this.#full === null,
         onRoom: (callback) => this.#onRoom(callback),
         scheduleFlush: this.#scheduleFlush,
@@ -114,9 +112,8 @@ export class KafkaGateway {
     this.#with.trace({ type: 'connected', remote: client.remote })
   }
 
-  #handle(connection: KafkaConnection, exchange: Exchange, request: MessageOf<MessageDefinition>): void {
+  #handle(exchange: Exchange, request: MessageOf<MessageDefinition>): void {
     this.#full = null
-    this.#byExchange.set(exchange, connection)
     this.#handlers[exchange.api.apiKey]!(this.#context, exchange, request as never)
   }
 

@@ -18,8 +18,6 @@ export interface HandlerContext {
   readonly metadataPatienceMs: number
   /** The partition takes no more until it has room: its producers' connections are to be read no further. */
   readonly pushBack: (partition: Partition) => void
-  /** Ends the connection of this exchange: the only way to say that a write without an answer failed. */
-  readonly hangUp: (exchange: Exchange, reason: string) => void
 }
 
 export type ExchangeOf<A> = A extends { readonly response: Codec<infer R extends MessageDefinition> } ? Exchange<R> : never

@@ -5,7 +5,8 @@
  * something gives one whole batch however large: a consumer must always get ahead. And it is worth sending once it has
  * `minBytes`, or an error, or when `maxWaitMs` are over; until then the fetch is parked with the partitions (`FetchWaits`).
  *
- * Sessions (KIP-227) are refused by always answering session 0: every client then sends full requests.
+ * Sessions (KIP-227) are refused by always answering session 0: every client then sends full requests. A request that goes on
+ * with a session is told that there is none; it names only what changed, so it must not be taken for a full one.
  */
 import type { Topic } from '../../../cluster/index.ts'
 import { recordCountOf, batchBytesOf } from '../../../records/index.ts'
@@ -20,8 +21,11 @@ const TOPIC_ID_VERSION = 13
 /** What a client may ask for in one answer, whatever it says: Kafka's `fetch.max.bytes`. */
 const ANSWER_BYTES_MAX = 55 << 20
 const NO_SLICES: readonly Buffer[] = []
+/** Epochs above it go on with a session; this one opens one, and −1 is a request without. */
+const SESSION_OPENS = 0
 
 export function fetch(context: HandlerContext, exchange: FetchExchange, request: FetchRequest): void {
+  if (request.sessionEpoch > SESSION_OPENS) return exchange.respond({ throttleTimeMs: 0, errorCode: KafkaError.FETCH_SESSION_ID_NOT_FOUND, sessionId: 0, responses: [], nodeEndpoints: [] })
   new FetchCall(context, exchange, request).look(request.maxWaitMs <= 0)
 }
 

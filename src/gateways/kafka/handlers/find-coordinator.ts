@@ -10,6 +10,7 @@ import { endpoint, type ExchangeOf, type HandlerContext } from './context.ts'
 
 type FindExchange = ExchangeOf<typeof apis.findCoordinator>
 
+const SIGN_OF_LIFE_MS = 100
 const GROUP_KEY = 0
 const BATCHED_VERSION = 4
 
@@ -34,7 +35,16 @@ class Search {
     this.#keys = exchange.apiVersion >= BATCHED_VERSION ? request.coordinatorKeys : [request.key]
   }
 
+  /** As with leaders in Metadata: the coordinator that died a moment ago must not be named again. */
   run(): void {
+    const { cluster } = this.#context
+    const named = this.#request.keyType === GROUP_KEY ? this.#keys.flatMap((key) => (key === '' ? [] : (this.#nodeFor(key)?.id ?? []))) : []
+    const others = named.filter((node) => node !== cluster.nodeId)
+    if (others.length === 0) this.#waitForLeaders()
+    else cluster.hearFrom(others, SIGN_OF_LIFE_MS, () => this.#waitForLeaders())
+  }
+
+  #waitForLeaders(): void {
     if (!this.#exchange.isOpen) return
     if (this.#complete()) return this.#answer()
     const { cluster, clock, metadataPatienceMs } = this.#context

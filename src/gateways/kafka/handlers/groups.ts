@@ -53,15 +53,31 @@ export function leaveGroup(context: HandlerContext, exchange: ExchangeOf<typeof 
 }
 
 export function offsetCommit(context: HandlerContext, exchange: ExchangeOf<typeof apis.offsetCommit>, request: OffsetCommitRequest): void {
-  const refuse = (topic: (typeof request.topics)[number], errorCode: number) => ({ name: topic.name, partitions: topic.partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })) })
+  type Topics = typeof request.topics
+  const refuse = (topic: Topics[number], errorCode: number) => ({ name: topic.name, partitions: topic.partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })) })
   const coordinator = coordinatorOf(context, request.groupId)
   if (coordinator === undefined) return exchange.respond({ topics: request.topics.map((topic) => refuse(topic, NOT_COORDINATOR)) })
-  // Offsets of topics that do not exist would be found by a later topic of the same name.
-  const known = request.topics.filter(({ name }) => context.cluster.topic(name) !== undefined)
-  const unknown = request.topics.filter(({ name }) => context.cluster.topic(name) === undefined)
-  coordinator.commitOffsets({ ...request, topics: known }, whoAsks(exchange as never), ({ topics }) => {
-    exchange.respond({ topics: [...topics, ...unknown.map((topic) => refuse(topic, KafkaError.UNKNOWN_TOPIC_OR_PARTITION))] })
+  // Offsets of what does not exist would be found by a later topic of the same name.
+  const exists = (name: string, partition: number): boolean => context.cluster.topic(name)?.partitions[partition] !== undefined
+  const those = (wanted: boolean): Topics =>
+    request.topics
+      .map((topic) => ({ ...topic, partitions: topic.partitions.filter(({ partitionIndex }) => exists(topic.name, partitionIndex) === wanted) }))
+      .filter(({ partitions }) => partitions.length > 0)
+  coordinator.commitOffsets({ ...request, topics: those(true) }, whoAsks(exchange as never), ({ topics }) => {
+    const refused = those(false).map((topic) => refuse(topic, KafkaError.UNKNOWN_TOPIC_OR_PARTITION))
+    exchange.respond({ topics: [...topics.map((topic) => joined(topic, refused)), ...refused.filter(({ name }) => !topics.some((topic) => topic.name === name))] })
   })
+}
+
+interface CommittedTopic {
+  readonly name: string
+  readonly partitions: readonly { readonly partitionIndex: number; readonly errorCode: number }[]
+}
+
+/** The topic's answer with the partitions that were refused: a topic stands in an answer once. */
+function joined({ name, partitions }: CommittedTopic, refused: readonly CommittedTopic[]) {
+  const more = refused.find((topic) => topic.name === name)?.partitions ?? []
+  return { name, partitions: [...partitions, ...more] }
 }
 
 export function offsetFetch(context: HandlerContext, exchange: ExchangeOf<typeof apis.offsetFetch>, request: OffsetFetchRequest): void {

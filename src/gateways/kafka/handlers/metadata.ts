@@ -4,6 +4,11 @@
  * Clients act on this answer for minutes, and after a wrong one they wait for their own refresh interval. So where a topic is
  * to be created it is created before the answer leaves, and where a partition has no leader at this moment the request is
  * parked for as long as an election usually takes, and answered as soon as there is one.
+ *
+ * The wrong answer most often given is the leader that died a moment ago. Clients see its connection close and ask another
+ * node within a millisecond, often before that node has come to read the end of its own connection to the dead one. Told the
+ * old leader they try it, fail, and wait for their second, longer delay. So leaders on other nodes are asked for a sign of
+ * life first. It costs a round trip between nodes, and never more than `SIGN_OF_LIFE_MS`.
  */
 import type { Timer } from '../../../platform/index.ts'
 import type { Topic } from '../../../cluster/index.ts'
@@ -14,6 +19,9 @@ import { ZERO_UUID } from '../message-definition.ts'
 import type { MetadataRequest } from '../messages/metadata.ts'
 import { endpoint, type ExchangeOf, type HandlerContext } from './context.ts'
 import { errorOfCommand } from './command-errors.ts'
+
+/** A leader that takes longer is named all the same: it may be slow, and there is no other yet. */
+const SIGN_OF_LIFE_MS = 100
 
 type MetadataExchange = ExchangeOf<typeof apis.metadata>
 
@@ -48,7 +56,7 @@ class MetadataCall {
 
   run(): void {
     const missing = this.#missing()
-    if (missing.length === 0) return this.#waitForLeaders()
+    if (missing.length === 0) return this.#hearFromLeaders()
     const { defaultPartitions } = this.#context
     const requests = missing.map(({ name }) => ({ name: name!, partitions: defaultPartitions, replicationFactor: -1, configs: {}, validateOnly: false }))
     this.#context.cluster.createTopics(requests, (results) => {
@@ -68,6 +76,19 @@ class MetadataCall {
       else if (this.#context.cluster.topic(asked.name) === undefined && this.#request.allowAutoTopicCreation && asked.name !== GROUPS_TOPIC) missing.push(asked)
     }
     return missing
+  }
+
+  #hearFromLeaders(): void {
+    const { cluster } = this.#context
+    const leaders = new Set<number>()
+    for (const topic of this.#topics()) {
+      for (const { shard } of topic.partitions) {
+        const leader = cluster.leaderOf(shard)
+        if (leader !== null && leader.node !== cluster.nodeId) leaders.add(leader.node)
+      }
+    }
+    if (leaders.size === 0) this.#waitForLeaders()
+    else cluster.hearFrom(leaders, SIGN_OF_LIFE_MS, () => this.#waitForLeaders())
   }
 
   #waitForLeaders(): void {

@@ -83,7 +83,7 @@ class ProduceCall implements ProduceWaiter {
     const { index } = this.#answers[slot]!
     this.#answers[slot] = { index, errorCode: error, baseOffset, logAppendTimeMs, logStartOffset, errorMessage }
     if (this.#request.acks === 0) {
-      if (error !== KafkaError.NONE) this.#context.hangUp(this.#exchange as never, `a write with acks = 0 failed with error ${error}: ${errorMessage ?? ''}`)
+      if (error !== KafkaError.NONE) this.#exchange.hangUp(`a write with acks = 0 failed with error ${error}: ${errorMessage ?? ''}`)
       return
     }
     if (--this.#missing === 0) this.#finish()

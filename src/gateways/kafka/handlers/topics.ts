@@ -1,5 +1,5 @@
 /** CreateTopics, DeleteTopics, DescribeConfigs: any node takes them, the controller decides, the answer follows the commit. */
-import { type Topic, TOPIC_SETTINGS, type TopicResult } from '../../../cluster/index.ts'
+import { type Topic, TOPIC_SETTINGS, type TopicResult, topicNameDefect } from '../../../cluster/index.ts'
 import { KafkaError } from '../../../streams/index.ts'
 import type { apis } from '../api-table.ts'
 import { ZERO_UUID } from '../message-definition.ts'
@@ -74,6 +74,8 @@ export function describeConfigs(context: HandlerContext, exchange: ExchangeOf<ty
     const described = { resourceType, resourceName, errorMessage: null, configs: [] }
     if (resourceType === BROKER_RESOURCE) return { ...described, errorCode: KafkaError.NONE }
     if (resourceType !== TOPIC_RESOURCE) return { ...described, errorCode: KafkaError.INVALID_REQUEST, errorMessage: `resource type ${resourceType} has no settings here; topics are type ${TOPIC_RESOURCE}` }
+    const defect = topicNameDefect(resourceName)
+    if (defect !== null) return { ...described, errorCode: KafkaError.INVALID_TOPIC_EXCEPTION, errorMessage: defect }
     const topic = context.cluster.topic(resourceName)
     if (topic === undefined) return { ...described, errorCode: KafkaError.UNKNOWN_TOPIC_OR_PARTITION, errorMessage: `topic ${resourceName} does not exist` }
     const configs = settingsOf(topic)
