@@ -12,9 +12,11 @@ import {
   type Incoming,
   type Lacking,
   type Outgoing,
+  PARTITIONS,
   pause,
   until,
 } from './driver.ts'
+import { expect, fromStart, identity, noise, records, sameRecords, textOf } from './records.ts'
 import { batchesOf } from './wire.ts'
 
 export interface CheckContext {
@@ -34,7 +36,6 @@ export interface Check {
   readonly run: (context: CheckContext) => Promise<string>
 }
 
-const PARTITIONS = 4
 /** From an empty cluster's first join to the first record, on top of the delay that the group itself waits. */
 const FIRST_RECORD_MS = 1000
 
@@ -93,12 +94,22 @@ async function produce({ driver, brokers, name }: CheckContext, codec: CodecName
   await driver.produce(topic, sent, { codec, idempotent: false })
   sameRecords(await driver.read(topic, fromStart(), sent.length), sent, 'the client read')
   const batches = await batchesOf(brokers.at(-1)!, topic)
-  sameRecords(batches.flatMap((batch) => batch.records), sent, 'the wire shows')
+  sameRecords(
+    batches.flatMap((batch) => batch.records),
+    sent,
+    'the wire shows',
+  )
   const wrong = batches.find((batch) => batch.codec !== codec)
-  expect(wrong === undefined, `a batch of ${wrong?.records.length} records is ${wrong?.codec} on the wire, not ${codec}`)
+  expect(
+    wrong === undefined,
+    `a batch of ${wrong?.records.length} records is ${wrong?.codec} on the wire, not ${codec}`,
+  )
   const total = batches.reduce((sum, batch) => sum + batch.bytes, 0)
   const plain = sent.reduce((sum, { key, value }) => sum + (key?.length ?? 0) + (value?.length ?? 0), 0)
-  expect(codec === 'none' || total < plain / 2, `${plain} bytes of records are ${total} bytes on the wire: not compressed`)
+  expect(
+    codec === 'none' || total < plain / 2,
+    `${plain} bytes of records are ${total} bytes on the wire: not compressed`,
+  )
   return `${batches.length} batches, ${plain} bytes as ${total}`
 }
 
@@ -109,7 +120,11 @@ async function idempotent({ driver, brokers, name }: CheckContext): Promise<stri
   await driver.produce(topic, sent, { codec: 'none', idempotent: true })
   sameRecords(await driver.read(topic, fromStart(), sent.length), sent, 'the client read')
   const batches = await batchesOf(brokers[0]!, topic)
-  sameRecords(batches.flatMap((batch) => batch.records), sent, 'the wire shows')
+  sameRecords(
+    batches.flatMap((batch) => batch.records),
+    sent,
+    'the wire shows',
+  )
   const producers = new Set(batches.map((batch) => batch.producerId))
   expect(!producers.has(-1), 'batches without a producer id are on the wire')
   for (const { partition, baseOffset, baseSequence } of batches) {
@@ -178,20 +193,31 @@ async function group({ driver, name }: CheckContext): Promise<string> {
     await settled(members, everything, () => `one member to see ${all.length} records; ${seen.length} came`)
     const startedAt = performance.now()
     members.push(await join())
-    await settled(members, () => true, () => 'two members to share the partitions')
+    await settled(
+      members,
+      () => true,
+      () => 'two members to share the partitions',
+    )
     const joinedMs = performance.now() - startedAt
     const counts = members.map(({ partitions }) => partitions!.length)
-    expect(counts.every((count) => count === 2), `two members have ${counts.join(' and ')} partitions`)
+    expect(
+      counts.every((count) => count === 2),
+      `two members have ${counts.join(' and ')} partitions`,
+    )
     await more('two')
     await settled(members, everything, () => `two members to see ${all.length} records; ${seen.length} came`)
     const leftAt = performance.now()
     await members.pop()!.leave()
-    await settled(members, () => true, () => 'the member that stays to have all partitions')
+    await settled(
+      members,
+      () => true,
+      () => 'the member that stays to have all partitions',
+    )
     const leftMs = performance.now() - leftAt
     await more('three')
     await settled(members, everything, () => `the member that stays to see ${all.length} records; ${seen.length} came`)
     const again = seen.length - all.length
-    const missing = all.length - new Set(seen.map(valueOf)).size
+    const missing = all.length - new Set(seen.map(textOf)).size
     expect(missing === 0, `${missing} records were never seen`)
     // Members commit before they hand over; what they had not committed yet may come twice, a whole round may not.
     expect(again < 160, `${again} of ${all.length} records came again: positions were not resumed`)
@@ -223,16 +249,27 @@ async function commit({ driver, name }: CheckContext): Promise<string> {
   await driver.produce(topic, sent, { codec: 'none', idempotent: false })
   const first: Incoming[] = []
   const one = await driver.join({ group: groupId, topic, autoCommit: false, received: (record) => first.push(record) })
-  await settled([one], () => first.length === sent.length, () => `${sent.length} records; ${first.length} came`)
+  await settled(
+    [one],
+    () => first.length === sent.length,
+    () => `${sent.length} records; ${first.length} came`,
+  )
   const positions = new Map([0, 1, 2, 3].map((partition) => [partition, 10 * partition]))
   await one.commit(positions)
   await one.leave()
   const committed = await driver.committed(groupId, topic, PARTITIONS)
-  expect(committed.join() === [...positions.values()].join(), `committed are ${committed}, not ${[...positions.values()]}`)
+  expect(
+    committed.join() === [...positions.values()].join(),
+    `committed are ${committed}, not ${[...positions.values()]}`,
+  )
   const expected = sent.filter(({ partition }, i) => Math.floor(i / PARTITIONS) >= positions.get(partition)!)
   const second: Incoming[] = []
   const two = await driver.join({ group: groupId, topic, autoCommit: false, received: (record) => second.push(record) })
-  await settled([two], () => second.length >= expected.length, () => `${expected.length} records; ${second.length} came`)
+  await settled(
+    [two],
+    () => second.length >= expected.length,
+    () => `${expected.length} records; ${second.length} came`,
+  )
   await two.leave()
   sameRecords(second, expected, 'the second member read')
   return `resumed at ${[...positions.values()].join(', ')}`
@@ -244,11 +281,25 @@ async function resume({ driver, name }: CheckContext): Promise<string> {
   const groupId = name('resume')
   await driver.createTopic(topic, PARTITIONS)
   const [before, after] = [records('before', 80), records('after', 80)]
+  let total = 0
+  const everyOffsetIs = (expected: number) => async () =>
+    (await driver.committed(groupId, topic, PARTITIONS)).every((offset) => offset === expected)
   for (const batch of [before, after]) {
     await driver.produce(topic, batch, { codec: 'none', idempotent: false })
     const seen: Incoming[] = []
-    const member = await driver.join({ group: groupId, topic, autoCommit: true, received: (record) => seen.push(record) })
-    await settled([member], () => seen.length >= batch.length, () => `${batch.length} records; ${seen.length} came`)
+    const member = await driver.join({
+      group: groupId,
+      topic,
+      autoCommit: true,
+      received: (record) => seen.push(record),
+    })
+    await settled(
+      [member],
+      () => seen.length >= batch.length,
+      () => `${batch.length} records; ${seen.length} came`,
+    )
+    total += batch.length / PARTITIONS
+    if (!driver.lacks.has('committed')) await until(everyOffsetIs(total), 'the commits of the member')
     await member.leave()
     sameRecords(seen, batch, batch === before ? 'the first member read' : 'the second member read')
   }
@@ -263,10 +314,17 @@ async function listGroups({ driver, name }: CheckContext): Promise<string> {
   expect(unknown.state === 'Dead', `a group that does not exist is ${unknown.state}, not Dead`)
   const member = await driver.join({ group: groupId, topic, autoCommit: true, received: () => {} })
   try {
-    await settled([member], () => true, () => 'the member to have its partitions')
+    await settled(
+      [member],
+      () => true,
+      () => 'the member to have its partitions',
+    )
     expect((await driver.listGroups()).includes(groupId), `${groupId} is not among the groups that are listed`)
     const stable = await driver.describeGroup(groupId)
-    expect(stable.state === 'Stable' && stable.members === 1, `${groupId} is ${stable.state} with ${stable.members} members`)
+    expect(
+      stable.state === 'Stable' && stable.members === 1,
+      `${groupId} is ${stable.state} with ${stable.members} members`,
+    )
     expect(stable.protocolType === 'consumer', `its protocol type is ${stable.protocolType}`)
   } finally {
     await member.leave()
@@ -285,71 +343,14 @@ async function times({ driver, name }: CheckContext): Promise<string> {
   await pause(20)
   await driver.produce(topic, records('late', 80), { codec: 'none', idempotent: false })
   const found = await driver.offsetsAt(topic, between, PARTITIONS)
-  expect(found.every((offset) => offset === 20), `the offsets at the time between two batches are ${found}, not all 20`)
+  expect(
+    found.every((offset) => offset === 20),
+    `the offsets at the time between two batches are ${found}, not all 20`,
+  )
   const first = await driver.offsetsAt(topic, 0, PARTITIONS)
-  expect(first.every((offset) => offset === 0), `the offsets at the beginning of time are ${first}, not all 0`)
+  expect(
+    first.every((offset) => offset === 0),
+    `the offsets at the beginning of time are ${first}, not all 0`,
+  )
   return 'between two batches: 20 each'
-}
-
-function fromStart(): Map<number, number> {
-  return new Map([0, 1, 2, 3].map((partition) => [partition, 0]))
-}
-
-/** Keyed, spread over the partitions, compressible, and with every kind of byte in it. */
-function records(label: string, count: number): Outgoing[] {
-  return Array.from({ length: count }, (_, i) => ({
-    partition: i % PARTITIONS,
-    key: Buffer.from(`${label}-key-${i}`),
-    value: Buffer.concat([Buffer.from(`${label} ${i} `), Buffer.from([0, 10, 13, 0xff, 0x80]), Buffer.alloc(120, label)]),
-  }))
-}
-
-/** Bytes that no codec shortens, and the same each time. */
-function noise(bytes: number, seed: number): Buffer {
-  const result = Buffer.allocUnsafe(bytes)
-  let state = seed
-  for (let i = 0; i < bytes; i++) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    // A mark between records of kcat's input must not come about by chance.
-    result[i] = (state >>> 24) & 0x7f || 1
-  }
-  return result
-}
-
-function identity({ partition, offset }: Incoming): string {
-  return `${partition}/${offset}`
-}
-
-function valueOf({ value }: Outgoing): string {
-  return value?.toString('latin1') ?? '(null)'
-}
-
-/** Per partition the same records in the same order. */
-function sameRecords(found: readonly Incoming[], expected: readonly Outgoing[], who: string): void {
-  for (const partition of new Set([...found, ...expected].map((record) => record.partition))) {
-    const [got, wanted] = [found, expected].map((list) => list.filter((record) => record.partition === partition)) as unknown as [
-      readonly Incoming[],
-      readonly Outgoing[],
-    ]
-    for (let i = 0; i < Math.max(got.length, wanted.length); i++) {
-      const [a, b] = [got[i], wanted[i]]
-      if (a !== undefined && b !== undefined && sameBytes(a.key, b.key) && sameBytes(a.value, b.value)) continue
-      const counts = `${got.length} records, ${wanted.length} were expected`
-      throw new Error(`partition ${partition}: ${who} ${counts}; number ${i} is ${shown(a)}, not ${shown(b)}`)
-    }
-  }
-}
-
-function sameBytes(a: Buffer | null, b: Buffer | null): boolean {
-  return a === null || b === null ? a === b : a.equals(b)
-}
-
-function shown(record: Outgoing | undefined): string {
-  if (record === undefined) return 'missing'
-  const short = (bytes: Buffer | null) => (bytes === null ? 'null' : JSON.stringify(bytes.toString('latin1', 0, 40)))
-  return `${short(record.key)} = ${short(record.value)} (${record.value?.length ?? 0} bytes)`
-}
-
-function expect(condition: boolean, otherwise: string): void {
-  if (!condition) throw new Error(otherwise)
 }

@@ -10,6 +10,9 @@ export type CodecName = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
 /** In the order of the bits in a record batch's attributes. */
 export const CODEC_NAMES: readonly CodecName[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 
+/** Of every topic that the checks make; also what a topic gets by default, for clients that cannot say a number. */
+export const PARTITIONS = 4
+
 export interface Outgoing {
   readonly partition: number
   readonly key: Buffer | null

@@ -8,8 +8,8 @@ import kafkajs, { type Consumer, type Producer } from 'kafkajs'
 import { compressFrame, decompressFrame } from 'lz4-napi'
 import snappy from 'snappy'
 import {
-  CODEC_NAMES,
   type ClientDriver,
+  CODEC_NAMES,
   type GroupDescription,
   type GroupMember,
   type Incoming,
@@ -92,7 +92,10 @@ export class KafkajsDriver implements ClientDriver {
         eachMessage: async ({ partition, message }) => void records.push(incoming(partition, message)),
       })
       for (const [partition, offset] of from) consumer.seek({ topic, partition, offset: String(offset) })
-      await until(() => records.length >= count, () => `${count} records of ${topic}; there are ${records.length}`)
+      await until(
+        () => records.length >= count,
+        () => `${count} records of ${topic}; there are ${records.length}`,
+      )
     } finally {
       await consumer.disconnect()
     }
@@ -127,7 +130,9 @@ export class KafkajsDriver implements ClientDriver {
         return state.failure
       },
       commit: (positions) =>
-        consumer.commitOffsets([...positions].map(([partition, offset]) => ({ topic, partition, offset: String(offset) }))),
+        consumer.commitOffsets(
+          [...positions].map(([partition, offset]) => ({ topic, partition, offset: String(offset) })),
+        ),
       leave: () => consumer.disconnect(),
     }
   }

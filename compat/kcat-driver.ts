@@ -69,12 +69,18 @@ export class KcatDriver implements ClientDriver {
       const parser = new Parser((record) => records.push(record))
       parser.write(await this.#run(args))
     }
-    if (records.length < count) throw new Error(`kcat read ${records.length} of ${count} records of ${topic} to the end`)
+    if (records.length < count)
+      throw new Error(`kcat read ${records.length} of ${count} records of ${topic} to the end`)
     return records
   }
 
   async join({ group, topic, autoCommit, received }: JoinSettings): Promise<GroupMember> {
-    const settings = { 'auto.offset.reset': 'earliest', 'heartbeat.interval.ms': 200, 'session.timeout.ms': 10_000, 'enable.auto.commit': autoCommit }
+    const settings = {
+      'auto.offset.reset': 'earliest',
+      'heartbeat.interval.ms': 200,
+      'session.timeout.ms': 10_000,
+      'enable.auto.commit': autoCommit,
+    }
     const flags = Object.entries(settings).flatMap(([name, value]) => ['-X', `${name}=${value}`])
     const child = this.#start(['-u', '-f', FORMAT, ...flags, '-G', group, topic])
     const state: { partitions: number[] | null; failure: Error | null } = { partitions: null, failure: null }
@@ -88,7 +94,8 @@ export class KcatDriver implements ClientDriver {
       said = lines.pop()!
       for (const line of lines) {
         const assigned = /^% Group .* rebalanced .*: assigned: (.*)$/.exec(line)?.[1]
-        if (assigned !== undefined) state.partitions = [...assigned.matchAll(/\[(\d+)\]/g)].map((match) => Number(match[1]))
+        if (assigned !== undefined)
+          state.partitions = [...assigned.matchAll(/\[(\d+)\]/g)].map((match) => Number(match[1]))
         else if (/^% ERROR/.test(line)) state.failure = new Error(line)
       }
     })
@@ -159,7 +166,10 @@ export class KcatDriver implements ClientDriver {
       child.once('close', (code, signal) => {
         clearTimeout(impatience)
         if (code === 0) resolve(Buffer.concat(out))
-        else reject(new Error(`kcat ${args.join(' ')}: ${signal ?? `code ${code}`}: ${Buffer.concat(said).toString().trim()}`))
+        else
+          reject(
+            new Error(`kcat ${args.join(' ')}: ${signal ?? `code ${code}`}: ${Buffer.concat(said).toString().trim()}`),
+          )
       })
     })
   }

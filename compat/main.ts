@@ -14,6 +14,8 @@ import { Command } from 'commander'
 import colors from 'picocolors'
 import { DevCluster } from '../src/cli/dev-cluster.ts'
 import { table } from '../src/cli/print.ts'
+import { CHECKS } from './checks.ts'
+import { RAW_CHECKS } from './raw.ts'
 import { CLIENTS, type ClientName, type Errand, type Report, type Row } from './rows.ts'
 import { type Interpreter, interpreters } from './runtimes.ts'
 
@@ -35,7 +37,7 @@ const program = new Command('npm run compat --')
   .option('--nodes <LIST>', 'cluster sizes', '1,3')
   .option('--check <NAMES>', 'only these checks (comma between)')
   .option('--base-port <PORT>', 'node i has Kafka at PORT + 10 (i - 1)', '25092')
-  .option('--node <FILE>', 'an interpreter for the clients that want a newer Node.js than this one')
+  .option('--node <FILE>', 'an interpreter for the clients that want a newer Node.js than this one (default: $NODE24)')
   .option('--json <FILE>', 'write the rows there')
   .option('--keep', 'leave the data directories of the clusters')
 await program.parseAsync()
@@ -56,7 +58,8 @@ async function main(flags: Flags): Promise<number> {
   show(rows)
   const count = (outcome: Row['outcome']): number => rows.filter((row) => row.outcome === outcome).length
   for (const row of rows) {
-    if (row.outcome === 'failed') console.log(`again: npm run compat -- --client ${row.client} --nodes ${row.nodes} --check ${row.check}`)
+    if (row.outcome === 'failed')
+      console.log(`again: npm run compat -- --client ${row.client} --nodes ${row.nodes} --check ${row.check}`)
   }
   if (rows.length === 0) console.error(`compat: no check is called ${flags.check}`)
   console.log(`compat: ${count('ok')} passed, ${count('failed')} failed, ${count('skipped')} skipped`)
@@ -66,7 +69,7 @@ async function main(flags: Flags): Promise<number> {
 /** One client against one cluster. */
 async function against(client: ClientName, nodes: number, flags: Flags): Promise<Row[]> {
   const checks = flags.check?.split(',') ?? null
-  const plans = interpreters(client, flags.node ?? null)
+  const plans = interpreters(client, flags.node ?? (process.env.NODE24 || null))
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-compat-'))
   const logged: string[] = []
   const cluster = new DevCluster({
@@ -95,7 +98,7 @@ async function against(client: ClientName, nodes: number, flags: Flags): Promise
         client,
         brokers: cluster.brokers,
         nodes,
-        checks: plan.checks === null ? checks : plan.checks.filter((check) => checks?.includes(check) ?? true),
+        checks: checksOf(client).filter((check) => plan.runs(check) && (checks?.includes(check) ?? true)),
         rebalanceDelayMs: REBALANCE_DELAY_MS,
       }
       await run(errand, plan, add)
@@ -113,10 +116,18 @@ async function against(client: ClientName, nodes: number, flags: Flags): Promise
   return rows
 }
 
+function checksOf(client: ClientName): string[] {
+  return (client === 'raw' ? RAW_CHECKS : CHECKS).map(({ name }) => name)
+}
+
 function run(errand: Errand, { nodeBinary }: Interpreter, add: (row: Row) => void): Promise<void> {
+  if (errand.checks.length === 0) return Promise.resolve()
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
   const program = fileURLToPath(new URL(`./run-client.${extension}`, import.meta.url))
-  const child = fork(program, [JSON.stringify(errand)], { execPath: nodeBinary, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+  const child = fork(program, [JSON.stringify(errand)], {
+    execPath: nodeBinary,
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  })
   let said = ''
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-4000)
@@ -154,7 +165,10 @@ function show(rows: readonly Row[]): void {
     outcome === 'failed' ? colors.red(text) : outcome === 'skipped' ? colors.yellow(text) : text
   console.log(
     table(rows, [
-      { title: 'client', value: ({ client, version }) => `${client} ${version.startsWith(client) ? '' : version}`.trim() },
+      {
+        title: 'client',
+        value: ({ client, version }) => `${client} ${version.startsWith(client) ? '' : version}`.trim(),
+      },
       { title: 'runtime', value: ({ runtime }) => runtime },
       { title: 'nodes', value: ({ nodes }) => String(nodes), right: true },
       { title: 'check', value: ({ check }) => check },

@@ -19,6 +19,12 @@ import {
 
 export type PlatformaticPackage = 'plt-kafka-2.12' | 'plt-kafka-2.7'
 
+/**
+ * By a timer, not after each fetch: there, offsets that queue up behind a commit in flight stay behind, and `close` waits for
+ * that one commit only, so that the last records of a partition come again to the next member, whatever the broker does.
+ */
+const AUTOCOMMIT_MS = 50
+
 type Consumer = Platformatic.Consumer
 type Message = Platformatic.Message
 
@@ -48,7 +54,8 @@ export class PlatformaticDriver implements ClientDriver {
   async createTopic(topic: string, partitions: number): Promise<void> {
     const created = await this.#administrator().createTopics({ topics: [topic], partitions, replicas: -1 })
     const [one] = created
-    if (one?.name !== topic || one.partitions !== partitions) throw new Error(`createTopics answers ${JSON.stringify(one)}`)
+    if (one?.name !== topic || one.partitions !== partitions)
+      throw new Error(`createTopics answers ${JSON.stringify(one)}`)
   }
 
   async produce(topic: string, records: readonly Outgoing[], { codec, idempotent }: ProduceSettings): Promise<void> {
@@ -69,7 +76,13 @@ export class PlatformaticDriver implements ClientDriver {
     const records: Incoming[] = []
     try {
       const offsets = [...from].map(([partition, offset]) => ({ topic, partition, offset: BigInt(offset) }))
-      const stream = await consumer.consume({ topics: [topic], mode: 'manual', offsets, autocommit: false, maxWaitTime: 200 })
+      const stream = await consumer.consume({
+        topics: [topic],
+        mode: 'manual',
+        offsets,
+        autocommit: false,
+        maxWaitTime: 200,
+      })
       let failure: Error | null = null
       stream.on('error', (error) => {
         failure = error
@@ -99,7 +112,7 @@ export class PlatformaticDriver implements ClientDriver {
       topics: [topic],
       mode: 'committed',
       fallbackMode: 'earliest',
-      autocommit: autoCommit,
+      autocommit: autoCommit ? AUTOCOMMIT_MS : false,
       maxWaitTime: 200,
     })
     stream.on('error', (error) => {
@@ -115,7 +128,12 @@ export class PlatformaticDriver implements ClientDriver {
       },
       commit: (positions) =>
         consumer.commit({
-          offsets: [...positions].map(([partition, offset]) => ({ topic, partition, offset: BigInt(offset), leaderEpoch: -1 })),
+          offsets: [...positions].map(([partition, offset]) => ({
+            topic,
+            partition,
+            offset: BigInt(offset),
+            leaderEpoch: -1,
+          })),
         }),
       leave: async () => {
         await stream.close()
@@ -141,7 +159,9 @@ export class PlatformaticDriver implements ClientDriver {
   }
 
   async describeGroup(group: string): Promise<GroupDescription> {
-    const { state, members, protocolType } = (await this.#administrator().describeGroups({ groups: [group] })).get(group)!
+    const { state, members, protocolType } = (await this.#administrator().describeGroups({ groups: [group] })).get(
+      group,
+    )!
     // One version writes EMPTY where Kafka says Empty.
     return { state: `${state.slice(0, 1)}${state.slice(1).toLowerCase()}`, members: members.size, protocolType }
   }

@@ -15,8 +15,7 @@ export interface Errand {
   readonly client: ClientName
   readonly brokers: readonly string[]
   readonly nodes: number
-  /** Null: all. */
-  readonly checks: readonly string[] | null
+  readonly checks: readonly string[]
   readonly rebalanceDelayMs: number
 }
 

@@ -27,7 +27,7 @@ async function work({ client, brokers, nodes, checks, rebalanceDelayMs }: Errand
   const version = driver?.version ?? ''
   const runnables = driver === null ? rawRunnables(brokers) : runnablesOf(driver, brokers, rebalanceDelayMs)
   for (const { name, skipped, run } of runnables) {
-    if (checks !== null && !checks.includes(name)) continue
+    if (!checks.includes(name)) continue
     const runtime = client === 'kcat' ? '' : process.version
     const common = { client, version, runtime, nodes, check: name }
     if (skipped !== null) {
@@ -59,7 +59,10 @@ async function driverOf(client: Exclude<Errand['client'], 'raw'>, brokers: reado
 }
 
 function runnablesOf(driver: ClientDriver, brokers: readonly string[], rebalanceDelayMs: number): Runnable[] {
-  const absent = driver instanceof KcatDriver && kcatVersion() === null ? 'kcat is not installed (Debian: apt-get install kcat)' : null
+  const absent =
+    driver instanceof KcatDriver && kcatVersion() === null
+      ? 'kcat is not installed (Debian: apt-get install kcat)'
+      : null
   return CHECKS.map(({ name, needs, run }) => {
     const lacking = needs.map((need) => driver.lacks.get(need)).find((reason) => reason !== undefined) ?? null
     const unique = (stem: string) => `${name}.${stem}`

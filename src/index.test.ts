@@ -14,11 +14,19 @@ const run = promisify(execFile)
 const LIBRARY = fileURLToPath(new URL(`index.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url))
 
 function clientOf(tidemark: Tidemark): Kafka {
-  return new kafkajs.Kafka({ brokers: tidemark.kafka.brokers, logLevel: kafkajs.logLevel.NOTHING, retry: { initialRetryTime: 20, retries: 8 } })
+  return new kafkajs.Kafka({
+    brokers: tidemark.kafka.brokers,
+    logLevel: kafkajs.logLevel.NOTHING,
+    retry: { initialRetryTime: 20, retries: 8 },
+  })
 }
 
 async function send(kafka: Kafka, topic: string, values: readonly string[]): Promise<void> {
-  const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1, createPartitioner: kafkajs.Partitioners.DefaultPartitioner })
+  const producer = kafka.producer({
+    idempotent: true,
+    maxInFlightRequests: 1,
+    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+  })
   await producer.connect()
   await producer.send({ topic, acks: -1, messages: values.map((value) => ({ key: value, value })) })
   await producer.disconnect()
@@ -26,7 +34,7 @@ async function send(kafka: Kafka, topic: string, values: readonly string[]): Pro
 
 /** Reads until `count` values came. */
 async function read(kafka: Kafka, topic: string, groupId: string, count: number): Promise<string[]> {
-  const consumer = kafka.consumer({ groupId })
+  const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 100 })
   const values: string[] = []
   await consumer.connect()
   await consumer.subscribe({ topic, fromBeginning: true })
@@ -101,9 +109,15 @@ for (const nodes of [1, 3]) {
         const admin = kafka.admin()
         await admin.connect()
         const offsets = await admin.fetchTopicOffsets('kept')
-        assert.equal(offsets.reduce((sum, { high }) => sum + Number(high), 0), 3)
+        assert.equal(
+          offsets.reduce((sum, { high }) => sum + Number(high), 0),
+          3,
+        )
         const [positions] = await admin.fetchOffsets({ groupId: 'readers', topics: ['kept'] })
-        assert.equal(positions!.partitions.reduce((sum, { offset }) => sum + Math.max(0, Number(offset)), 0), 3)
+        assert.equal(
+          positions!.partitions.reduce((sum, { offset }) => sum + Math.max(0, Number(offset)), 0),
+          3,
+        )
         await admin.disconnect()
         await send(kafka, 'kept', ['d'])
         assert.deepEqual(await read(kafka, 'kept', 'readers', 1), ['d'], 'the group goes on where it was')
@@ -111,13 +125,19 @@ for (const nodes of [1, 3]) {
       } finally {
         await second.stop()
       }
-      assert.deepEqual((await readdir(data)).some((name) => name.startsWith('node-')), nodes > 1)
+      assert.deepEqual(
+        (await readdir(data)).some((name) => name.startsWith('node-')),
+        nodes > 1,
+      )
     })
   })
 }
 
 test('two clusters in one process do not know of each other', async () => {
-  const [one, two] = await Promise.all([Tidemark.start({ nodes: 3, memory: true }), Tidemark.start({ nodes: 3, memory: true })])
+  const [one, two] = await Promise.all([
+    Tidemark.start({ nodes: 3, memory: true }),
+    Tidemark.start({ nodes: 3, memory: true }),
+  ])
   try {
     await Promise.all([send(clientOf(one), 'mine', ['one']), send(clientOf(two), 'mine', ['two', 'zwei'])])
     assert.deepEqual(await read(clientOf(one), 'mine', 'g', 1), ['one'])
@@ -167,11 +187,18 @@ test('what cannot be meant is refused with a typed error that names the option',
 
 test('a port in use and a directory in use are refused, and leave nothing running', async () => {
   const holder = await Tidemark.start({ memory: true })
-  await assert.rejects(Tidemark.start({ memory: true, kafka: holder.kafka.brokers[0]! }), { name: 'NodeError', code: 'START_FAILED', message: /the port is in use/ })
+  await assert.rejects(Tidemark.start({ memory: true, kafka: holder.kafka.brokers[0]! }), {
+    name: 'NodeError',
+    code: 'START_FAILED',
+    message: /the port is in use/,
+  })
   await holder.stop()
   await withDirectory(async (data) => {
     const first = await Tidemark.start({ data })
-    await assert.rejects(Tidemark.start({ data }), (error) => error instanceof StorageError && error.code === 'DIRECTORY_IN_USE')
+    await assert.rejects(
+      Tidemark.start({ data }),
+      (error) => error instanceof StorageError && error.code === 'DIRECTORY_IN_USE',
+    )
     await first.stop()
     await (await Tidemark.start({ data })).stop()
   })
@@ -184,7 +211,11 @@ test('a process that starts and stops ends by itself', async () => {
     await fetch(tidemark.http.urls[0] + '/health/ready')
     await tidemark.stop()
     console.log('stopped')`
-  const { stdout } = await run(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith('--test')), '--input-type=module', '-e', program], { timeout: 20_000 })
+  const { stdout } = await run(
+    process.execPath,
+    [...process.execArgv.filter((flag) => !flag.startsWith('--test')), '--input-type=module', '-e', program],
+    { timeout: 20_000 },
+  )
   assert.equal(stdout.trim(), 'stopped')
 })
 
@@ -192,6 +223,10 @@ test('CommonJS programs can require it: the entry has no top-level await', async
   const program = `
     const { Tidemark } = require(${JSON.stringify(LIBRARY)})
     Tidemark.start({ memory: true }).then((tidemark) => tidemark.stop()).then(() => console.log('stopped'))`
-  const { stdout } = await run(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith('--test')), '--input-type=commonjs', '-e', program], { timeout: 20_000 })
+  const { stdout } = await run(
+    process.execPath,
+    [...process.execArgv.filter((flag) => !flag.startsWith('--test')), '--input-type=commonjs', '-e', program],
+    { timeout: 20_000 },
+  )
   assert.equal(stdout.trim(), 'stopped')
 })

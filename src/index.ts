@@ -9,7 +9,7 @@
 import path from 'node:path'
 import { surroundings } from './embedding.ts'
 import { type LogLine, type NodeError, type NodeTuning, TidemarkNode } from './node.ts'
-import { formatAddress, type NodeOptions, OptionError, parseNodeOptions } from './node-options.ts'
+import { formatAddress, type NodeOptions, OptionError, parseAddress, parseNodeOptions } from './node-options.ts'
 
 import type { Network, Platform } from './platform/index.ts'
 import { MemoryDisk, MemoryNetwork } from './platform/memory/index.ts'
@@ -62,6 +62,12 @@ export class Tidemark {
     }
     if (options.memory === true && options.data !== undefined) {
       throw new OptionError({ code: 'OPTION_INVALID', option: 'data', value: options.data }, 'data cannot be combined with memory: say where the data goes, or that it goes nowhere')
+    }
+    for (const option of ['kafka', 'http'] as const) {
+      const at = options[option]
+      if (count > 1 && at !== undefined && parseAddress(option, at).port !== 0) {
+        throw new OptionError({ code: 'OPTION_INVALID', option, value: at }, `${option}: ${at} is one port for ${count} nodes; say port 0, and each finds one of its own`)
+      }
     }
     const peers = new MemoryNetwork({}, { clock: nodePlatform().clock })
     const starting = Array.from({ length: count }, (_, i) => startNode(i + 1, count, options, peers))

@@ -40,20 +40,48 @@ interface Setting {
 
 /** In the order of `tidemark start --help`. The key in the configuration file is the flag without dashes; the variable is TIDEMARK_ and the flag. */
 export const SETTINGS = [
-  { flag: 'id', placeholder: 'N', help: 'this node\'s number, 1 to 65535; it belongs to the data directory (default 1)' },
+  {
+    flag: 'id',
+    placeholder: 'N',
+    help: "this node's number, 1 to 65535; it belongs to the data directory (default 1)",
+  },
   { flag: 'data', placeholder: 'DIR', help: 'the data directory (default ./tidemark-data)' },
   { flag: 'kafka', placeholder: 'HOST:PORT', help: 'where Kafka clients connect (default 127.0.0.1:9092)' },
   { flag: 'redis', placeholder: 'HOST:PORT', help: 'refused until tables exist' },
   { flag: 'http', placeholder: 'HOST:PORT', help: 'health, metrics, API and the page (default 127.0.0.1:9644)' },
   { flag: 'peer', placeholder: 'HOST:PORT', help: 'where the other nodes connect (default 127.0.0.1:7400)' },
-  { flag: 'cluster', placeholder: 'MEMBERS', help: 'first start of a cluster: 1@HOST:PORT,2@HOST:PORT,… all peer addresses, the same on each' },
+  {
+    flag: 'cluster',
+    placeholder: 'MEMBERS',
+    help: 'first start of a cluster: 1@HOST:PORT,2@HOST:PORT,… all peer addresses, the same on each',
+  },
   { flag: 'join', placeholder: 'HOST:PORT', help: 'refused until membership changes exist' },
-  { flag: 'advertise-kafka', placeholder: 'HOST:PORT', help: 'where Kafka clients reach this node, if not where it listens' },
-  { flag: 'advertise-peer', placeholder: 'HOST:PORT', help: 'where the other nodes reach this node, if not where it listens' },
+  {
+    flag: 'advertise-kafka',
+    placeholder: 'HOST:PORT',
+    help: 'where Kafka clients reach this node, if not where it listens',
+  },
+  {
+    flag: 'advertise-peer',
+    placeholder: 'HOST:PORT',
+    help: 'where the other nodes reach this node, if not where it listens',
+  },
   { flag: 'rack', placeholder: 'NAME', help: 'replicas of a partition are kept on different racks' },
-  { flag: 'allow-insecure', placeholder: null, help: 'allow listeners beyond the loopback interface, unauthenticated and in clear text' },
-  { flag: 'default-partitions', placeholder: 'N', help: 'partitions of a topic that does not say how many (default 4)' },
-  { flag: 'group-initial-rebalance-delay-ms', placeholder: 'MS', help: 'how long a new consumer group waits for more members (default 300)' },
+  {
+    flag: 'allow-insecure',
+    placeholder: null,
+    help: 'allow listeners beyond the loopback interface, unauthenticated and in clear text',
+  },
+  {
+    flag: 'default-partitions',
+    placeholder: 'N',
+    help: 'partitions of a topic that does not say how many (default 4)',
+  },
+  {
+    flag: 'group-initial-rebalance-delay-ms',
+    placeholder: 'MS',
+    help: 'how long a new consumer group waits for more members (default 300)',
+  },
 ] as const satisfies readonly Setting[]
 
 export type SettingName = (typeof SETTINGS)[number]['flag']
@@ -80,18 +108,26 @@ export function settingsFromFile(text: string, file: string): RawSettings {
   } catch (error) {
     throw invalid('config', file, `is not JSON: ${(error as Error).message}`)
   }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw invalid('config', file, 'must hold one JSON object')
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+    throw invalid('config', file, 'must hold one JSON object')
   const settings: RawSettings = {}
   const known = new Set<string>(SETTINGS.map((setting) => setting.flag))
   for (const [key, value] of Object.entries(parsed)) {
     if (!known.has(key)) throw invalid('config', file, `has the unknown key '${key}'; known: ${[...known].join(', ')}`)
+    if (typeof value === 'object')
+      throw invalid(
+        'config',
+        file,
+        `has a ${Array.isArray(value) ? 'list' : value === null ? 'null' : 'object'} as '${key}'; a text, a number or true is needed`,
+      )
     settings[key as SettingName] = String(value)
   }
   return settings
 }
 
 export function parseNodeOptions(raw: RawSettings): NodeOptions {
-  if (raw.redis !== undefined) throw invalid('redis', raw.redis, 'cannot be served yet: tables do not exist in this version; leave the option out')
+  if (raw.redis !== undefined)
+    throw invalid('redis', raw.redis, 'cannot be served yet: tables do not exist in this version; leave the option out')
   if (raw.join !== undefined) {
     throw invalid(
       'join',
@@ -99,7 +135,9 @@ export function parseNodeOptions(raw: RawSettings): NodeOptions {
       'cannot be served yet: this version has no membership changes; list all members in --cluster at the first start',
     )
   }
-  const allowInsecure = raw['allow-insecure'] === 'true' || raw['allow-insecure'] === ''
+  const allowInsecure = yesOrNo('allow-insecure', raw['allow-insecure'])
+  if (raw.data === '') throw invalid('data', '(empty)', 'must be a directory')
+  if (raw.rack === '') throw invalid('rack', '(empty)', 'must be a name; leave the option out where there are no racks')
   const options: NodeOptions = {
     id: integer('id', raw.id ?? '1', 1, 65_535),
     data: raw.data ?? './tidemark-data',
@@ -107,24 +145,48 @@ export function parseNodeOptions(raw: RawSettings): NodeOptions {
     http: address('http', raw.http ?? '127.0.0.1:9644'),
     peer: address('peer', raw.peer ?? '127.0.0.1:7400'),
     cluster: members(raw.cluster),
-    advertiseKafka: raw['advertise-kafka'] === undefined ? null : address('advertise-kafka', raw['advertise-kafka']),
-    advertisePeer: raw['advertise-peer'] === undefined ? null : address('advertise-peer', raw['advertise-peer']),
+    advertiseKafka: advertised('advertise-kafka', raw['advertise-kafka']),
+    advertisePeer: advertised('advertise-peer', raw['advertise-peer']),
     rack: raw.rack ?? null,
     allowInsecure,
     defaultPartitions: integer('default-partitions', raw['default-partitions'] ?? '4', 1, 10_000),
-    groupInitialRebalanceDelayMs: integer('group-initial-rebalance-delay-ms', raw['group-initial-rebalance-delay-ms'] ?? '300', 0, 600_000),
+    groupInitialRebalanceDelayMs: integer(
+      'group-initial-rebalance-delay-ms',
+      raw['group-initial-rebalance-delay-ms'] ?? '300',
+      0,
+      600_000,
+    ),
   }
   if (options.cluster.length > 0 && !options.cluster.some((member) => member.id === options.id)) {
-    throw invalid('cluster', raw.cluster!, `does not list this node's id ${options.id}; add ${options.id}@HOST:PORT or give the right --id`)
+    throw invalid(
+      'cluster',
+      raw.cluster!,
+      `does not list this node's id ${options.id}; add ${options.id}@HOST:PORT or give the right --id`,
+    )
   }
-  for (const [name, listener] of [['kafka', options.kafka], ['http', options.http], ['peer', options.peer]] as const) {
+  for (const [name, listener] of [
+    ['kafka', options.kafka],
+    ['http', options.http],
+    ['peer', options.peer],
+  ] as const) {
     if (!allowInsecure && !isLoopback(listener.host)) {
-      throw invalid(name, `${listener.host}:${listener.port}`, 'is reachable from other machines without encryption or authentication; say --allow-insecure if that is meant, or listen on 127.0.0.1')
+      throw invalid(
+        name,
+        `${listener.host}:${listener.port}`,
+        'is reachable from other machines without encryption or authentication; say --allow-insecure if that is meant, or listen on 127.0.0.1',
+      )
     }
   }
-  for (const [name, listener, advertised] of [['kafka', options.kafka, options.advertiseKafka], ['peer', options.peer, options.advertisePeer]] as const) {
+  for (const [name, listener, advertised] of [
+    ['kafka', options.kafka, options.advertiseKafka],
+    ['peer', options.peer, options.advertisePeer],
+  ] as const) {
     if (isWildcard(listener.host) && advertised === null) {
-      throw invalid(name, `${listener.host}:${listener.port}`, `listens everywhere, but others need one address to come to: say --advertise-${name} HOST:PORT`)
+      throw invalid(
+        name,
+        `${listener.host}:${listener.port}`,
+        `listens everywhere, but others need one address to come to: say --advertise-${name} HOST:PORT`,
+      )
     }
   }
   return options
@@ -150,24 +212,46 @@ function members(text: string | undefined): readonly Member[] {
   if (text === undefined) return []
   const found = text.split(',').map((part): Member => {
     const [id, at, ...rest] = part.trim().split('@')
-    if (id === undefined || at === undefined || rest.length > 0) throw invalid('cluster', text, `has '${part}' where ID@HOST:PORT is needed`)
+    if (id === undefined || at === undefined || rest.length > 0)
+      throw invalid('cluster', text, `has '${part}' where ID@HOST:PORT is needed`)
     return { id: integer('cluster', id, 1, 65_535), peer: address('cluster', at) }
   })
-  if (new Set(found.map((member) => member.id)).size !== found.length) throw invalid('cluster', text, 'names an id twice')
-  if (new Set(found.map((member) => formatAddress(member.peer))).size !== found.length) throw invalid('cluster', text, 'names an address twice')
+  if (found.some((member) => member.peer.port === 0))
+    throw invalid('cluster', text, 'has port 0, where others could not find that member')
+  if (new Set(found.map((member) => member.id)).size !== found.length)
+    throw invalid('cluster', text, 'names an id twice')
+  if (new Set(found.map((member) => formatAddress(member.peer))).size !== found.length)
+    throw invalid('cluster', text, 'names an address twice')
   return found
 }
 
 function address(option: string, text: string): Address {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text)
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s[\]/]+)):(\d{1,5})$/.exec(text)
   const port = Number(match?.[3])
-  if (match === null || port > 65_535) throw invalid(option, text, 'must be HOST:PORT, for example 127.0.0.1:9092 or [::1]:9092')
+  if (match === null || port > 65_535)
+    throw invalid(option, text, 'must be HOST:PORT, for example 127.0.0.1:9092 or [::1]:9092')
   return { host: (match[1] ?? match[2])!, port }
+}
+
+/** What others are told to come to must be one place. */
+function advertised(option: string, text: string | undefined): Address | null {
+  if (text === undefined) return null
+  const found = address(option, text)
+  if (isWildcard(found.host)) throw invalid(option, text, 'is every address; say the one HOST that others reach')
+  if (found.port === 0) throw invalid(option, text, 'names no port; others need one to come to')
+  return found
+}
+
+function yesOrNo(option: string, text: string | undefined): boolean {
+  if (text === undefined || text === 'false') return false
+  if (text === 'true' || text === '') return true
+  throw invalid(option, text, 'must be true or false')
 }
 
 function integer(option: string, text: string, min: number, max: number): number {
   const value = Number(text)
-  if (!/^\d+$/.test(text) || value < min || value > max) throw invalid(option, text, `must be a whole number from ${min} to ${max}`)
+  if (!/^\d+$/.test(text) || value < min || value > max)
+    throw invalid(option, text, `must be a whole number from ${min} to ${max}`)
   return value
 }
 

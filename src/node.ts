@@ -317,7 +317,11 @@ export class TidemarkNode {
     if (this.#state !== 'running') return `the node is ${this.#state}`
     if (this.#cluster.clusterId === null) return `the cluster is being formed: waiting for a quorum of ${this.#members.length} members`
     if (this.#cluster.controller() === null) return 'no leader of the metadata is known'
-    if (!this.#cluster.nodes().some((node) => node.id === this.#options.id)) return 'this node is not registered yet'
+    const registered = this.#cluster.nodes().find((node) => node.id === this.#options.id)
+    if (registered === undefined) return 'this node is not registered yet'
+    // Clients would be sent where this node was before its restart.
+    const { host, port } = this.kafkaAddress
+    if (registered.kafka.host !== host || registered.kafka.port !== port) return 'the cluster does not know this node\'s present address yet'
     for (const replica of this.#host.replicas()) {
       if (replica.standing.leader === null) return `shard ${replica.id} has no leader`
     }
@@ -415,6 +419,14 @@ export class TidemarkNode {
     if (this.#state === 'stopped') return
     this.#state = 'stopped'
     this.#host.stop()
+    // Where the process goes on without this node, its clients and peers must not wait for answers that never come.
+    this.#with.platform.clock.endOfTurn(() => {
+      this.#streams.close()
+      this.#cluster.stop()
+      this.#kafka.stop(() => {})
+      void this.#http?.stop()
+      this.#mesh.stop(() => {})
+    })
     this.#with.terminated(error)
   }
 

@@ -112,15 +112,16 @@ export function checkTrace(lines: Iterable<TraceLine>, replicas: number): TraceR
   const problems: string[] = []
   let found = 0
   const problem = (line: TraceLine, what: string): void => {
-    if (++found <= PROBLEMS_SHOWN) problems.push(`${line.t.toFixed(3)}: node ${line.node}, shard ${line.shard}: ${what}`)
+    if (++found <= PROBLEMS_SHOWN)
+      problems.push(`${line.t.toFixed(3)}: node ${line.node}, shard ${line.shard}: ${what}`)
   }
   for (const line of lines) {
     counts.lines++
     counts[line.type]++
-    let nodes = shards.get(line.shard)
-    if (nodes === undefined) shards.set(line.shard, (nodes = new Map()))
-    let replica = nodes.get(line.node)
-    if (replica === undefined) nodes.set(line.node, (replica = new Replica()))
+    const nodes = shards.get(line.shard) ?? new Map<number, Replica>()
+    shards.set(line.shard, nodes)
+    const replica = nodes.get(line.node) ?? new Replica()
+    nodes.set(line.node, replica)
     switch (line.type) {
       case 'journaled': {
         const wrong = replica.journaled(line.term, line.index)
@@ -142,7 +143,10 @@ export function checkTrace(lines: Iterable<TraceLine>, replicas: number): TraceR
         const holders = [...nodes].filter(([, each]) => each.holds(term, index)).map(([node]) => node)
         if (holders.length < quorum) {
           const who = holders.length === 0 ? 'no node' : `only node ${holders.join(', ')}`
-          problem(line, `acknowledged offset ${offset} (term ${term}, index ${index}) when ${who} of ${replicas} had journaled it`)
+          problem(
+            line,
+            `acknowledged offset ${offset} (term ${term}, index ${index}) when ${who} of ${replicas} had journaled it`,
+          )
         }
       }
     }

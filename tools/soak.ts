@@ -61,12 +61,17 @@ interface Report {
 }
 
 const program = new Command('npm run soak --')
-  .description('Kills (or stops) nodes of a cluster at random moments under load, and proves that nothing was lost, doubled or acknowledged too early.')
+  .description(
+    'Kills (or stops) nodes of a cluster at random moments under load, and proves that nothing was lost, doubled or acknowledged too early.',
+  )
   .option('--rounds <N>', 'how many', '10')
   .option('--nodes <N>', 'processes', '3')
   .option('--seed <S>', 'of what is decided by chance (default: from the clock)')
   .option('--mode <MODE>', 'kill: SIGKILL a random node; stop: SIGSTOP the leader of most for 5 s; mixed', 'kill')
-  .option('--gap', 'measure the longest gap without acknowledgements when a leader is killed, 10 times per client; no rounds unless --rounds is given')
+  .option(
+    '--gap',
+    'measure the longest gap without acknowledgements when a leader is killed, 10 times per client; no rounds unless --rounds is given',
+  )
   .option('--base-port <PORT>', 'first port of the cluster', '24092')
   .option('--keep', 'keep the data directory and the traces even if all is well')
   .option('--json <FILE>', 'write the report there')
@@ -81,7 +86,8 @@ async function main(): Promise<void> {
   const wantsRounds = flags.gap !== true || program.getOptionValueSource('rounds') === 'cli'
   const rounds = wantsRounds ? Number(flags.rounds) : 0
   if (!['kill', 'stop', 'mixed'].includes(flags.mode)) throw new Error(`--mode ${flags.mode}: kill, stop or mixed`)
-  if (!(rounds >= 0) || !(nodes >= 3)) throw new Error('--rounds and --nodes are numbers; with fewer than three nodes nothing survives a kill')
+  if (!(rounds >= 0) || !(nodes >= 3))
+    throw new Error('--rounds and --nodes are numbers; with fewer than three nodes nothing survives a kill')
   say(`seed ${seed}, ${nodes} nodes, ${rounds} rounds${rounds > 0 ? ` of ${flags.mode}` : ''}`)
   const cluster = new SoakCluster(nodes, Number(flags.basePort))
   const interrupted = (): void => void cluster.nodes.stopAll(0).then(() => process.exit(130))
@@ -119,7 +125,8 @@ async function soak(cluster: SoakCluster, plan: Plan): Promise<Report> {
       const measured = await measureGaps(cluster, new Prng(`${plan.seed}/gap`), client, undefined, progress)
       gaps.push(measured)
       problems.push(...measured.problems)
-      if (measured.medianMs > measured.barMs) problems.push(`gap through ${client}: median ${measured.medianMs} ms, bar ${measured.barMs} ms`)
+      if (measured.medianMs > measured.barMs)
+        problems.push(`gap through ${client}: median ${measured.medianMs} ms, bar ${measured.barMs} ms`)
     }
   }
   const parts = plan.rounds > 0 ? await runRounds(cluster, plan, problems) : null
@@ -130,7 +137,10 @@ async function soak(cluster: SoakCluster, plan: Plan): Promise<Report> {
   problems.push(...shardLogs.problems.map((problem) => `shard logs: ${problem}`))
   for (const { shard, highWatermark } of parts?.marksAtEnd ?? []) {
     const held = shardLogs.offsets.get(shard) ?? 0
-    if (held < highWatermark) problems.push(`shard logs: shard ${shard} was committed up to ${highWatermark}, all replicas hold it up to ${held} only`)
+    if (held < highWatermark)
+      problems.push(
+        `shard logs: shard ${shard} was committed up to ${highWatermark}, all replicas hold it up to ${held} only`,
+      )
   }
   progress('checking the traces')
   const { problems: unsound, ...trace } = checkTrace(readTraces(cluster.traceDirectory), plan.nodes)
@@ -157,10 +167,23 @@ async function runRounds(cluster: SoakCluster, plan: Plan, problems: string[]) {
   const { brokers } = cluster.nodes
   await cluster.createTopic(TOPIC, PARTITIONS)
   await cluster.createTopic(RAW_TOPIC, RAW_PARTITIONS)
-  const load = new Load({ brokers, topic: TOPIC, partitions: PARTITIONS, impatient: flags.mode !== 'kill' }, new Prng(`${plan.seed}/load`))
-  const writers = Array.from({ length: RAW_PARTITIONS }, (_, partition) => new RawWriter({ brokers, topic: RAW_TOPIC, partition }))
+  const load = new Load(
+    { brokers, topic: TOPIC, partitions: PARTITIONS, impatient: flags.mode !== 'kill' },
+    new Prng(`${plan.seed}/load`),
+  )
+  const writers = Array.from(
+    { length: RAW_PARTITIONS },
+    (_, partition) => new RawWriter({ brokers, topic: RAW_TOPIC, partition }),
+  )
   const rawAcknowledged = (): number[] => writers.map((writer) => writer.acknowledged)
-  const marks = new MarkWatcher(brokers, () => new Map([[TOPIC, load.acknowledged], [RAW_TOPIC, rawAcknowledged()]]))
+  const marks = new MarkWatcher(
+    brokers,
+    () =>
+      new Map([
+        [TOPIC, load.acknowledged],
+        [RAW_TOPIC, rawAcknowledged()],
+      ]),
+  )
   await load.start()
   for (const writer of writers) writer.start()
   marks.start()
@@ -180,11 +203,20 @@ async function runRounds(cluster: SoakCluster, plan: Plan, problems: string[]) {
     }
     const round = stops ? await stopRound(cluster, random, asleep, waking) : await killRound(cluster, random)
     const gapMs = Math.round(load.longestGapMs)
-    if (rawGapMs !== null && rawGapMs > SLEEP_GAP_BAR_MS) problems.push(`round ${i}: ${rawGapMs} ms without an acknowledgement while node ${round.node} slept, bar ${SLEEP_GAP_BAR_MS} ms`)
+    if (rawGapMs !== null && rawGapMs > SLEEP_GAP_BAR_MS)
+      problems.push(
+        `round ${i}: ${rawGapMs} ms without an acknowledgement while node ${round.node} slept, bar ${SLEEP_GAP_BAR_MS} ms`,
+      )
     rounds.push({ ...round, gapMs, rawGapMs })
     const told = problems.length + load.problems.length + marks.problems.length + cluster.problems.length
-    progress(`round ${i}/${plan.rounds}: ${round.kind} node ${round.node}${round.twice ? ' twice' : ''}, back after ${round.recoveryMs} ms, gap ${rawGapMs ?? gapMs} ms, ${count(load.total)} acknowledged, ${told} problems`)
-    for (const problem of [...load.problems.splice(0), ...marks.problems.splice(0), ...writers.flatMap((writer) => writer.problems.splice(0))]) {
+    progress(
+      `round ${i}/${plan.rounds}: ${round.kind} node ${round.node}${round.twice ? ' twice' : ''}, back after ${round.recoveryMs} ms, gap ${rawGapMs ?? gapMs} ms, ${count(load.total)} acknowledged, ${told} problems`,
+    )
+    for (const problem of [
+      ...load.problems.splice(0),
+      ...marks.problems.splice(0),
+      ...writers.flatMap((writer) => writer.problems.splice(0)),
+    ]) {
       problems.push(`round ${i}: ${problem}`)
       cluster.note(`soak: PROBLEM round ${i}: ${problem}`)
     }
@@ -214,12 +246,30 @@ async function runRounds(cluster: SoakCluster, plan: Plan, problems: string[]) {
     keyText: (partition) => `raw-${partition}`,
     valueText: textOf,
   })
-  problems.push(...load.problems, ...marks.problems, ...main.problems, ...raw.problems, ...writers.flatMap((writer) => writer.problems))
-  for (const [topic, { lost, duplicated, outOfOrder, wrong }] of [[TOPIC, main.verdict], [RAW_TOPIC, raw.verdict]] as const) {
-    if (lost + duplicated + outOfOrder + wrong > 0) problems.push(`${topic}: ${lost} lost, ${duplicated} duplicated, ${outOfOrder} out of order, ${wrong} wrong`)
+  problems.push(
+    ...load.problems,
+    ...marks.problems,
+    ...main.problems,
+    ...raw.problems,
+    ...writers.flatMap((writer) => writer.problems),
+  )
+  for (const [topic, { lost, duplicated, outOfOrder, wrong }] of [
+    [TOPIC, main.verdict],
+    [RAW_TOPIC, raw.verdict],
+  ] as const) {
+    if (lost + duplicated + outOfOrder + wrong > 0)
+      problems.push(`${topic}: ${lost} lost, ${duplicated} duplicated, ${outOfOrder} out of order, ${wrong} wrong`)
   }
-  const marksAtEnd = (await cluster.status()).shards.filter((shard) => shard.topic !== null).map(({ shard, highWatermark }) => ({ shard, highWatermark }))
-  return { rounds, verdict: main.verdict, rawVerdict: raw.verdict, marks: { answers: marks.answers, refusals: marks.refusals }, marksAtEnd }
+  const marksAtEnd = (await cluster.status()).shards
+    .filter((shard) => shard.topic !== null)
+    .map(({ shard, highWatermark }) => ({ shard, highWatermark }))
+  return {
+    rounds,
+    verdict: main.verdict,
+    rawVerdict: raw.verdict,
+    marks: { answers: marks.answers, refusals: marks.refusals },
+    marksAtEnd,
+  }
 }
 
 function keep(cluster: SoakCluster): void {
@@ -245,7 +295,10 @@ function print(report: Report): void {
   const add = (what: string, value: string, good = true): void => void rows.push({ what, value, good })
   const zero = (what: string, value: number): void => add(what, count(value), value === 0)
   if (verdict !== null && rawVerdict !== null) {
-    add('rounds', `${rounds.length} (${rounds.filter((round) => round.twice).length} with a second kill during recovery)`)
+    add(
+      'rounds',
+      `${rounds.length} (${rounds.filter((round) => round.twice).length} with a second kill during recovery)`,
+    )
     add('acknowledged', count(verdict.acknowledged + rawVerdict.acknowledged))
     add('read back', count(verdict.read + rawVerdict.read))
     zero('lost', verdict.lost + rawVerdict.lost)
@@ -255,13 +308,38 @@ function print(report: Report): void {
     add('recovery, median and longest', spread(rounds.map((round) => round.recoveryMs)))
     add('gap through kafkajs under load', spread(rounds.map((round) => round.gapMs)))
     const asleep = rounds.flatMap((round) => round.rawGapMs ?? [])
-    if (asleep.length > 0) add('gap while a leader slept, raw client', spread(asleep), Math.max(...asleep) <= SLEEP_GAP_BAR_MS)
+    if (asleep.length > 0)
+      add('gap while a leader slept, raw client', spread(asleep), Math.max(...asleep) <= SLEEP_GAP_BAR_MS)
   }
   if (marks !== null) add('answers about marks', `${count(marks.answers)}, ${count(marks.refusals)} of them refusals`)
-  if (trace !== null) add('acknowledgements traced', `${count(trace.acknowledged)}, against ${count(trace.journaled)} syncs`, !report.problems.some((problem) => problem.startsWith('trace')))
-  if (shardLogs !== null) add('entries the same on all replicas', `${count(shardLogs.entries)} in ${shardLogs.shards} shards`, !report.problems.some((problem) => problem.startsWith('shard logs')))
-  for (const { client, gapsMs, medianMs, maxMs, barMs } of report.gaps) add(`gap through ${client} when its leader is killed`, `median ${medianMs} ms, longest ${maxMs} ms, of ${gapsMs.length} (bar ${barMs} ms)`, medianMs <= barMs)
-  console.error(table(rows, [{ title: 'what', value: (row) => row.what }, { title: 'measured', value: (row) => row.value, colour: (text, row) => (row.good ? colors.green : colors.red)(text) }]))
+  if (trace !== null)
+    add(
+      'acknowledgements traced',
+      `${count(trace.acknowledged)}, against ${count(trace.journaled)} syncs`,
+      !report.problems.some((problem) => problem.startsWith('trace')),
+    )
+  if (shardLogs !== null)
+    add(
+      'entries the same on all replicas',
+      `${count(shardLogs.entries)} in ${shardLogs.shards} shards`,
+      !report.problems.some((problem) => problem.startsWith('shard logs')),
+    )
+  for (const { client, gapsMs, medianMs, maxMs, barMs } of report.gaps)
+    add(
+      `gap through ${client} when its leader is killed`,
+      `median ${medianMs} ms, longest ${maxMs} ms, of ${gapsMs.length} (bar ${barMs} ms)`,
+      medianMs <= barMs,
+    )
+  console.error(
+    table(rows, [
+      { title: 'what', value: (row) => row.what },
+      {
+        title: 'measured',
+        value: (row) => row.value,
+        colour: (text, row) => (row.good ? colors.green : colors.red)(text),
+      },
+    ]),
+  )
   for (const problem of report.problems.slice(0, 30)) console.error(colors.red(problem))
   if (report.problems.length > 30) console.error(colors.red(`… and ${report.problems.length - 30} more`))
   console.log(summary(report))
@@ -270,7 +348,9 @@ function print(report: Report): void {
 function summary({ ok, rounds, verdict, rawVerdict, gaps, problems, seconds, seed }: Report): string {
   const parts = [`soak: ${ok ? 'sound' : `FAILED, ${problems.length} problems`}`]
   if (verdict !== null && rawVerdict !== null) {
-    parts.push(`${rounds.length} rounds, ${verdict.acknowledged + rawVerdict.acknowledged} acknowledged, ${verdict.lost + rawVerdict.lost} lost, ${verdict.duplicated + rawVerdict.duplicated} duplicated, ${verdict.outOfOrder + rawVerdict.outOfOrder} out of order`)
+    parts.push(
+      `${rounds.length} rounds, ${verdict.acknowledged + rawVerdict.acknowledged} acknowledged, ${verdict.lost + rawVerdict.lost} lost, ${verdict.duplicated + rawVerdict.duplicated} duplicated, ${verdict.outOfOrder + rawVerdict.outOfOrder} out of order`,
+    )
   }
   for (const { client, medianMs } of gaps) parts.push(`gap ${client} ${medianMs} ms`)
   return `${parts.join('; ')}; ${seconds} s, seed ${seed}`

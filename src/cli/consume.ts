@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Admin } from 'kafkajs'
 import { CliError } from './errors.ts'
-import { type ClientFlags, kafkaClient, speaking } from './kafka-client.ts'
+import { type ClientFlags, kafkaClient, reach, speaking } from './kafka-client.ts'
 
 interface ConsumeFlags extends ClientFlags {
   readonly group?: string
@@ -20,6 +20,7 @@ export async function consume(topic: string, flags: ConsumeFlags): Promise<numbe
   if (flags.max !== undefined && !/^[1-9]\d*$/.test(flags.max)) throw new CliError({ code: 'USAGE', option: 'max' }, `--max ${flags.max}: must be a whole number from 1`)
   const max = flags.max === undefined ? Number.POSITIVE_INFINITY : Number(flags.max)
   return speaking(flags, `topic ${topic}`, async () => {
+    await reach(flags)
     const kafka = kafkaClient(flags, 20)
     const admin = kafka.admin()
     await admin.connect()

@@ -14,6 +14,13 @@ export function kafkaClient(flags: ClientFlags, retries = 5): Kafka {
   return new kafkajs.Kafka({ clientId: 'tidemark-cli', brokers, logLevel: kafkajs.logLevel.NOTHING, connectionTimeout: 2000, retry: { retries, initialRetryTime: 50, maxRetryTime: 500 } })
 }
 
+/** Says within seconds that nobody is there, to a command which is patient with a cluster that is. */
+export async function reach(flags: ClientFlags): Promise<void> {
+  const admin = kafkaClient(flags).admin()
+  await admin.connect()
+  await admin.disconnect()
+}
+
 /** Runs `work` and turns the client's errors into one line. */
 export async function speaking<T>(flags: ClientFlags, subject: string, work: () => Promise<T>): Promise<T> {
   try {

@@ -2,7 +2,7 @@
 import readline from 'node:readline'
 import kafkajs from 'kafkajs'
 import { CliError } from './errors.ts'
-import { type ClientFlags, kafkaClient, speaking } from './kafka-client.ts'
+import { type ClientFlags, kafkaClient, reach, speaking } from './kafka-client.ts'
 import { count } from './print.ts'
 
 interface ProduceFlags extends ClientFlags {
@@ -18,6 +18,7 @@ export async function produce(topic: string, flags: ProduceFlags): Promise<numbe
   const acks = { all: -1, '-1': -1, '1': 1, '0': 0 }[flags.acks]
   if (acks === undefined) throw new CliError({ code: 'USAGE', option: 'acks' }, `--acks ${flags.acks}: must be all, 1 or 0`)
   return speaking(flags, `topic ${topic}`, async () => {
+    await reach(flags)
     const producer = kafkaClient(flags, 20).producer({ idempotent: acks === -1, maxInFlightRequests: 1, createPartitioner: kafkajs.Partitioners.DefaultPartitioner })
     await producer.connect()
     let sent = 0

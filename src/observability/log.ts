@@ -61,7 +61,11 @@ export class NodeLog {
       case 'malformed':
         return warning(`${event.remote}: ${event.reason}`)
       case 'RecoveryDone':
-        return event.fresh ? info('new data directory') : info(`recovered ${event.entries} entries of ${event.shards} shards from ${event.segments} journal segments in ${Math.round(event.milliseconds)} ms (${event.ending})`)
+        return event.fresh
+          ? info('new data directory')
+          : info(
+              `recovered ${event.entries} entries of ${event.shards} shards from ${event.segments} journal segments in ${Math.round(event.milliseconds)} ms (${event.ending})`,
+            )
       case 'SegmentNotPrepared':
         return warning(`journal segment ${event.number} could not be prepared: ${event.reason}`)
       case 'ShardQuarantined':
@@ -69,7 +73,9 @@ export class NodeLog {
       case 'StorageFailed':
         return error(`storage: ${event.message}`)
       default:
-        return layer === 'streams' && event.type === 'stream-refused' && event.error === CORRUPT_MESSAGE ? warning(`shard ${event.shard}: ${event.reason}`) : null
+        return layer === 'streams' && event.type === 'stream-refused' && event.error === CORRUPT_MESSAGE
+          ? warning(`shard ${event.shard}: ${event.reason}`)
+          : null
     }
   }
 }

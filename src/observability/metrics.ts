@@ -139,27 +139,35 @@ export class Metrics {
         this.totals.bytesIn += event.bytes
         return
       case 'stream-refused':
-        return this.#refused.inc({ error: String(event.error) })
+        this.#refused.inc({ error: String(event.error) })
+        return
       case 'stream-duplicate':
-        return this.#duplicates.inc()
+        this.#duplicates.inc()
+        return
       case 'campaign-started':
-        return this.#campaigns.inc()
+        this.#campaigns.inc()
+        return
       case 'leader-stepped-down':
-        return this.#stepDowns.inc({ reason: event.reason })
+        this.#stepDowns.inc({ reason: event.reason })
+        return
       case 'peer-down':
-        return this.#sessionsLost.inc()
+        this.#sessionsLost.inc()
+        return
       case 'connected':
         this.totals.kafkaConnections++
-        return this.#connections.inc()
+        this.#connections.inc()
+        return
       case 'disconnected':
         this.totals.kafkaConnections--
-        return this.#connections.dec()
+        this.#connections.dec()
+        return
       case 'fetched':
         this.totals.recordsOut += event.records
         this.totals.bytesOut += event.bytes
         return
       case 'request':
-        return this.#requests.observe({ api: event.api }, event.milliseconds / 1000)
+        this.#requests.observe({ api: event.api }, event.milliseconds / 1000)
+        return
     }
   }
 

@@ -35,13 +35,23 @@ export class TraceFile {
   note({ event }: NodeEvent): void {
     switch (event.type) {
       case 'journaled':
-        return this.#add('journaled', `"shard":${event.shard},"term":${event.term},"index":${event.index}`)
+        this.#add('journaled', `"shard":${event.shard},"term":${event.term},"index":${event.index}`)
+        return
       case 'log-truncated':
-        return this.#add('truncated', `"shard":${event.shard},"fromIndex":${event.fromIndex}`)
+        this.#add('truncated', `"shard":${event.shard},"fromIndex":${event.fromIndex}`)
+        return
       case 'stream-appended':
-        return this.#add('appended', `"shard":${event.shard},"index":${event.index},"firstOffset":${event.firstOffset},"records":${event.records}`)
+        this.#add(
+          'appended',
+          `"shard":${event.shard},"index":${event.index},"firstOffset":${event.firstOffset},"records":${event.records}`,
+        )
+        return
       case 'stream-acknowledged':
-        return this.#add('acknowledged', `"shard":${event.shard},"term":${event.term},"index":${event.index},"offset":${event.offset}`)
+        this.#add(
+          'acknowledged',
+          `"shard":${event.shard},"term":${event.term},"index":${event.index},"offset":${event.offset}`,
+        )
+        return
     }
   }
 

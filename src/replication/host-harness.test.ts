@@ -115,10 +115,22 @@ export class HostWorld {
     const disk = this.#disks.get(id) ?? new MemoryDisk({ powerLoss: true }, { clock: this.clock })
     this.#disks.set(id, disk)
     const network = new MemoryNetwork({}, { clock: this.clock }).host(`node-${id}`)
-    const platform: Platform = { clock: this.clock, disk: this.#sticky(id, disk), network, random: new SeededRandom(`node ${id}`) }
+    const platform: Platform = {
+      clock: this.clock,
+      disk: this.#sticky(id, disk),
+      network,
+      random: new SeededRandom(`node ${id}`),
+    }
     let storage: Storage | null = null
     Storage.open(
-      { directory: '/data', nodeId: id, clusterHash: '', journalSegmentBytes: 1 << 20, shardSegmentBytes: 1 << 20, shardLogFlushBytes: 4 << 10 },
+      {
+        directory: '/data',
+        nodeId: id,
+        clusterHash: '',
+        journalSegmentBytes: 1 << 20,
+        shardSegmentBytes: 1 << 20,
+        shardLogFlushBytes: 4 << 10,
+      },
       {
         platform,
         trace: () => {},
@@ -151,7 +163,8 @@ export class HostWorld {
     return {
       makeDirectory: (path, done) => disk.makeDirectory(path, done),
       list: (path, done) => disk.list(path, done),
-      open: (path, mode, done) => disk.open(path, mode, (error, file) => (error === null ? done(null, held(must(file, 'file'))) : done(error))),
+      open: (path, mode, done) =>
+        disk.open(path, mode, (error, file) => (error === null ? done(null, held(must(file, 'file'))) : done(error))),
       rename: (from, to, done) => disk.rename(from, to, done),
       remove: (path, done) => disk.remove(path, done),
       syncDirectory: (path, done) => disk.syncDirectory(path, done),
@@ -249,7 +262,14 @@ export class HostWorld {
 
   untilSame(ids: readonly NodeId[] = this.nodes.map(({ id }) => id)): void {
     const state = (id: NodeId): string => JSON.stringify(Object.entries(this.node(id).machine.map).sort())
-    this.until(() => ids.every((id) => state(id) === state(ids[0]!) && this.node(id).replica.commitIndex === this.node(ids[0]!).replica.lastIndex), 'the same state everywhere')
+    this.until(
+      () =>
+        ids.every(
+          (id) =>
+            state(id) === state(ids[0]!) && this.node(id).replica.commitIndex === this.node(ids[0]!).replica.lastIndex,
+        ),
+      'the same state everywhere',
+    )
   }
 }
 

@@ -19,7 +19,10 @@ test('a new shard is led by its first voter at once; what it commits is applied 
   world.put('b', '3')
   world.untilSame()
   assert.deepEqual(world.node(3).machine.map, { a: '2', b: '3' })
-  assert.deepEqual(world.node(1).replica.epochs.map(({ term }) => term), [1])
+  assert.deepEqual(
+    world.node(1).replica.epochs.map(({ term }) => term),
+    [1],
+  )
 })
 
 test('an idle shard costs nothing: no message, no write, no timer', () => {
@@ -30,7 +33,10 @@ test('an idle shard costs nothing: no message, no write, no timer', () => {
   const sent = [...world.sent.values()].reduce((a, b) => a + b)
   const queued = world.nodes.map(({ storage }) => storage.journalQueuedBytes)
   world.pass(60_000)
-  assert.equal([...world.sent.values()].reduce((a, b) => a + b), sent)
+  assert.equal(
+    [...world.sent.values()].reduce((a, b) => a + b),
+    sent,
+  )
   assert.deepEqual(queued, [0, 0, 0])
   assert.equal(world.clock.nextMs, null, 'something still wants to run')
 })
@@ -279,23 +285,39 @@ test('readers are given committed entries from memory and from the shard log ali
       at = firstOffset + recordCount
     }
   }
-  assert.deepEqual(offsets, Array.from({ length: 40 }, (_, i) => i))
-  assert.deepEqual(replica.readCommitted(at, 1000, () => {}), [])
+  assert.deepEqual(
+    offsets,
+    Array.from({ length: 40 }, (_, i) => i),
+  )
+  assert.deepEqual(
+    replica.readCommitted(at, 1000, () => {}),
+    [],
+  )
 })
 
 test('many shards share the turns: one block of the journal for what a turn brings to all of them', () => {
   const world = new HostWorld()
   world.start(ALL)
   const shards = Array.from({ length: 40 }, (_, i) => 100 + i)
-  for (const node of world.nodes) for (const shard of shards) node.open(shard, [...ALL.slice(shard % 3), ...ALL.slice(0, shard % 3)])
-  world.until(() => shards.every((shard) => world.nodes.some(({ host }) => host.replica(shard)!.standing.settled)), 'leaders of all')
-  const leads = world.nodes.map(({ host }) => shards.filter((shard) => host.replica(shard)!.standing.role === 'leader').length)
+  for (const node of world.nodes)
+    for (const shard of shards) node.open(shard, [...ALL.slice(shard % 3), ...ALL.slice(0, shard % 3)])
+  world.until(
+    () => shards.every((shard) => world.nodes.some(({ host }) => host.replica(shard)!.standing.settled)),
+    'leaders of all',
+  )
+  const leads = world.nodes.map(
+    ({ host }) => shards.filter((shard) => host.replica(shard)!.standing.role === 'leader').length,
+  )
   assert.deepEqual(leads.sort(), [13, 13, 14])
   let answered = 0
   for (const node of world.nodes) {
-    for (const shard of shards) if (node.host.replica(shard)!.standing.settled) node.machines.get(shard)!.put({ a: '1' }, () => answered++)
+    for (const shard of shards)
+      if (node.host.replica(shard)!.standing.settled) node.machines.get(shard)!.put({ a: '1' }, () => answered++)
   }
   world.until(() => answered === shards.length, 'all answers')
   world.crash(1)
-  world.until(() => shards.every((shard) => world.nodes.some(({ host }) => host.replica(shard)!.standing.settled)), 'leaders after a death')
+  world.until(
+    () => shards.every((shard) => world.nodes.some(({ host }) => host.replica(shard)!.standing.settled)),
+    'leaders after a death',
+  )
 })

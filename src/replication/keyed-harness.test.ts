@@ -16,7 +16,10 @@ export class TestMachine extends KeyedMachine {
   }
 
   put(changes: Readonly<Record<string, string | null>>, done: (outcome: MutationOutcome) => void = () => {}): void {
-    const list = Object.entries(changes).map(([key, value]) => ({ key, value: value === null ? null : Buffer.from(value) }))
+    const list = Object.entries(changes).map(([key, value]) => ({
+      key,
+      value: value === null ? null : Buffer.from(value),
+    }))
     this.mutate(list, done)
   }
 
@@ -105,7 +108,17 @@ export class KeyedShard implements Shard {
     const { id: shard, endOffset: firstOffset } = this
     const previousCrc = this.log.at(-1)?.crc ?? 0
     const index = this.log.length + 1
-    const entry = encodeEntry({ kind, shard, term, index, stamp: index, firstOffset, recordCount, previousCrc, payload })
+    const entry = encodeEntry({
+      kind,
+      shard,
+      term,
+      index,
+      stamp: index,
+      firstOffset,
+      recordCount,
+      previousCrc,
+      payload,
+    })
     this.log.push(entry)
     return entry
   }

@@ -3,10 +3,15 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { encodeKeyedBatch, forEachKeyedChange } from '../records/index.ts'
 import { EntryKind, payloadOf } from '../storage/index.ts'
-import { KeyedShard, TestMachine } from './keyed-harness.test.ts'
+import { KeyedShard, type TestMachine } from './keyed-harness.test.ts'
 import type { MutationOutcome } from './keyed-machine.ts'
 
-function leading(term = 1): { shard: KeyedShard; machine: TestMachine; outcomes: MutationOutcome[]; done: (outcome: MutationOutcome) => void } {
+function leading(term = 1): {
+  shard: KeyedShard
+  machine: TestMachine
+  outcomes: MutationOutcome[]
+  done: (outcome: MutationOutcome) => void
+} {
   const shard = new KeyedShard()
   shard.lead(term)
   const outcomes: MutationOutcome[] = []
@@ -85,10 +90,16 @@ test('keys by prefix see proposals and deletions', () => {
 test('a big turn is spread over entries; each waiter is answered by the entry that holds its last change', () => {
   const { shard, machine, outcomes, done } = leading()
   const megabyte = Buffer.alloc(1 << 20, 1)
-  machine.putAll(Array.from({ length: 6 }, (_, i) => ({ key: `big${i}`, value: megabyte })), done)
+  machine.putAll(
+    Array.from({ length: 6 }, (_, i) => ({ key: `big${i}`, value: megabyte })),
+    done,
+  )
   machine.put({ small: '1' }, done)
   const entries = shard.propose()
-  assert.deepEqual(entries.map((entry) => entry.recordCount), [4, 3])
+  assert.deepEqual(
+    entries.map((entry) => entry.recordCount),
+    [4, 3],
+  )
   shard.commit(entries[0]!.index)
   assert.deepEqual(outcomes, [])
   shard.commit()
@@ -100,7 +111,10 @@ test('a single change above the size of an entry goes alone', () => {
   const { shard, machine, outcomes, done } = leading()
   machine.putAll([{ key: 'huge', value: Buffer.alloc(5 << 20) }], done)
   machine.put({ next: '1' }, done)
-  assert.deepEqual(shard.propose().map((entry) => entry.recordCount), [1, 1])
+  assert.deepEqual(
+    shard.propose().map((entry) => entry.recordCount),
+    [1, 1],
+  )
   shard.commit()
   assert.deepEqual(outcomes, [null, null])
 })
@@ -120,7 +134,7 @@ test('leadership lost: the overlay is dropped and everybody who waits hears that
   assert.deepEqual(outcomes, ['lost', 'lost'], 'and nobody is told twice')
 })
 
-test('another leader\'s entries at our indexes, committed in the turn in which we lose: lost, never done', () => {
+test("another leader's entries at our indexes, committed in the turn in which we lose: lost, never done", () => {
   const { shard, machine, outcomes, done } = leading()
   machine.put({ a: 'mine' }, done)
   machine.put({ b: 'mine' }, done)
@@ -186,7 +200,9 @@ test('an old entry of ours that commits under our later leadership does not touc
 
 test('a waiter may mutate again, from its answer, in either outcome', () => {
   const { shard, machine, outcomes, done } = leading()
-  machine.put({ a: '1' }, () => machine.put({ b: '1' }, (outcome) => (outcome === 'not-leader' ? done(outcome) : machine.put({ c: '1' }, done))))
+  machine.put({ a: '1' }, () =>
+    machine.put({ b: '1' }, (outcome) => (outcome === 'not-leader' ? done(outcome) : machine.put({ c: '1' }, done))),
+  )
   shard.propose()
   shard.commit()
   shard.propose()
@@ -228,7 +244,11 @@ test('values outlive the buffers of their entries and snapshots', () => {
 
 test('every replica that applies the same log holds the same map, whoever leads and whenever that changes', () => {
   const step = fc.oneof(
-    fc.record({ do: fc.constant('put' as const), key: fc.constantFrom('a', 'b', 'c'), value: fc.option(fc.nat(9).map(String)) }),
+    fc.record({
+      do: fc.constant('put' as const),
+      key: fc.constantFrom('a', 'b', 'c'),
+      value: fc.option(fc.nat(9).map(String)),
+    }),
     fc.record({ do: fc.constantFrom('propose' as const, 'commit' as const, 'lose' as const, 'cut' as const) }),
   )
   fc.assert(
@@ -252,7 +272,10 @@ test('every replica that applies the same log holds the same map, whoever leads 
           term += 2
           shard.lead(term)
         }
-        if (one.do === 'commit') for (const key of ['a', 'b', 'c']) if (shard.commitIndex === shard.lastIndex && pending.size === 0) assert.equal(shard.machine.now(key), shard.machine.map[key] ?? null)
+        if (one.do === 'commit')
+          for (const key of ['a', 'b', 'c'])
+            if (shard.commitIndex === shard.lastIndex && pending.size === 0)
+              assert.equal(shard.machine.now(key), shard.machine.map[key] ?? null)
       }
       shard.propose()
       shard.commit()

@@ -3,7 +3,8 @@
  *
  * Only what is at or below the high-water mark is ever read, and only a leader answers that has made sure of being one: a
  * process that slept through its own replacement still holds committed records, but its mark is of the past, and showing it
- * would let a reader see time go backwards.
+ * would let a reader see time go backwards. So would a leader that was only just elected: until an entry of its own term
+ * is committed, its mark may be behind what its predecessor acknowledged. Reads that come in those milliseconds wait.
  *
  * Records are served as they lie in the log, in slices of its entries. An offset in the middle of a batch is answered with the
  * whole batch: the client skips what it did not ask for, and one that were given less would stop at that place for ever.
@@ -44,6 +45,8 @@ const SCAN_BYTES = 1 << 20
 export class PartitionReader {
   readonly #shard: Shard
   readonly #times: TimeIndex
+  /** Reads that wait for the leader to be settled. */
+  #early: { readonly again: () => void; readonly done: (result: FetchResult) => void }[] = []
 
   constructor(shard: Shard, times: TimeIndex) {
     this.#shard = shard
@@ -60,6 +63,14 @@ export class PartitionReader {
     const shard = this.#shard
     const refusal = this.#refusal(leaderEpoch)
     if (refusal !== KafkaError.NONE) return this.#result(refusal)
+    if (!shard.standing.settled) {
+      const again = (): void => {
+        const result = this.read(offset, maxBytes, atLeastOne, leaderEpoch, done)
+        if (result !== null) done(result)
+      }
+      this.#early.push({ again, done })
+      return null
+    }
     if (offset < shard.startOffset || offset > shard.endOffset) return this.#result(KafkaError.OFFSET_OUT_OF_RANGE)
     if (offset >= shard.committedOffset || (maxBytes <= 0 && !atLeastOne)) return this.#result(KafkaError.NONE)
     const entries = shard.readCommitted(offset, Math.max(1, maxBytes), (error, read) => {
@@ -69,6 +80,20 @@ export class PartitionReader {
     return entries === null ? null : this.#collect(entries, offset, maxBytes, atLeastOne, leaderEpoch)
   }
 
+  /** The leader is settled, or leads no more: what waited for that can be answered. */
+  standingKnown(): void {
+    const early = this.#early
+    this.#early = []
+    for (const { again } of early) again()
+  }
+
+  /** The partition was deleted: there is nothing to wait for. */
+  close(): void {
+    const early = this.#early
+    this.#early = []
+    for (const { done } of early) done(this.#result(KafkaError.UNKNOWN_TOPIC_OR_PARTITION))
+  }
+
   #collect(
     entries: readonly Entry[],
     offset: number,
@@ -76,9 +101,10 @@ export class PartitionReader {
     atLeastOne: boolean,
     leaderEpoch: number,
   ): FetchResult {
-    // A read from disk took its time: the leadership may have ended meanwhile.
+    // A read from disk took its time: the leadership may have ended meanwhile, and even begun anew.
     const refusal = this.#refusal(leaderEpoch)
     if (refusal !== KafkaError.NONE) return this.#result(refusal)
+    if (!this.#shard.standing.settled) return this.#result(KafkaError.NOT_LEADER_OR_FOLLOWER)
     const slices: Buffer[] = []
     let bytes = 0
     for (const entry of entries) {
@@ -111,7 +137,7 @@ export class PartitionReader {
     const stale = checkLeaderEpoch(leaderEpoch, term)
     if (stale !== KafkaError.NONE) return stale
     if (role !== 'leader') return KafkaError.NOT_LEADER_OR_FOLLOWER
-    // Before it is settled a leader shows what it knows to be committed, which is true however old.
+    // Before it is settled nobody may be told where the log ends: reads wait, questions about marks are refused.
     return settled && !this.#shard.leadsNow() ? KafkaError.NOT_LEADER_OR_FOLLOWER : KafkaError.NONE
   }
 

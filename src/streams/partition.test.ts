@@ -6,12 +6,13 @@ import {
   encodeBatch,
   leaderEpochOf,
   maxTimestampOf,
+  setBaseOffset,
   setMaxTimestamp,
   splitBatches,
   sumOf,
 } from '../records/index.ts'
 import { EntryKind, payloadOf } from '../storage/index.ts'
-import { ListOffset } from './partition-reader.ts'
+import { type FetchResult, ListOffset } from './partition-reader.ts'
 import { batchOf, type Rig, rig } from './shard-harness.test.ts'
 
 function read(on: Rig, offset: number, maxBytes = 1 << 20, atLeastOne = true) {
@@ -103,13 +104,23 @@ test('produce: refusals have the codes that Kafka answers', () => {
     producerEpoch: 0,
     baseSequence: 0,
   })
+  const altered = (change: (batch: Buffer) => void): Buffer => {
+    const batch = batchOf(1)
+    change(batch)
+    return batch
+  }
   const cases: [Buffer, number][] = [
     [corrupt, 2],
     [batchOf(50), 10],
     [two, 87],
     [control, 87],
     [transactional, 48],
-    [Buffer.alloc(3), 2],
+    [Buffer.alloc(0), 87],
+    [Buffer.alloc(3), 87],
+    [batchOf(1).subarray(0, -1), 87],
+    [altered((batch) => batch.writeInt32BE(-1, 8)), 2],
+    [altered((batch) => batch.writeInt8(1, 16)), 87],
+    [altered((batch) => batch.writeInt8(3, 16)), 2],
   ]
   for (const [batch, error] of cases) {
     partition.produce(batch, 'quorum-journal', answers, 0)
@@ -215,6 +226,62 @@ test('elected, not settled: batches are held, with bytes of their own, until the
   partition.produce(batchOf(1), 'quorum-journal', answers, 1)
   shard.depose(7)
   assert.deepEqual(answers.take(), [[1, 6, -1]])
+})
+
+test('idempotence: a leader that may have been replaced refuses nothing for good', () => {
+  const { shard, partition, answers } = rig()
+  const send = (sequence: number, slot: number) =>
+    partition.produce(batchOf(1, { id: 7, sequence }), 'quorum-journal', answers, slot)
+  send(0, 0)
+  shard.turn()
+  shard.commit()
+  assert.deepEqual(answers.take(), [[0, 0, 0]])
+  // Asleep since then. Its successor has taken the sequences 1 and 2, and the producer goes on.
+  shard.sure = false
+  send(3, 1)
+  send(0, 2)
+  assert.deepEqual(
+    answers.take(),
+    [
+      [1, 6, -1],
+      [2, 0, 0],
+    ],
+    'what is committed stays committed; what seems missing may be with the successor',
+  )
+  shard.sure = true
+  send(3, 3)
+  assert.deepEqual(answers.take(), [[3, 45, -1]])
+})
+
+test('elected, not settled: reads wait, for the mark may be behind what a predecessor acknowledged', () => {
+  const { shard, partition } = rig()
+  const results: (readonly [error: number, highWatermark: number])[] = []
+  const read = (leaderEpoch = -1) => {
+    const done = ({ error, highWatermark }: FetchResult) => void results.push([error, highWatermark])
+    const result = partition.read(0, 1000, true, leaderEpoch, done)
+    if (result !== null) done(result)
+  }
+  shard.depose(2)
+  const batch = batchOf(3)
+  setBaseOffset(batch, 0, 0)
+  shard.append(EntryKind.data, 2, 3, [batch]) // Acknowledged by the leader of term 2; that it is committed is not known here.
+  shard.elect(3)
+  read()
+  assert.deepEqual(results, [])
+  read(2)
+  assert.deepEqual(results.splice(0), [[74, -1]], 'a stale epoch is refused at once')
+  shard.settle()
+  assert.deepEqual(results.splice(0), [[0, 3]])
+
+  shard.elect(5)
+  read()
+  shard.depose(6)
+  assert.deepEqual(results.splice(0), [[6, -1]])
+
+  shard.elect(7)
+  read()
+  partition.remove()
+  assert.deepEqual(results, [[3, -1]], 'nobody waits for a partition that was deleted')
 })
 
 test('idempotence: a retry in flight waits for the original, a later one is answered at once', () => {
@@ -350,10 +417,10 @@ test('read: who does not lead, or is not sure, or is asked for another epoch, sa
   shard.depose(2)
   assert.deepEqual([errorOf(-1), errorOf(1)], [6, 74])
   shard.elect(3)
-  assert.equal(errorOf(3), 0)
   assert.equal(listOffset(on, ListOffset.latest)[0], 78)
   assert.equal(partition.epochEnd(1, -1).error, 78)
   shard.settle()
+  assert.equal(errorOf(3), 0)
   assert.equal(listOffset(on, ListOffset.latest)[0], 0)
 })
 

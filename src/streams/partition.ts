@@ -171,8 +171,7 @@ export class Partition implements StateMachine, Advancing {
         return
       }
       if (known !== 0) {
-        const place = `producer ${producerId}, epoch ${producerEpochOf(batch, 0)}, sequence ${baseSequenceOf(batch, 0)}`
-        this.#refuse(waiter, slot, known, place)
+        this.#refuseSequence(batch, known, waiter, slot)
         return
       }
     }
@@ -188,6 +187,22 @@ export class Partition implements StateMachine, Advancing {
     this.#pendingBytes += batch.length
     if (level === 'quorum-journal') this.#waiting.forQuorum(baseOffset + count, waiter, slot, baseOffset, appendTime)
     else if (level === 'leader-journal') this.#waiting.forJournal(waiter, slot, baseOffset, appendTime)
+  }
+
+  /**
+   * A producer takes this refusal as final. A leader that slept through its replacement knows nothing of what its successor has
+   * taken since, and to it the producer's next batch seems to come too early: only who is sure of leading may say so.
+   */
+  #refuseSequence(batch: Buffer, error: KafkaErrorCode, waiter: ProduceWaiter, slot: number): void {
+    const place = `producer ${producerIdOf(batch, 0)}, epoch ${producerEpochOf(batch, 0)}, sequence ${baseSequenceOf(batch, 0)}`
+    if (this.#shard.leadsNow()) this.#refuse(waiter, slot, error, place)
+    else
+      this.#refuse(
+        waiter,
+        slot,
+        KafkaError.NOT_LEADER_OR_FOLLOWER,
+        `this node may have been replaced as leader: ${place}`,
+      )
   }
 
   /** Writes what the leader decides into the batch. Returns the append time, −1 where the producers' own times stand. */
@@ -318,6 +333,7 @@ export class Partition implements StateMachine, Advancing {
     if (was.role === 'leader' && !(leads && standing.term === was.term)) {
       this.#abandon(was.term, KafkaError.NOT_LEADER_OR_FOLLOWER, 'this node no longer leads the partition')
     }
+    if (!leads || standing.settled) this.#reader.standingKnown()
     if (!(leads && standing.settled) || this.#term === standing.term || this.#removed) return
     this.#term = standing.term
     this.#waiting.committed(this.#shard.commitIndex, this.#shard.committedOffset)
@@ -348,11 +364,13 @@ export class Partition implements StateMachine, Advancing {
   remove(): void {
     this.#removed = true
     this.#abandon(this.#term, KafkaError.UNKNOWN_TOPIC_OR_PARTITION, 'the partition was deleted')
+    this.#reader.close()
   }
 
   /**
    * Committed batches from the one that holds `offset` on: up to `maxBytes`, or one whole batch beyond that if `atLeastOne`.
-   * The answer comes back at once where memory has it; else null, and `done` is called later. `leaderEpoch` −1: not checked.
+   * The answer comes back at once where memory has it; else null, and `done` is called later: when the disk has answered, or
+   * when a leader that was only just elected is settled. `leaderEpoch` −1: not checked.
    */
   read(
     offset: number,

@@ -30,7 +30,13 @@ interface Writer {
   readonly events: readonly { readonly at: number; readonly what: string }[]
 }
 
-export async function measureGaps(cluster: SoakCluster, random: Prng, client: Gaps['client'], kills: number | undefined, progress: (text: string) => void): Promise<Gaps> {
+export async function measureGaps(
+  cluster: SoakCluster,
+  random: Prng,
+  client: Gaps['client'],
+  kills: number | undefined,
+  progress: (text: string) => void,
+): Promise<Gaps> {
   const topic = `gap-${client}`
   await cluster.createTopic(topic, 1)
   const writer = client === 'raw' ? rawWriter(cluster, topic) : await KafkajsWriter.start(cluster, topic)
@@ -46,7 +52,8 @@ export async function measureGaps(cluster: SoakCluster, random: Prng, client: Ga
     await wait(AFTER_MS)
     const gap = Math.round(writer.longestGapMs)
     gapsMs.push(gap)
-    for (const event of writer.events) cluster.note(`client: ${(event.at - killed).toFixed(1)} ms after the kill: ${event.what}`)
+    for (const event of writer.events)
+      cluster.note(`client: ${(event.at - killed).toFixed(1)} ms after the kill: ${event.what}`)
     cluster.note(`soak: ${client} gap ${gap} ms`)
     progress(`gap, ${client}: ${gapsMs.join(' ')} ms`)
     await cluster.restart(leader)
@@ -55,7 +62,14 @@ export async function measureGaps(cluster: SoakCluster, random: Prng, client: Ga
   const sorted = gapsMs.toSorted((a, b) => a - b)
   const middle = sorted.length / 2
   const medianMs = Math.round((sorted[Math.ceil(middle) - 1]! + sorted[Math.floor(middle)]!) / 2)
-  return { client, gapsMs, medianMs, maxMs: sorted.at(-1)!, barMs: client === 'raw' ? 450 : 600, problems: writer.problems }
+  return {
+    client,
+    gapsMs,
+    medianMs,
+    maxMs: sorted.at(-1)!,
+    barMs: client === 'raw' ? 450 : 600,
+    problems: writer.problems,
+  }
 }
 
 function rawWriter(cluster: SoakCluster, topic: string): Writer {
@@ -80,8 +94,17 @@ class KafkajsWriter implements Writer {
       const { message, error } = entry.log as { message: string; error?: string }
       writer.events.push({ at: performance.now(), what: `${message} ${error ?? ''}` })
     }
-    const kafka = new kafkajs.Kafka({ clientId: 'gap', brokers: cluster.nodes.brokers, logLevel: kafkajs.logLevel.WARN, logCreator })
-    const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1, createPartitioner: kafkajs.Partitioners.DefaultPartitioner })
+    const kafka = new kafkajs.Kafka({
+      clientId: 'gap',
+      brokers: cluster.nodes.brokers,
+      logLevel: kafkajs.logLevel.WARN,
+      logCreator,
+    })
+    const producer = kafka.producer({
+      idempotent: true,
+      maxInFlightRequests: 1,
+      createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+    })
     await producer.connect()
     writer.#running = writer.#run(producer, topic)
     return writer

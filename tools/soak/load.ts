@@ -18,7 +18,10 @@ export interface LoadOptions {
   readonly brokers: string[]
   readonly topic: string
   readonly partitions: number
-  /** For brokers that are asleep and not gone: kafkajs waits for an answer so long, and asks for leaders so often. */
+  /**
+   * For brokers that are asleep and not gone: kafkajs gives up on an answer after 600 ms and asks for leaders every 300 ms. It
+   * asks only where it has a connection, though: a producer whose one connection is to the sleeper waits for it to wake.
+   */
   readonly impatient: boolean
 }
 
@@ -72,7 +75,12 @@ export class Load {
       ...(impatient ? { requestTimeout: 600 } : {}),
     })
     for (let p = 0; p < partitions; p++) {
-      const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1, createPartitioner: kafkajs.Partitioners.DefaultPartitioner, ...(impatient ? { metadataMaxAge: 300 } : {}) })
+      const producer = kafka.producer({
+        idempotent: true,
+        maxInFlightRequests: 1,
+        createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+        ...(impatient ? { metadataMaxAge: 300 } : {}),
+      })
       await producer.connect()
       this.#producers.push(producer)
     }
@@ -98,7 +106,9 @@ export class Load {
         const [answer] = await producer.send({ topic, acks: -1, messages })
         this.#took(partition, first, count, Number(answer?.baseOffset ?? -1))
       } catch (error) {
-        this.problems.push(`partition ${partition}: the producer gave up at record ${first}: ${(error as Error).message}`)
+        this.problems.push(
+          `partition ${partition}: the producer gave up at record ${first}: ${(error as Error).message}`,
+        )
         return
       }
       const pauseMs = this.#random.below(PAUSE_MS_MAX + 1)
@@ -111,7 +121,8 @@ export class Load {
     this.#gaps[partition] = Math.max(this.#gaps[partition]!, now - this.#latest[partition]!)
     this.#latest[partition] = now
     this.acknowledged[partition] = first + count
-    if (baseOffset !== first) this.problems.push(`partition ${partition}: record ${first} was acknowledged at offset ${baseOffset}`)
+    if (baseOffset !== first)
+      this.problems.push(`partition ${partition}: record ${first} was acknowledged at offset ${baseOffset}`)
   }
 }
 

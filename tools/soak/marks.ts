@@ -52,7 +52,10 @@ export class MarkWatcher {
   }
 
   #ask(node: Watched): void {
-    if (node.client === null || !node.client.isOpen) return this.#connect(node)
+    if (node.client === null || !node.client.isOpen) {
+      this.#connect(node)
+      return
+    }
     if (node.outstanding >= OUTSTANDING_MAX) return
     const floors = new Map([...this.#floors()].map(([topic, offsets]) => [topic, offsets.slice()]))
     const topics = [...floors]
@@ -60,13 +63,17 @@ export class MarkWatcher {
     const latest = {
       replicaId: -1,
       isolationLevel: 0,
-      topics: topics.map(([name, offsets]) => ({ name, partitions: offsets.map((_, partitionIndex) => ({ partitionIndex, timestamp: -1 })) })),
+      topics: topics.map(([name, offsets]) => ({
+        name,
+        partitions: offsets.map((_, partitionIndex) => ({ partitionIndex, timestamp: -1 })),
+      })),
     }
     node.client.send(apis.listOffsets, 4, latest, (error, response) => {
       node.outstanding--
       if (error !== null) return
       for (const { name, partitions } of response.topics) {
-        for (const { partitionIndex, errorCode, offset } of partitions) this.#judge(node, 'ListOffsets', name, partitionIndex, errorCode, offset, floors)
+        for (const { partitionIndex, errorCode, offset } of partitions)
+          this.#judge(node, 'ListOffsets', name, partitionIndex, errorCode, offset, floors)
       }
     })
     const read = {
@@ -75,13 +82,17 @@ export class MarkWatcher {
       minBytes: 0,
       maxBytes: 1,
       isolationLevel: 0,
-      topics: topics.map(([topic, offsets]) => ({ topic, partitions: offsets.map((fetchOffset, partition) => ({ partition, fetchOffset, partitionMaxBytes: 1 })) })),
+      topics: topics.map(([topic, offsets]) => ({
+        topic,
+        partitions: offsets.map((fetchOffset, partition) => ({ partition, fetchOffset, partitionMaxBytes: 1 })),
+      })),
     }
     node.client.send(apis.fetch, 11, read, (error, response) => {
       node.outstanding--
       if (error !== null) return
       for (const { topic, partitions } of response.responses) {
-        for (const { partitionIndex, errorCode, highWatermark } of partitions) this.#judge(node, 'Fetch', topic, partitionIndex, errorCode, highWatermark, floors)
+        for (const { partitionIndex, errorCode, highWatermark } of partitions)
+          this.#judge(node, 'Fetch', topic, partitionIndex, errorCode, highWatermark, floors)
       }
     })
   }
@@ -102,12 +113,26 @@ export class MarkWatcher {
     )
   }
 
-  #judge(node: Watched, request: string, topic: string, partition: number, errorCode: number, mark: number, floors: Floors): void {
+  #judge(
+    node: Watched,
+    request: string,
+    topic: string,
+    partition: number,
+    errorCode: number,
+    mark: number,
+    floors: Floors,
+  ): void {
     this.answers++
     const floor = floors.get(topic)?.[partition] ?? 0
     if (errorCode !== NONE && errorCode !== OFFSET_OUT_OF_RANGE) this.refusals++
-    else if (errorCode === OFFSET_OUT_OF_RANGE) this.#problem(`${node.broker} ${request} ${topic}/${partition}: offset ${floor}, acknowledged before it was asked for, is called out of range (mark ${mark})`)
-    else if (mark < floor) this.#problem(`${node.broker} ${request} ${topic}/${partition}: mark ${mark} shown, ${floor} acknowledged before it was asked for`)
+    else if (errorCode === OFFSET_OUT_OF_RANGE)
+      this.#problem(
+        `${node.broker} ${request} ${topic}/${partition}: offset ${floor}, acknowledged before it was asked for, is called out of range (mark ${mark})`,
+      )
+    else if (mark < floor)
+      this.#problem(
+        `${node.broker} ${request} ${topic}/${partition}: mark ${mark} shown, ${floor} acknowledged before it was asked for`,
+      )
   }
 
   #problem(text: string): void {

@@ -65,10 +65,17 @@ export class RawWriter {
     while (!this.#stopping) {
       const n = this.acknowledged
       const value = Buffer.from(textOf(this.#options.partition, n))
-      const record = { key: Buffer.from(`raw-${this.#options.partition}`), value, headers: [{ key: 'n', value: Buffer.from(String(n)) }] }
+      const record = {
+        key: Buffer.from(`raw-${this.#options.partition}`),
+        value,
+        headers: [{ key: 'n', value: Buffer.from(String(n)) }],
+      }
       const batch = encodeBatch([record], { timestamp: Date.now(), producerId, producerEpoch, baseSequence: n })
       const offset = await this.#write(batch)
-      if (offset !== n) this.problems.push(`${this.#options.topic}/${this.#options.partition}: record ${n} was acknowledged at offset ${offset}`)
+      if (offset !== n)
+        this.problems.push(
+          `${this.#options.topic}/${this.#options.partition}: record ${n} was acknowledged at offset ${offset}`,
+        )
       const now = performance.now()
       if (now - this.#latest > this.#gapMs) this.#gapMs = now - this.#latest
       this.#latest = now
@@ -80,7 +87,10 @@ export class RawWriter {
     for (;;) {
       for (const broker of this.#options.brokers) {
         try {
-          const answer = await (await this.#client(broker)).request(apis.initProducerId, 0, { transactionalId: null, transactionTimeoutMs: 0 })
+          const answer = await (await this.#client(broker)).request(apis.initProducerId, 0, {
+            transactionalId: null,
+            transactionTimeoutMs: 0,
+          })
           if (answer.errorCode === 0) return answer
         } catch {
           // the next one
@@ -94,15 +104,22 @@ export class RawWriter {
   async #write(batch: Buffer): Promise<number> {
     const { topic, partition: index } = this.#options
     for (;;) {
-      const leader = (this.#leader ??= await this.#findLeader())
+      const leader: string = this.#leader ?? (await this.#findLeader())
+      this.#leader = leader
       try {
         const client = await withinTime(this.#client(leader))
-        const request = { transactionalId: null, acks: -1, timeoutMs: 10_000, topicData: [{ name: topic, partitionData: [{ index, records: batch }] }] }
+        const request = {
+          transactionalId: null,
+          acks: -1,
+          timeoutMs: 10_000,
+          topicData: [{ name: topic, partitionData: [{ index, records: batch }] }],
+        }
         const answer = await withinTime(client.request(apis.produce, 7, request))
         const { errorCode, baseOffset } = answer.responses[0]!.partitionResponses[0]!
         if (errorCode === 0) return baseOffset
         this.#note(`${leader} answers with error ${errorCode}`)
-        if (errorCode === 45 || errorCode === 46) this.problems.push(`${topic}/${index}: error ${errorCode} for record ${this.acknowledged}`)
+        if (errorCode === 45 || errorCode === 46)
+          this.problems.push(`${topic}/${index}: error ${errorCode} for record ${this.acknowledged}`)
       } catch (error) {
         this.#note(`${leader}: ${(error as Error).message}`)
         this.#forget(leader)

@@ -52,7 +52,8 @@ export async function readBack(anyBroker: string, written: Written): Promise<Rea
     await readPartition(client, topic, partition, (offset, n, key, value) => {
       const known = n >= 0 && n < sent[partition]!
       const intact = known && key === written.keyText(partition, n) && value === written.valueText(partition, n)
-      if (n !== offset && problems.length < 20) problems.push(`${topic}/${partition}: record ${n} stands at offset ${offset}`)
+      if (n !== offset && problems.length < 20)
+        problems.push(`${topic}/${partition}: record ${n} stands at offset ${offset}`)
       ledger.saw(partition, offset, known ? firstLine[partition]! + n : -1, intact)
     })
     client.close()
@@ -74,13 +75,22 @@ async function readPartition(client: RawClient, topic: string, partition: number
       topics: [{ topic, partitions: [{ partition, fetchOffset, partitionMaxBytes: FETCH_BYTES }] }],
     })
     const { errorCode, records } = response.responses[0]!.partitions[0]!
-    if (errorCode !== 0 || records === null || records.length === 0) throw new Error(`${topic}/${partition} at offset ${fetchOffset} of ${end}: error ${errorCode}, ${records?.length ?? 0} bytes`)
+    if (errorCode !== 0 || records === null || records.length === 0)
+      throw new Error(
+        `${topic}/${partition} at offset ${fetchOffset} of ${end}: error ${errorCode}, ${records?.length ?? 0} bytes`,
+      )
     for (let at = 0; at < records.length; at += batchBytesOf(records, at)) {
-      if (baseOffsetOf(records, at) > fetchOffset) throw new Error(`${topic}/${partition}: offset ${fetchOffset} was asked for, ${baseOffsetOf(records, at)} came`)
+      if (baseOffsetOf(records, at) > fetchOffset)
+        throw new Error(`${topic}/${partition}: offset ${fetchOffset} was asked for, ${baseOffsetOf(records, at)} came`)
       forEachRecord(records, at, (record) => {
         if (record.offset < fetchOffset) return
         const n = record.headers().find((header) => header.key === 'n')?.value
-        saw(record.offset, n === undefined || n === null ? -1 : Number(n.toString()), record.key?.toString() ?? '', record.value?.toString() ?? '')
+        saw(
+          record.offset,
+          n === undefined || n === null ? -1 : Number(n.toString()),
+          record.key?.toString() ?? '',
+          record.value?.toString() ?? '',
+        )
       })
       fetchOffset = lastOffsetOf(records, at) + 1
     }
@@ -88,7 +98,11 @@ async function readPartition(client: RawClient, topic: string, partition: number
 }
 
 async function endOf(client: RawClient, topic: string, partition: number): Promise<number> {
-  const response = await client.request(apis.listOffsets, 4, { replicaId: -1, isolationLevel: 0, topics: [{ name: topic, partitions: [{ partitionIndex: partition, timestamp: -1 }] }] })
+  const response = await client.request(apis.listOffsets, 4, {
+    replicaId: -1,
+    isolationLevel: 0,
+    topics: [{ name: topic, partitions: [{ partitionIndex: partition, timestamp: -1 }] }],
+  })
   const { errorCode, offset } = response.topics[0]!.partitions[0]!
   if (errorCode !== 0) throw new Error(`${topic}/${partition}: the end is not told (error ${errorCode})`)
   return offset

@@ -35,11 +35,22 @@ export async function killRound(cluster: SoakCluster, random: Prng): Promise<Rou
   const started = performance.now()
   cluster.note(`soak: restart node ${node}`)
   await cluster.restart(node)
-  return { kind: 'kill', node, twice, downMs: Math.round(started - killed), recoveryMs: Math.round(performance.now() - started) }
+  return {
+    kind: 'kill',
+    node,
+    twice,
+    downMs: Math.round(started - killed),
+    recoveryMs: Math.round(performance.now() - started),
+  }
 }
 
 /** `asleep` and `awake` are told at the moment of the signals. */
-export async function stopRound(cluster: SoakCluster, random: Prng, asleep: () => void, waking: () => void): Promise<Round> {
+export async function stopRound(
+  cluster: SoakCluster,
+  random: Prng,
+  asleep: () => void,
+  waking: () => void,
+): Promise<Round> {
   await wait(between(random, 500, 1500))
   const node = await cluster.leaderOfMost()
   cluster.note(`soak: SIGSTOP node ${node}`)

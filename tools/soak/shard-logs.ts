@@ -45,12 +45,18 @@ export function compareShardLogs(directories: readonly string[]): Comparison {
       let previous: Entry | null = null
       for (;;) {
         const entry = first!.entries.next().value as Entry | undefined
-        const same = others.map((log) => ({ directory: log.directory, entry: log.entries.next().value as Entry | undefined }))
+        const same = others.map((log) => ({
+          directory: log.directory,
+          entry: log.entries.next().value as Entry | undefined,
+        }))
         if (entry === undefined || same.some((other) => other.entry === undefined)) break
-        if (previous !== null && (entry.index !== previous.index + 1 || entry.previousCrc !== previous.crc)) throw new Error(`entry ${entry.index} does not follow entry ${previous.index}`)
+        if (previous !== null && (entry.index !== previous.index + 1 || entry.previousCrc !== previous.crc))
+          throw new Error(`entry ${entry.index} does not follow entry ${previous.index}`)
         for (const other of same) {
           if (other.entry!.bytes.equals(entry.bytes)) continue
-          throw new Error(`entry ${entry.index} of term ${entry.term} in ${path.basename(first!.directory)} is entry ${other.entry!.index} of term ${other.entry!.term} in ${path.basename(other.directory)}`)
+          throw new Error(
+            `entry ${entry.index} of term ${entry.term} in ${path.basename(first!.directory)} is entry ${other.entry!.index} of term ${other.entry!.term} in ${path.basename(other.directory)}`,
+          )
         }
         previous = entry
         entries++
@@ -75,20 +81,27 @@ function readEnds(directory: string): Map<number, End> {
 
 function* readShard(directory: string, shard: number, end: End): Generator<Entry> {
   const folder = shardDirectory(directory, shard)
-  const names = fs.readdirSync(folder).filter((name) => segmentNumberIn(name) !== null).sort()
+  const names = fs
+    .readdirSync(folder)
+    .filter((name) => segmentNumberIn(name) !== null)
+    .sort()
   for (const name of names) {
     const firstIndex = segmentNumberIn(name)!
     if (firstIndex > end.firstIndex) break
     let bytes = fs.readFileSync(path.join(folder, name))
     if (firstIndex === end.firstIndex) {
-      if (bytes.length < end.bytes) throw new Error(`${name} in ${path.basename(directory)} has ${bytes.length} bytes, the checkpoint says ${end.bytes}`)
+      if (bytes.length < end.bytes)
+        throw new Error(
+          `${name} in ${path.basename(directory)} has ${bytes.length} bytes, the checkpoint says ${end.bytes}`,
+        )
       bytes = bytes.subarray(0, end.bytes)
     }
     const header = decodeShardSegmentHeader(bytes)
     if (typeof header === 'string') throw new Error(`${name} in ${path.basename(directory)}: bad header (${header})`)
     for (let at = SHARD_SEGMENT_HEADER_BYTES; at < bytes.length; ) {
       const entry = decodeEntry(bytes, at)
-      if (typeof entry === 'string') throw new Error(`${name} in ${path.basename(directory)} at byte ${at}: bad entry (${entry})`)
+      if (typeof entry === 'string')
+        throw new Error(`${name} in ${path.basename(directory)} at byte ${at}: bad entry (${entry})`)
       yield entry
       at += entry.bytes.length
     }

@@ -27,7 +27,8 @@ export class SoakCluster {
       basePort,
       environment: { TIDEMARK_TRACE: this.traceDirectory },
       output: (node, line) => this.note(`node ${node}: ${line}`),
-      exited: (node, code, signal) => this.problems.push(`node ${node} ended by itself (${signal ?? `exit code ${code}`}): ${this.#lastWords(node)}`),
+      exited: (node, code, signal) =>
+        this.problems.push(`node ${node} ended by itself (${signal ?? `exit code ${code}`}): ${this.#lastWords(node)}`),
     })
   }
 
@@ -37,7 +38,10 @@ export class SoakCluster {
   }
 
   #lastWords(node: number): string {
-    return this.log.filter((line) => line.includes(` node ${node}: `)).slice(-3).join(' | ')
+    return this.log
+      .filter((line) => line.includes(` node ${node}: `))
+      .slice(-3)
+      .join(' | ')
   }
 
   async start(): Promise<void> {
@@ -47,7 +51,10 @@ export class SoakCluster {
 
   async createTopic(name: string, partitions: number): Promise<void> {
     const client = await RawClient.connect(this.nodes.kafka(1))
-    const answer = await client.request(apis.createTopics, 5, { topics: [{ name, numPartitions: partitions, replicationFactor: -1, assignments: [], configs: [] }], timeoutMs: 10_000 })
+    const answer = await client.request(apis.createTopics, 5, {
+      topics: [{ name, numPartitions: partitions, replicationFactor: -1, assignments: [], configs: [] }],
+      timeoutMs: 10_000,
+    })
     client.close()
     const errorCode = answer.topics[0]?.errorCode
     if (errorCode !== 0) throw new Error(`topic ${name} cannot be created: error ${errorCode}`)
@@ -70,7 +77,8 @@ export class SoakCluster {
   async leaderOfMost(): Promise<number> {
     const { shards } = await this.status()
     const led = new Map(this.nodes.ids.map((id) => [id, 0]))
-    for (const { topic, leader } of shards) if (topic !== null && leader !== null) led.set(leader, (led.get(leader) ?? 0) + 1)
+    for (const { topic, leader } of shards)
+      if (topic !== null && leader !== null) led.set(leader, (led.get(leader) ?? 0) + 1)
     return [...led].sort((a, b) => b[1] - a[1])[0]![0]
   }
 
@@ -85,12 +93,15 @@ export class SoakCluster {
         const here = new Map(shards.map((shard) => [shard.shard, shard.highWatermark]))
         const missing = [...goal].filter(([shard, mark]) => (here.get(shard) ?? -1) < mark)
         if (missing.length === 0) return
-        behind = missing.map(([shard, mark]) => `shard ${shard} at ${here.get(shard) ?? 'nothing'} of ${mark}`).join(', ')
+        behind = missing
+          .map(([shard, mark]) => `shard ${shard} at ${here.get(shard) ?? 'nothing'} of ${mark}`)
+          .join(', ')
       } catch {
         // not yet
       }
       if (!this.nodes.isRunning(id)) throw new Error(`node ${id} ended while it was catching up`)
-      if (performance.now() > deadline) throw new Error(`node ${id} has not caught up after ${CATCH_UP_MS} ms: ${behind}`)
+      if (performance.now() > deadline)
+        throw new Error(`node ${id} has not caught up after ${CATCH_UP_MS} ms: ${behind}`)
       await wait(25)
     }
   }

@@ -12,6 +12,8 @@ import { Reader } from './reader.ts'
 import { readCorrelationId, readResponse, writeRequest } from './request-header.ts'
 import { Writer } from './writer.ts'
 
+const NO_RECORDS = { throttleTimeMs: 0, errorCode: 0, sessionId: 0, nodeEndpoints: [], responses: [] }
+
 /** The platform's end of a socket, as far as a connection sees it. */
 class Wire implements Connection {
   readonly remote = { host: '127.0.0.1', port: 5 }
@@ -77,7 +79,11 @@ class Rig {
   }
 
   /** A request as bytes. */
-  frame<Q extends MessageDefinition, R extends MessageDefinition>(api: Api<Q, R>, version: number, message: DraftOf<Q>): Buffer {
+  frame<Q extends MessageDefinition, R extends MessageDefinition>(
+    api: Api<Q, R>,
+    version: number,
+    message: DraftOf<Q>,
+  ): Buffer {
     const writer = new Writer(256)
     writeRequest(writer, api, version, ++this.#correlation, 'test', message)
     return writer.takeBuffer()
@@ -201,7 +207,10 @@ test('ApiVersions in an unknown version is answered in version 0, in its turn', 
   readCorrelationId(reader)
   const response: MessageOf<typeof apis.apiVersions.response.definition> = readResponse(reader, apis.apiVersions, 0)
   assert.equal(response.errorCode, 35)
-  assert.deepEqual(response.apiKeys.map(({ apiKey }) => apiKey), [18])
+  assert.deepEqual(
+    response.apiKeys.map(({ apiKey }) => apiKey),
+    [18],
+  )
 })
 
 test('a body that is cut short, or lies about a length, closes the connection and calls nobody', () => {
@@ -310,7 +319,10 @@ test('a closed connection abandons what waits elsewhere, once, and hears no more
   assert.equal(abandoned, 1)
   assert.equal(rig.exchanges.length, 2)
   assert.deepEqual(rig.wire.written, [])
-  assert.deepEqual(rig.events.map(({ type }) => type), ['disconnected'])
+  assert.deepEqual(
+    rig.events.map(({ type }) => type),
+    ['disconnected'],
+  )
 })
 
 test('an answer that the version cannot say closes the connection instead of the node', () => {
@@ -330,7 +342,8 @@ test('few fetches are open at a time, since each may bring megabytes', () => {
   rig.connection.received(Buffer.concat(Array.from({ length: 6 }, fetch)))
   assert.equal(rig.exchanges.length, 4)
   assert.equal(rig.wire.paused, true)
-  const answer = (index: number): void => (rig.exchanges[index] as Exchange<typeof apis.fetch.response.definition>).respond({ responses: [], nodeEndpoints: [] })
+  const answer = (index: number): void =>
+    (rig.exchanges[index] as Exchange<typeof apis.fetch.response.definition>).respond(NO_RECORDS)
   answer(1)
   answer(0)
   rig.flush()
@@ -342,10 +355,29 @@ test('few fetches are open at a time, since each may bring megabytes', () => {
 })
 
 test('answers of a turn that grow large are sent before the next request is looked at', () => {
-  const large = { nodeEndpoints: [], responses: [{ topic: 't', topicId: '0'.repeat(32), partitions: [{ partitionIndex: 0, errorCode: 0, highWatermark: 0, abortedTransactions: null, records: Buffer.alloc(3 << 20) }] }] }
+  const large = {
+    ...NO_RECORDS,
+    responses: [
+      {
+        topic: 't',
+        topicId: '0'.repeat(32),
+        partitions: [
+          {
+            partitionIndex: 0,
+            errorCode: 0,
+            highWatermark: 0,
+            abortedTransactions: null,
+            records: Buffer.alloc(3 << 20),
+          },
+        ],
+      },
+    ],
+  }
   const rig = new Rig()
   rig.onHandle = (exchange) => (exchange as Exchange<typeof apis.fetch.response.definition>).respond(large)
-  rig.connection.received(Buffer.concat(Array.from({ length: 5 }, () => rig.frame(apis.fetch, 4, { maxWaitMs: 1, minBytes: 1, topics: [] }))))
+  rig.connection.received(
+    Buffer.concat(Array.from({ length: 5 }, () => rig.frame(apis.fetch, 4, { maxWaitMs: 1, minBytes: 1, topics: [] }))),
+  )
   assert.equal(rig.exchanges.length, 2)
   rig.flush()
   assert.equal(rig.exchanges.length, 4)

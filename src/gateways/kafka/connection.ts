@@ -154,11 +154,15 @@ export class KafkaConnection implements ConnectionHandler, ExchangeOwner {
 
   #unsupported(header: RequestHeader, api: AnyApi): boolean {
     if (api !== apis.apiVersions) {
-      this.#refuse(`${api.name} version ${header.apiVersion} is not served; ${api.minServedVersion} to ${api.maxVersion} are`)
+      this.#refuse(
+        `${api.name} version ${header.apiVersion} is not served; ${api.minServedVersion} to ${api.maxVersion} are`,
+      )
       return false
     }
     // KIP-511: the answer is in version 0, which every client can read, and lists exactly one key.
-    const exchange = this.#open({ ...header, apiVersion: 0 }, api) as Exchange<typeof apis.apiVersions.response.definition>
+    const exchange = this.#open({ ...header, apiVersion: 0 }, api) as Exchange<
+      typeof apis.apiVersions.response.definition
+    >
     const { apiKey, minVersion, maxVersion } = api
     exchange.respond({ errorCode: 35, apiKeys: [{ apiKey, minVersion, maxVersion }] })
     return this.#mayGoOn()
@@ -229,7 +233,8 @@ export class KafkaConnection implements ConnectionHandler, ExchangeOwner {
     this.#send()
     const { inFlightMax } = this.#options
     if (this.#stopped === 'answers') this.#goOn()
-    else if (this.#stopped === 'in-flight' && this.inFlight < inFlightMax / 2 && this.#fetching < OPEN_FETCHES_MAX) this.#goOn()
+    else if (this.#stopped === 'in-flight' && this.inFlight < inFlightMax / 2 && this.#fetching < OPEN_FETCHES_MAX)
+      this.#goOn()
   }
 
   #encode(exchange: Exchange): void {

@@ -29,21 +29,39 @@ after(async () => {
 
 async function createTopic(name: string): Promise<void> {
   const topic = { name, numPartitions: 1, replicationFactor: -1, assignments: [], configs: [] }
-  const { topics } = await client.request(apis.createTopics, 4, { topics: [topic], timeoutMs: 5000, validateOnly: false })
+  const { topics } = await client.request(apis.createTopics, 4, {
+    topics: [topic],
+    timeoutMs: 5000,
+    validateOnly: false,
+  })
   assert.equal(topics[0]!.errorCode, 0)
   // Metadata parks until there is a leader.
   await client.request(apis.metadata, 9, { topics: [{ name }] })
 }
 
-function frame<Q extends MessageDefinition, R extends MessageDefinition>(api: Api<Q, R>, version: number, correlation: number, message: DraftOf<Q>): Buffer {
+function frame<Q extends MessageDefinition, R extends MessageDefinition>(
+  api: Api<Q, R>,
+  version: number,
+  correlation: number,
+  message: DraftOf<Q>,
+): Buffer {
   const writer = new Writer(1024)
   writeRequest(writer, api, version, correlation, 'test', message)
   return writer.takeBuffer()
 }
 
-function produceOf(topic: string, value: Buffer, producer?: { producerId: number; producerEpoch: number; baseSequence: number }) {
+function produceOf(
+  topic: string,
+  value: Buffer,
+  producer?: { producerId: number; producerEpoch: number; baseSequence: number },
+) {
   const records = encodeBatch([{ key: null, value }], { timestamp: 1, ...producer })
-  return { transactionalId: null, acks: -1, timeoutMs: 5000, topicData: [{ name: topic, partitionData: [{ index: 0, records }] }] }
+  return {
+    transactionalId: null,
+    acks: -1,
+    timeoutMs: 5000,
+    topicData: [{ name: topic, partitionData: [{ index: 0, records }] }],
+  }
 }
 
 function fetchOf(topic: string, fetchOffset: number, maxWaitMs: number, maxBytes = 1 << 20) {
@@ -52,7 +70,11 @@ function fetchOf(topic: string, fetchOffset: number, maxWaitMs: number, maxBytes
 }
 
 async function endOf(topic: string): Promise<number> {
-  const { topics } = await client.request(apis.listOffsets, 4, { replicaId: -1, isolationLevel: 0, topics: [{ name: topic, partitions: [{ partitionIndex: 0, timestamp: -1 }] }] })
+  const { topics } = await client.request(apis.listOffsets, 4, {
+    replicaId: -1,
+    isolationLevel: 0,
+    topics: [{ name: topic, partitions: [{ partitionIndex: 0, timestamp: -1 }] }],
+  })
   return topics[0]!.partitions[0]!.offset
 }
 
@@ -103,7 +125,13 @@ class Stranger {
 test('a parked fetch holds up what was asked after it on its connection, and a write lets it go', async () => {
   await createTopic('parked')
   const stranger = await Stranger.connect()
-  stranger.socket.write(Buffer.concat([frame(apis.fetch, 11, 1, fetchOf('parked', 0, 20_000)), frame(apis.metadata, 9, 2, { topics: [] }), frame(apis.apiVersions, 0, 3, {})]))
+  stranger.socket.write(
+    Buffer.concat([
+      frame(apis.fetch, 11, 1, fetchOf('parked', 0, 20_000)),
+      frame(apis.metadata, 9, 2, { topics: [] }),
+      frame(apis.apiVersions, 0, 3, {}),
+    ]),
+  )
   // Another connection is not held up, and has its answer while the first has none.
   await client.request(apis.metadata, 9, { topics: [] })
   assert.deepEqual(stranger.order, [])
@@ -119,14 +147,27 @@ test('a parked fetch holds up what was asked after it on its connection, and a w
 
 test('pipelined idempotent writes of one connection are appended in their order', async () => {
   await createTopic('pipelined')
-  const { producerId, producerEpoch } = await client.request(apis.initProducerId, 1, { transactionalId: null, transactionTimeoutMs: 1000 })
+  const { producerId, producerEpoch } = await client.request(apis.initProducerId, 1, {
+    transactionalId: null,
+    transactionTimeoutMs: 1000,
+  })
   const stranger = await Stranger.connect()
-  const frames = Array.from({ length: 50 }, (_, i) => frame(apis.produce, 8, i, produceOf('pipelined', Buffer.from(String(i)), { producerId, producerEpoch, baseSequence: i })))
+  const frames = Array.from({ length: 50 }, (_, i) =>
+    frame(
+      apis.produce,
+      8,
+      i,
+      produceOf('pipelined', Buffer.from(String(i)), { producerId, producerEpoch, baseSequence: i }),
+    ),
+  )
   const bytes = Buffer.concat(frames)
   // In pieces that respect no frame.
   for (let at = 0; at < bytes.length; at += 777) stranger.socket.write(bytes.subarray(at, at + 777))
   await stranger.until(50)
-  assert.deepEqual(stranger.order, Array.from({ length: 50 }, (_, i) => i))
+  assert.deepEqual(
+    stranger.order,
+    Array.from({ length: 50 }, (_, i) => i),
+  )
   const offsets = stranger.frames.map((one) => {
     const reader = new Reader(one)
     readCorrelationId(reader)
@@ -134,7 +175,10 @@ test('pipelined idempotent writes of one connection are appended in their order'
     assert.equal(errorCode, 0)
     return baseOffset
   })
-  assert.deepEqual(offsets, Array.from({ length: 50 }, (_, i) => i))
+  assert.deepEqual(
+    offsets,
+    Array.from({ length: 50 }, (_, i) => i),
+  )
   stranger.socket.destroy()
 })
 
@@ -173,7 +217,12 @@ test('a batch that is not what it says is refused by its own error, and the conn
   await createTopic('damaged')
   const whole = encodeBatch([{ key: null, value: Buffer.from('x') }], { timestamp: 1 })
   const send = async (records: Buffer | null): Promise<number> => {
-    const request = { transactionalId: null, acks: -1, timeoutMs: 1000, topicData: [{ name: 'damaged', partitionData: [{ index: 0, records }] }] }
+    const request = {
+      transactionalId: null,
+      acks: -1,
+      timeoutMs: 1000,
+      topicData: [{ name: 'damaged', partitionData: [{ index: 0, records }] }],
+    }
     const { responses } = await client.request(apis.produce, 8, request)
     return responses[0]!.partitionResponses[0]!.errorCode
   }
@@ -190,7 +239,9 @@ test('a batch that is not what it says is refused by its own error, and the conn
   assert.equal(await endOf('damaged'), 1)
 })
 
-test('5,000 damaged requests to a live node: it goes on serving, and keeps nothing of them', { timeout: 60_000 }, async (t) => {
+test('5,000 damaged requests to a live node: it goes on serving, and keeps nothing of them', {
+  timeout: 60_000,
+}, async (t) => {
   await createTopic('fuzzed')
   const prng = new Prng('mutated')
   const seeds: Buffer[] = []
@@ -198,7 +249,15 @@ test('5,000 damaged requests to a live node: it goes on serving, and keeps nothi
     for (let version = api.minServedVersion; version <= api.maxVersion; version++) {
       const definition = api.request.definition as MessageDefinition
       // Modest in what would be honest work: topics with thousands of partitions, waits of hours.
-      const message = sample(definition, version, { numPartitions: 1, replicationFactor: 1, maxWaitMs: 1, minBytes: 0, timeoutMs: 100, sessionTimeoutMs: 6000, rebalanceTimeoutMs: 100 })
+      const message = sample(definition, version, {
+        numPartitions: 1,
+        replicationFactor: 1,
+        maxWaitMs: 1,
+        minBytes: 0,
+        timeoutMs: 100,
+        sessionTimeoutMs: 6000,
+        rebalanceTimeoutMs: 100,
+      })
       seeds.push(frame(api as unknown as Api, version, 7, message as never))
     }
   }
@@ -221,7 +280,11 @@ test('5,000 damaged requests to a live node: it goes on serving, and keeps nothi
       const patience = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, 20)
       })
-      const end = await Promise.race([stranger.until(1).then(() => 'answered'), stranger.ended.then(() => 'closed'), patience])
+      const end = await Promise.race([
+        stranger.until(1).then(() => 'answered'),
+        stranger.ended.then(() => 'closed'),
+        patience,
+      ])
       if (end === 'answered') answered++
       if (end === 'closed') closed++
       clearTimeout(timer)
@@ -231,7 +294,8 @@ test('5,000 damaged requests to a live node: it goes on serving, and keeps nothi
   }
   await Promise.all(Array.from({ length: 32 }, worker))
   assert.ok(closed > 500 && answered > 500, `${closed} closed, ${answered} answered: neither may be rare`)
-  const { errorCode } = (await client.request(apis.produce, 8, produceOf('fuzzed', Buffer.from('still here')))).responses[0]!.partitionResponses[0]!
+  const { errorCode } = (await client.request(apis.produce, 8, produceOf('fuzzed', Buffer.from('still here'))))
+    .responses[0]!.partitionResponses[0]!
   assert.equal(errorCode, 0)
   const end = await endOf('fuzzed')
   const fetched = await client.request(apis.fetch, 11, fetchOf('fuzzed', end - 1, 1000))
@@ -241,7 +305,9 @@ test('5,000 damaged requests to a live node: it goes on serving, and keeps nothi
   assert.ok(grownMegabytes < 300, `resident memory grew by ${grownMegabytes.toFixed(0)} MB`)
 })
 
-test('a client that asks for much and reads nothing is not served beyond what is bounded', { timeout: 30_000 }, async (t) => {
+test('a client that asks for much and reads nothing is not served beyond what is bounded', {
+  timeout: 30_000,
+}, async (t) => {
   await createTopic('slow')
   const value = Buffer.alloc(900_000, 7)
   for (let i = 0; i < 8; i++) await client.request(apis.produce, 8, produceOf('slow', value))

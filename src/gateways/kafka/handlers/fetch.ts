@@ -9,11 +9,18 @@
  * with a session is told that there is none; it names only what changed, so it must not be taken for a full one.
  */
 import type { Topic } from '../../../cluster/index.ts'
-import { recordCountOf, batchBytesOf } from '../../../records/index.ts'
-import { type FetchOwner, type FetchResult, type FetchWait, KafkaError, type KafkaErrorCode, type Partition } from '../../../streams/index.ts'
+import { batchBytesOf, recordCountOf } from '../../../records/index.ts'
+import {
+  type FetchOwner,
+  type FetchResult,
+  type FetchWait,
+  KafkaError,
+  type KafkaErrorCode,
+  type Partition,
+} from '../../../streams/index.ts'
 import type { apis } from '../api-table.ts'
 import type { FetchPartition, FetchRequest, FetchTopic } from '../messages/fetch.ts'
-import { currentLeader, endpoint, type ExchangeOf, type HandlerContext } from './context.ts'
+import { currentLeader, type ExchangeOf, endpoint, type HandlerContext } from './context.ts'
 
 type FetchExchange = ExchangeOf<typeof apis.fetch>
 
@@ -25,7 +32,14 @@ const NO_SLICES: readonly Buffer[] = []
 const SESSION_OPENS = 0
 
 export function fetch(context: HandlerContext, exchange: FetchExchange, request: FetchRequest): void {
-  if (request.sessionEpoch > SESSION_OPENS) return exchange.respond({ throttleTimeMs: 0, errorCode: KafkaError.FETCH_SESSION_ID_NOT_FOUND, sessionId: 0, responses: [], nodeEndpoints: [] })
+  if (request.sessionEpoch > SESSION_OPENS)
+    return exchange.respond({
+      throttleTimeMs: 0,
+      errorCode: KafkaError.FETCH_SESSION_ID_NOT_FOUND,
+      sessionId: 0,
+      responses: [],
+      nodeEndpoints: [],
+    })
   new FetchCall(context, exchange, request).look(request.maxWaitMs <= 0)
 }
 
@@ -65,7 +79,9 @@ class FetchCall implements FetchOwner {
 
   #absent(known: Topic | undefined, index: number, byId: boolean): FetchResult {
     if (known === undefined) return failed(byId ? KafkaError.UNKNOWN_TOPIC_ID : KafkaError.UNKNOWN_TOPIC_OR_PARTITION)
-    return failed(known.partitions[index] === undefined ? KafkaError.UNKNOWN_TOPIC_OR_PARTITION : KafkaError.NOT_LEADER_OR_FOLLOWER)
+    return failed(
+      known.partitions[index] === undefined ? KafkaError.UNKNOWN_TOPIC_OR_PARTITION : KafkaError.NOT_LEADER_OR_FOLLOWER,
+    )
   }
 
   /** Reads every partition; `lastLook`: answer with whatever there is. */

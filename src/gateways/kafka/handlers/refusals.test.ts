@@ -34,7 +34,10 @@ test('a commit is refused for the partitions that do not exist, and done for the
   const answer = await client.request(apis.offsetCommit, 6, { groupId, memberId: '', topics })
   const unknown = KafkaError.UNKNOWN_TOPIC_OR_PARTITION
   assert.deepEqual(
-    answer.topics.map(({ name, partitions }) => [name, partitions.map((each) => [each.partitionIndex, each.errorCode])]),
+    answer.topics.map(({ name, partitions }) => [
+      name,
+      partitions.map((each) => [each.partitionIndex, each.errorCode]),
+    ]),
     [
       [
         TOPIC,

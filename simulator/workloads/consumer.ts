@@ -1,0 +1,135 @@
+/**
+ * A consumer that reads every partition from its start to wherever the log has come, and tells what it saw. Now and then it
+ * goes back to the start, so that old records are read from the disk as well as new ones from memory.
+ */
+import { apis } from '../../src/gateways/kafka/index.ts'
+import type { Clock } from '../../src/platform/index.ts'
+import { forEachRecord, splitBatches } from '../../src/records/index.ts'
+import type { Prng } from '../../src/stdx/index.ts'
+import { KAFKA_ERRORS, KafkaError, kafkaErrorName } from '../../src/streams/index.ts'
+import type { KafkaClient } from '../kafka-client.ts'
+import type { ClientEvent } from '../observer.ts'
+import { Violation } from '../violation.ts'
+
+export interface ConsumerOptions {
+  readonly name: string
+  readonly topics: readonly { readonly name: string; readonly partitions: number }[]
+  readonly fetchBytes: number
+  /** In 1000 fetches, how many start again from offset 0. */
+  readonly rewindPermille: number
+}
+
+export interface ConsumerCollaborators {
+  readonly client: KafkaClient
+  readonly clock: Clock
+  readonly prng: Prng
+  readonly emit: (event: ClientEvent) => void
+  readonly violated: (violation: Violation) => void
+}
+
+interface Cursor {
+  readonly topic: string
+  readonly partition: number
+  position: number
+  highWatermark: number
+  /** How often it started from 0. */
+  rounds: number
+}
+
+const FETCH_VERSION = 11
+const WAIT_MS = 500
+const REQUEST_TIMEOUT_MS = 4000
+const BACKOFF_MS = 100
+
+export class Consumer {
+  readonly #options: ConsumerOptions
+  readonly #with: ConsumerCollaborators
+  readonly #cursors: Cursor[]
+  #rewinds = true
+
+  constructor(options: ConsumerOptions, collaborators: ConsumerCollaborators) {
+    this.#options = options
+    this.#with = collaborators
+    this.#cursors = options.topics.flatMap(({ name, partitions }) =>
+      Array.from({ length: partitions }, (_, partition) => ({ topic: name, partition, position: 0, highWatermark: -1, rounds: 0 })),
+    )
+  }
+
+  start(): void {
+    for (const cursor of this.#cursors) this.#fetch(cursor)
+  }
+
+  /** The last reading: everything once more from the start, without turning round. */
+  readAllOnceMore(): void {
+    this.#rewinds = false
+    for (const cursor of this.#cursors) {
+      cursor.rounds++
+      cursor.position = 0
+      cursor.highWatermark = -1
+    }
+  }
+
+  /** Everything has been read up to the mark that was last heard of. */
+  get caughtUp(): boolean {
+    return this.#cursors.every(({ position, highWatermark }) => highWatermark >= 0 && position >= highWatermark)
+  }
+
+  /** Where a partition was read up to. */
+  positionOf(topic: string, partition: number): number {
+    return this.#cursors.find((cursor) => cursor.topic === topic && cursor.partition === partition)?.position ?? 0
+  }
+
+  #fetch(cursor: Cursor): void {
+    const { client, clock, prng } = this.#with
+    const leader = client.leaderOf(cursor.topic, cursor.partition)
+    if (leader === null) return this.#ask(cursor)
+    if (this.#rewinds && prng.below(1000) < this.#options.rewindPermille) {
+      cursor.position = 0
+      cursor.rounds++
+    }
+    const { topic, partition, position, rounds } = cursor
+    const askedAtMs = clock.now()
+    const partitions = [{ partition, fetchOffset: position, partitionMaxBytes: this.#options.fetchBytes }]
+    const request = { maxWaitMs: WAIT_MS, minBytes: 1, maxBytes: this.#options.fetchBytes, topics: [{ topic, partitions }], forgottenTopicsData: [] }
+    client.request(leader, apis.fetch, FETCH_VERSION, request, REQUEST_TIMEOUT_MS, (failure, answer) => {
+      const result = answer?.responses[0]?.partitions[0]
+      if (failure !== null || result === undefined) return this.#ask(cursor)
+      if (result.errorCode !== KafkaError.NONE) {
+        if (KAFKA_ERRORS.get(result.errorCode)?.retriable !== true) {
+          const what = `${this.#options.name} at ${topic}/${partition} offset ${position}: ${kafkaErrorName(result.errorCode)}`
+          this.#with.violated(new Violation('consumers are served', what))
+        }
+        return this.#ask(cursor)
+      }
+      const records = recordsFrom(result.records, position)
+      this.#with.emit({ type: 'fetched', client: this.#options.name, topic, partition, askedAtMs, position, highWatermark: result.highWatermark, records })
+      // Meanwhile the reading may have begun anew.
+      if (cursor.rounds === rounds) {
+        cursor.position = position + records.length
+        cursor.highWatermark = result.highWatermark
+      }
+      this.#fetch(cursor)
+    })
+  }
+
+  #ask(cursor: Cursor): void {
+    this.#with.clock.after(BACKOFF_MS, () => {
+      const topics = this.#options.topics.map(({ name }) => name)
+      this.#with.client.refresh(topics, () => this.#fetch(cursor))
+    })
+  }
+}
+
+/** What was asked for: the first batch may begin before `position`. */
+function recordsFrom(bytes: Buffer | null | readonly Buffer[], position: number): { offset: number; value: string }[] {
+  const records: { offset: number; value: string }[] = []
+  const whole = bytes === null ? Buffer.alloc(0) : Buffer.isBuffer(bytes) ? bytes : Buffer.concat(bytes)
+  const batches = splitBatches(whole)
+  if (batches === null) throw new Violation('consumers are served', `a fetch at ${position} was answered with bytes that are no batches`)
+  for (const batch of batches) {
+    forEachRecord(batch, 0, ({ offset, value }) => {
+      if (offset >= position) records.push({ offset, value: value?.toString() ?? '' })
+    })
+  }
+  return records
+}
