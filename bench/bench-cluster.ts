@@ -17,7 +17,12 @@ export class BenchCluster {
 
   constructor(nodes: number, basePort = 23_092) {
     this.#directory = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-bench-'))
-    this.cluster = new DevCluster({ nodes, directory: this.#directory, basePort, output: (node, line) => this.#logged.push(`node ${node}: ${line}`) })
+    this.cluster = new DevCluster({
+      nodes,
+      directory: this.#directory,
+      basePort,
+      output: (node, line) => this.#logged.push(`node ${node}: ${line}`),
+    })
   }
 
   async start(): Promise<void> {
@@ -39,7 +44,10 @@ export class BenchCluster {
     let cpuSeconds = 0
     for (const id of this.cluster.ids) cpuSeconds += cpuOf(this.cluster.pid(id))
     const leader = this.cluster.ids.find((id) => this.cluster.kafka(id) === broker)
-    const status = leader === undefined ? null : ((await (await fetch(`${this.cluster.http(leader)}/api/node`)).json()) as NodeStatus)
+    const status =
+      leader === undefined
+        ? null
+        : ((await (await fetch(`${this.cluster.http(leader)}/api/node`)).json()) as NodeStatus)
     return { cpuSeconds, journalSyncs: status?.counters.journalSyncs ?? 0 }
   }
 }

@@ -53,7 +53,10 @@ async function measure(bytes: number, perBatch: number, nodes: number): Promise<
   try {
     await bench.start()
     const anyNode = await RawClient.connect(bench.cluster.kafka(1))
-    await anyNode.request(apis.createTopics, 5, { topics: [{ name: 'bench', numPartitions: 1, replicationFactor: -1, assignments: [], configs: [] }], timeoutMs: 5000 })
+    await anyNode.request(apis.createTopics, 5, {
+      topics: [{ name: 'bench', numPartitions: 1, replicationFactor: -1, assignments: [], configs: [] }],
+      timeoutMs: 5000,
+    })
     const [leader] = await leadersOf(anyNode, 'bench')
     anyNode.close()
     const client = await RawClient.connect(leader!)
@@ -80,11 +83,21 @@ async function fill(client: RawClient, bytes: number, perBatch: number): Promise
     const next = (): void => {
       if (sent === batches) return
       sent++
-      client.send(apis.produce, 7, { transactionalId: null, acks: -1, timeoutMs: 30_000, topicData: [{ name: 'bench', partitionData: [{ index: 0, records: batch }] }] }, (error, response) => {
-        if (error !== null || response.responses[0]?.partitionResponses[0]?.errorCode !== 0) failed++
-        if (++done === batches) resolve()
-        else next()
-      })
+      client.send(
+        apis.produce,
+        7,
+        {
+          transactionalId: null,
+          acks: -1,
+          timeoutMs: 30_000,
+          topicData: [{ name: 'bench', partitionData: [{ index: 0, records: batch }] }],
+        },
+        (error, response) => {
+          if (error !== null || response.responses[0]?.partitionResponses[0]?.errorCode !== 0) failed++
+          if (++done === batches) resolve()
+          else next()
+        },
+      )
     }
     for (let i = 0; i < 64; i++) next()
   })
@@ -123,5 +136,12 @@ async function readAll(client: RawClient, written: number): Promise<Omit<Reading
     }
     bytes += slice.length
   }
-  return { records, bytes, errors, seconds: (performance.now() - began) / 1000, fetches: latencies.length, p50Ms: median(latencies) }
+  return {
+    records,
+    bytes,
+    errors,
+    seconds: (performance.now() - began) / 1000,
+    fetches: latencies.length,
+    p50Ms: median(latencies),
+  }
 }

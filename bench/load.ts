@@ -19,14 +19,27 @@ export interface LoadResult {
   readonly errors: number
 }
 
-const [broker, topic, connections, inFlight, bytes, warmup, seconds] = process.argv.slice(2) as [string, string, string, string, string, string, string]
+const [broker, topic, connections, inFlight, bytes, warmup, seconds] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string,
+  string,
+  string,
+]
 const VERSION = 7
 const perConnection = Math.max(1, Math.floor(Number(inFlight) / Number(connections)))
 
 const template = (() => {
   const batch = encodeBatch([{ key: null, value: Buffer.alloc(Number(bytes), 'x') }], { timestamp: Date.now() })
   const writer = new Writer(4096)
-  writeRequest(writer, apis.produce, VERSION, 0, 'load', { transactionalId: null, acks: -1, timeoutMs: 30_000, topicData: [{ name: topic, partitionData: [{ index: 0, records: batch }] }] })
+  writeRequest(writer, apis.produce, VERSION, 0, 'load', {
+    transactionalId: null,
+    acks: -1,
+    timeoutMs: 30_000,
+    topicData: [{ name: topic, partitionData: [{ index: 0, records: batch }] }],
+  })
   return writer.takeBuffer()
 })()
 /** int32 length, int16 key, int16 version: then the correlation id. */
@@ -96,7 +109,8 @@ setTimeout(() => {
   setTimeout(() => {
     const elapsed = (performance.now() - from) / 1000
     const sorted = Float64Array.from(latencies).sort()
-    const at = (share: number): number => Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0) * 1000) / 1000
+    const at = (share: number): number =>
+      Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0) * 1000) / 1000
     const result: LoadResult = {
       requestsPerSecond: Math.round(done / elapsed),
       megabytesPerSecond: Math.round((done * Number(bytes)) / elapsed / 1e5) / 10,

@@ -23,11 +23,18 @@ const suite = (name: string, description: string): Command =>
     .option('--seconds <N>', 'per row and round', '4')
     .option('--rounds <N>', 'rounds; the median is shown', '1')
     .option('--nodes <LIST>', 'cluster sizes', '1,3')
-    .option('--ceiling <FILE>', 'a program that prints what the machine allows, run in alternation; figures become shares of it')
+    .option(
+      '--ceiling <FILE>',
+      'a program that prints what the machine allows, run in alternation; figures become shares of it',
+    )
     .option('--json <FILE>', 'write the figures there')
 
-suite('produce', 'One-record produce requests, acks all: requests/s, MB/s, latency, syncs, CPU.').action((rows: string[], flags: Flags) => report(benchProduce(rows, options(flags)), flags))
-suite('consume', 'Reading a topic back from its start and at its tail: records/s, MB/s.').action((rows: string[], flags: Flags) => report(benchConsume(rows, options(flags)), flags))
+suite('produce', 'One-record produce requests, acks all: requests/s, MB/s, latency, syncs, CPU.').action(
+  (rows: string[], flags: Flags) => report(benchProduce(rows, options(flags)), flags),
+)
+suite('consume', 'Reading a topic back from its start and at its tail: records/s, MB/s.').action(
+  (rows: string[], flags: Flags) => report(benchConsume(rows, options(flags)), flags),
+)
 await program.parseAsync()
 
 function options(flags: Flags) {
@@ -45,7 +52,16 @@ async function report(running: Promise<readonly Record<string, string | number>[
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
   if (flags.json !== undefined) fs.writeFileSync(flags.json, `${JSON.stringify(rows, null, 2)}\n`)
   const titles = [...new Set(rows.flatMap((row) => Object.keys(row)))]
-  console.log(table(rows, titles.map((title) => ({ title, value: (row: Record<string, string | number>) => String(row[title] ?? ''), right: true }))))
+  console.log(
+    table(
+      rows,
+      titles.map((title) => ({
+        title,
+        value: (row: Record<string, string | number>) => String(row[title] ?? ''),
+        right: true,
+      })),
+    ),
+  )
   const failed = rows.filter((row) => Number(row.errors ?? 0) > 0).length
   console.log(`\nbench: ${rows.length} rows, ${failed} with errors`)
   process.exitCode = failed > 0 ? 1 : 0

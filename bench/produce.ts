@@ -19,7 +19,17 @@ export interface BenchOptions {
 
 export type Row = Record<string, string | number>
 
-const ROWS = ['1x1x100', '1x16x100', '8x256x100', '256x256x100', '8x2048x100', '1x1x1024', '8x256x1024', '8x64x16384', '8x256x16384']
+const ROWS = [
+  '1x1x100',
+  '1x16x100',
+  '8x256x100',
+  '256x256x100',
+  '8x2048x100',
+  '1x1x1024',
+  '8x256x1024',
+  '8x64x16384',
+  '8x256x16384',
+]
 
 interface Measured extends LoadResult {
   readonly syncsPerSecond: number
@@ -57,14 +67,27 @@ function summary(row: string, nodes: number, measured: readonly Measured[], ceil
     'p90 ms': of((m) => m.p90Ms),
     'p99 ms': of((m) => m.p99Ms),
     'syncs/s': Math.round(of((m) => m.syncsPerSecond)),
-    'records/sync': Math.round((of((m) => m.requestsPerSecond) / Math.max(1, of((m) => m.syncsPerSecond))) * 10) / 10,
+    'records/sync':
+      Math.round(
+        (of((m) => m.requestsPerSecond) /
+          Math.max(
+            1,
+            of((m) => m.syncsPerSecond),
+          )) *
+          10,
+      ) / 10,
     'cpu %': Math.round(of((m) => m.cpuShare) * 100),
     errors: measured.reduce((sum, m) => sum + m.errors, 0),
   }
   if (ceilings.length === 0) return result
   const top = median(ceilings.map((c) => c.requestsPerSecond))
   const topP50 = median(ceilings.map((c) => c.p50Ms))
-  return { ...result, 'ceiling/s': top, share: `${Math.round((100 * of((m) => m.requestsPerSecond)) / top)} %`, 'p50 ×': Math.round((of((m) => m.p50Ms) / topP50) * 100) / 100 }
+  return {
+    ...result,
+    'ceiling/s': top,
+    share: `${Math.round((100 * of((m) => m.requestsPerSecond)) / top)} %`,
+    'p50 ×': Math.round((of((m) => m.p50Ms) / topP50) * 100) / 100,
+  }
 }
 
 async function measure(row: string, nodes: number, seconds: number): Promise<Measured> {
@@ -73,7 +96,10 @@ async function measure(row: string, nodes: number, seconds: number): Promise<Mea
     await bench.start()
     const client = await RawClient.connect(bench.cluster.kafka(1))
     const { apis } = await import('../src/gateways/kafka/index.ts')
-    await client.request(apis.createTopics, 5, { topics: [{ name: 'bench', numPartitions: 1, replicationFactor: -1, assignments: [], configs: [] }], timeoutMs: 5000 })
+    await client.request(apis.createTopics, 5, {
+      topics: [{ name: 'bench', numPartitions: 1, replicationFactor: -1, assignments: [], configs: [] }],
+      timeoutMs: 5000,
+    })
     const [leader] = await leadersOf(client, 'bench')
     client.close()
     const before = await bench.usage(leader!)
@@ -81,7 +107,11 @@ async function measure(row: string, nodes: number, seconds: number): Promise<Mea
     const result = await load(leader!, row, seconds)
     const elapsed = (performance.now() - from) / 1000
     const after = await bench.usage(leader!)
-    return { ...result, syncsPerSecond: (after.journalSyncs - before.journalSyncs) / elapsed, cpuShare: (after.cpuSeconds - before.cpuSeconds) / elapsed }
+    return {
+      ...result,
+      syncsPerSecond: (after.journalSyncs - before.journalSyncs) / elapsed,
+      cpuShare: (after.cpuSeconds - before.cpuSeconds) / elapsed,
+    }
   } finally {
     await bench.stop()
   }
@@ -90,7 +120,15 @@ async function measure(row: string, nodes: number, seconds: number): Promise<Mea
 function load(leader: string, row: string, seconds: number): Promise<LoadResult> {
   const [connections, inFlight, bytes] = row.split('x') as [string, string, string]
   return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(new URL('./load.js', import.meta.url)), [leader, 'bench', connections, inFlight, bytes, '1.5', String(seconds)])
+    const child = fork(fileURLToPath(new URL('./load.js', import.meta.url)), [
+      leader,
+      'bench',
+      connections,
+      inFlight,
+      bytes,
+      '1.5',
+      String(seconds),
+    ])
     child.once('message', (result) => resolve(result as LoadResult))
     child.once('exit', (code) => reject(new Error(`the load generator ended with code ${code}`)))
   })

@@ -3,10 +3,26 @@
  * a client library, and for checks that need to see single requests.
  */
 import net from 'node:net'
-import { type AnyApi, type Api, apis, type DraftOf, type MessageDefinition, type MessageOf, Reader, readCorrelationId, readResponse, Writer, writeRequest } from '../src/gateways/kafka/index.ts'
-import { FrameReader } from '../src/gateways/kafka/index.ts'
+import {
+  type AnyApi,
+  type Api,
+  apis,
+  type DraftOf,
+  FrameReader,
+  type MessageDefinition,
+  type MessageOf,
+  Reader,
+  readCorrelationId,
+  readResponse,
+  Writer,
+  writeRequest,
+} from '../src/gateways/kafka/index.ts'
 
-type Waiting = { readonly api: Api; readonly version: number; readonly done: (error: Error | null, response: unknown) => void }
+type Waiting = {
+  readonly api: Api
+  readonly version: number
+  readonly done: (error: Error | null, response: unknown) => void
+}
 
 export class RawClient {
   readonly #socket: net.Socket
@@ -47,12 +63,18 @@ export class RawClient {
   }
 
   /** All requests of an event-loop turn leave in one write. */
-  send<Q extends MessageDefinition, R extends MessageDefinition>(api: Api<Q, R>, version: number, message: DraftOf<Q>, done: (error: Error | null, response: MessageOf<R>) => void): void {
+  send<Q extends MessageDefinition, R extends MessageDefinition>(
+    api: Api<Q, R>,
+    version: number,
+    message: DraftOf<Q>,
+    done: (error: Error | null, response: MessageOf<R>) => void,
+  ): void {
     if (this.#closedBecause !== null) {
       done(this.#closedBecause, null as never)
       return
     }
-    const correlation = (this.#correlation = (this.#correlation + 1) | 0)
+    this.#correlation = (this.#correlation + 1) | 0
+    const correlation = this.#correlation
     this.#waiting.set(correlation, { api: api as unknown as Api, version, done: done as Waiting['done'] })
     writeRequest(this.#writer, api, version, correlation, 'raw', message)
     if (this.#flushPlanned) return
@@ -65,8 +87,14 @@ export class RawClient {
     })
   }
 
-  request<Q extends MessageDefinition, R extends MessageDefinition>(api: Api<Q, R>, version: number, message: DraftOf<Q>): Promise<MessageOf<R>> {
-    return new Promise((resolve, reject) => this.send(api, version, message, (error, response) => (error === null ? resolve(response) : reject(error))))
+  request<Q extends MessageDefinition, R extends MessageDefinition>(
+    api: Api<Q, R>,
+    version: number,
+    message: DraftOf<Q>,
+  ): Promise<MessageOf<R>> {
+    return new Promise((resolve, reject) =>
+      this.send(api, version, message, (error, response) => (error === null ? resolve(response) : reject(error))),
+    )
   }
 
   #answer(frame: Buffer): boolean {
@@ -93,7 +121,9 @@ export async function leadersOf(client: RawClient, topic: string, timeoutMs = 10
     const metadata = await client.request(apis.metadata, 9, { topics: [{ name: topic }], allowAutoTopicCreation: true })
     const brokers = new Map(metadata.brokers.map((broker) => [broker.nodeId, `${broker.host}:${broker.port}`]))
     const partitions = metadata.topics[0]?.partitions ?? []
-    const leaders = partitions.toSorted((a, b) => a.partitionIndex - b.partitionIndex).map((partition) => brokers.get(partition.leaderId))
+    const leaders = partitions
+      .toSorted((a, b) => a.partitionIndex - b.partitionIndex)
+      .map((partition) => brokers.get(partition.leaderId))
     if (leaders.length > 0 && leaders.every((leader) => leader !== undefined)) return leaders as string[]
     if (performance.now() > deadline) throw new Error(`topic ${topic} has no leaders after ${timeoutMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 20))

@@ -191,6 +191,7 @@ async function group({ driver, name }: CheckContext): Promise<string> {
     await more('one')
     members.push(await join())
     await settled(members, everything, () => `one member to see ${all.length} records; ${seen.length} came`)
+    await committed(driver, groupId, topic, all.length / PARTITIONS)
     const startedAt = performance.now()
     members.push(await join())
     await settled(
@@ -206,6 +207,7 @@ async function group({ driver, name }: CheckContext): Promise<string> {
     )
     await more('two')
     await settled(members, everything, () => `two members to see ${all.length} records; ${seen.length} came`)
+    await committed(driver, groupId, topic, all.length / PARTITIONS)
     const leftAt = performance.now()
     await members.pop()!.leave()
     await settled(
@@ -219,12 +221,20 @@ async function group({ driver, name }: CheckContext): Promise<string> {
     const again = seen.length - all.length
     const missing = all.length - new Set(seen.map(textOf)).size
     expect(missing === 0, `${missing} records were never seen`)
-    // Members commit before they hand over; what they had not committed yet may come twice, a whole round may not.
-    expect(again < 160, `${again} of ${all.length} records came again: positions were not resumed`)
+    // Everything was committed before each change. Where a client does not show that, a few may come twice, a round may not.
+    const allowed = driver.lacks.has('committed') ? all.length / 3 - 1 : 0
+    expect(again <= allowed, `${again} of ${all.length} records came again: positions were not resumed`)
     return `second joins in ${joinedMs.toFixed(0)} ms, leaves in ${leftMs.toFixed(0)} ms, ${again} redelivered`
   } finally {
     for (const member of members) await member.leave()
   }
+}
+
+/** Waits until the group has committed that offset of every partition, where the client can show it. */
+async function committed(driver: ClientDriver, groupId: string, topic: string, offset: number): Promise<void> {
+  if (driver.lacks.has('committed')) return
+  const everywhere = async () => (await driver.committed(groupId, topic, PARTITIONS)).every((each) => each === offset)
+  await until(everywhere, `${groupId} to have committed ${offset} of every partition`)
 }
 
 /** Waits until the members hold every partition exactly once, and the condition. */
@@ -282,8 +292,6 @@ async function resume({ driver, name }: CheckContext): Promise<string> {
   await driver.createTopic(topic, PARTITIONS)
   const [before, after] = [records('before', 80), records('after', 80)]
   let total = 0
-  const everyOffsetIs = (expected: number) => async () =>
-    (await driver.committed(groupId, topic, PARTITIONS)).every((offset) => offset === expected)
   for (const batch of [before, after]) {
     await driver.produce(topic, batch, { codec: 'none', idempotent: false })
     const seen: Incoming[] = []
@@ -299,7 +307,7 @@ async function resume({ driver, name }: CheckContext): Promise<string> {
       () => `${batch.length} records; ${seen.length} came`,
     )
     total += batch.length / PARTITIONS
-    if (!driver.lacks.has('committed')) await until(everyOffsetIs(total), 'the commits of the member')
+    await committed(driver, groupId, topic, total)
     await member.leave()
     sameRecords(seen, batch, batch === before ? 'the first member read' : 'the second member read')
   }

@@ -5,8 +5,19 @@
  * workload may conclude from silence is exactly what is being tested. A request without an answer in time takes its connection
  * with it, as in the clients that people use, so a late answer can never be taken for another one's.
  */
-import { type Api, apis, FrameReader, type MessageDefinition, readCorrelationId, Reader, readResponse, Writer, writeRequest } from '../src/gateways/kafka/index.ts'
+
 import type { DraftOf, MessageOf } from '../src/gateways/kafka/index.ts'
+import {
+  type Api,
+  apis,
+  FrameReader,
+  type MessageDefinition,
+  Reader,
+  readCorrelationId,
+  readResponse,
+  Writer,
+  writeRequest,
+} from '../src/gateways/kafka/index.ts'
 import type { Address, Clock, Connection, Network, Timer } from '../src/platform/index.ts'
 import { must } from '../src/stdx/index.ts'
 

@@ -12,7 +12,13 @@ export type ClientEvent =
       readonly baseOffset: number
       readonly values: readonly string[]
     }
-  | { readonly type: 'produce-failed'; readonly client: string; readonly topic: string; readonly partition: number; readonly reason: string }
+  | {
+      readonly type: 'produce-failed'
+      readonly client: string
+      readonly topic: string
+      readonly partition: number
+      readonly reason: string
+    }
   | {
       readonly type: 'fetched'
       readonly client: string

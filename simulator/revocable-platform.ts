@@ -43,6 +43,12 @@ export class Gate {
   /** Called in the place of the effect that brings the count to `crashAt`. */
   crashAt = Number.POSITIVE_INFINITY
   onCrashPoint: () => void = () => {}
+  /** The process threw what nobody caught. Not called for what a dead process' function does on its way out. */
+  onError: (error: Error) => void = (error) => {
+    throw error
+  }
+  /** Called by who closes it. */
+  onClosed: () => void = () => {}
 
   get isOpen(): boolean {
     return this.#state === 'open'
@@ -82,13 +88,21 @@ export class Gate {
   }
 
   tell(callback: () => void): void {
-    if (this.#state === 'open') callback()
+    if (this.#state === 'open') this.#run(callback)
     else if (this.#state === 'paused') this.#others.push(callback)
   }
 
   timer(callback: () => void): void {
     if (this.#state === 'paused') this.#timers.push(callback)
     else this.tell(callback)
+  }
+
+  #run(callback: () => void): void {
+    try {
+      callback()
+    } catch (error) {
+      if (!this.isClosed) this.onError(error as Error)
+    }
   }
 
   get paused(): boolean {

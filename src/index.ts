@@ -58,15 +58,24 @@ export class Tidemark {
   static async start(options: StartOptions = {}): Promise<Tidemark> {
     const count = options.nodes ?? 1
     if (!Number.isInteger(count) || count < 1 || count > NODES_MAX) {
-      throw new OptionError({ code: 'OPTION_INVALID', option: 'nodes', value: String(count) }, `nodes: ${count} must be a whole number from 1 to ${NODES_MAX}`)
+      throw new OptionError(
+        { code: 'OPTION_INVALID', option: 'nodes', value: String(count) },
+        `nodes: ${count} must be a whole number from 1 to ${NODES_MAX}`,
+      )
     }
     if (options.memory === true && options.data !== undefined) {
-      throw new OptionError({ code: 'OPTION_INVALID', option: 'data', value: options.data }, 'data cannot be combined with memory: say where the data goes, or that it goes nowhere')
+      throw new OptionError(
+        { code: 'OPTION_INVALID', option: 'data', value: options.data },
+        'data cannot be combined with memory: say where the data goes, or that it goes nowhere',
+      )
     }
     for (const option of ['kafka', 'http'] as const) {
       const at = options[option]
       if (count > 1 && at !== undefined && parseAddress(option, at).port !== 0) {
-        throw new OptionError({ code: 'OPTION_INVALID', option, value: at }, `${option}: ${at} is one port for ${count} nodes; say port 0, and each finds one of its own`)
+        throw new OptionError(
+          { code: 'OPTION_INVALID', option, value: at },
+          `${option}: ${at} is one port for ${count} nodes; say port 0, and each finds one of its own`,
+        )
       }
     }
     const peers = new MemoryNetwork({}, { clock: nodePlatform().clock })
@@ -90,7 +99,11 @@ export class Tidemark {
 
   /** Addresses of the pages and APIs; empty when `http` is off. */
   get http(): { readonly urls: string[] } {
-    return { urls: this.#nodes.flatMap((node) => (node.httpAddress === null ? [] : [`http://${formatAddress(node.httpAddress)}`])) }
+    return {
+      urls: this.#nodes.flatMap((node) =>
+        node.httpAddress === null ? [] : [`http://${formatAddress(node.httpAddress)}`],
+      ),
+    }
   }
 
   status() {
@@ -107,7 +120,10 @@ export class Tidemark {
     const { clock } = nodePlatform()
     const deadline = clock.now() + READY_TIMEOUT_MS
     while (!this.#nodes.every((node) => node.ready)) {
-      if (clock.now() > deadline) throw new Error(`not ready after ${READY_TIMEOUT_MS} ms: ${this.#nodes.map((node) => node.status().waitingFor).join('; ')}`)
+      if (clock.now() > deadline)
+        throw new Error(
+          `not ready after ${READY_TIMEOUT_MS} ms: ${this.#nodes.map((node) => node.status().waitingFor).join('; ')}`,
+        )
       await new Promise<void>((resolve) => clock.after(1, resolve))
     }
   }
@@ -116,7 +132,9 @@ export class Tidemark {
 function startNode(id: number, count: number, options: StartOptions, peers: MemoryNetwork): Promise<TidemarkNode> {
   const real = nodePlatform()
   const memory = options.memory === true
-  const platform: Platform = memory ? { ...real, disk: new MemoryDisk({ powerLoss: false }, { clock: real.clock }) } : real
+  const platform: Platform = memory
+    ? { ...real, disk: new MemoryDisk({ powerLoss: false }, { clock: real.clock }) }
+    : real
   const host = `node-${id}`
   const peerNetwork: Network = peers.host(host)
   const base = memory ? '/tidemark' : path.resolve(options.data ?? './tidemark-data')
@@ -131,7 +149,10 @@ function startNode(id: number, count: number, options: StartOptions, peers: Memo
     }),
     // Peers meet on a network of their own inside this process.
     peer: { host, port: 7400 },
-    cluster: count === 1 ? [] : Array.from({ length: count }, (_, i) => ({ id: i + 1, peer: { host: `node-${i + 1}`, port: 7400 } })),
+    cluster:
+      count === 1
+        ? []
+        : Array.from({ length: count }, (_, i) => ({ id: i + 1, peer: { host: `node-${i + 1}`, port: 7400 } })),
   }
   return TidemarkNode.start(nodeOptions, {
     ...surroundings(platform),

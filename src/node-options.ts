@@ -49,7 +49,11 @@ export const SETTINGS = [
   { flag: 'kafka', placeholder: 'HOST:PORT', help: 'where Kafka clients connect (default 127.0.0.1:9092)' },
   { flag: 'redis', placeholder: 'HOST:PORT', help: 'refused until tables exist' },
   { flag: 'http', placeholder: 'HOST:PORT', help: 'health, metrics, API and the page (default 127.0.0.1:9644)' },
-  { flag: 'peer', placeholder: 'HOST:PORT', help: 'where the other nodes connect (default 127.0.0.1:7400)' },
+  {
+    flag: 'peer',
+    placeholder: 'HOST:PORT',
+    help: 'where the other nodes connect (default: as in --cluster, else 127.0.0.1:7400)',
+  },
   {
     flag: 'cluster',
     placeholder: 'MEMBERS',
@@ -83,6 +87,8 @@ export const SETTINGS = [
     help: 'how long a new consumer group waits for more members (default 300)',
   },
 ] as const satisfies readonly Setting[]
+
+const DEFAULT_PEER: Address = { host: '127.0.0.1', port: 7400 }
 
 export type SettingName = (typeof SETTINGS)[number]['flag']
 export type RawSettings = Partial<Record<SettingName, string>>
@@ -138,15 +144,18 @@ export function parseNodeOptions(raw: RawSettings): NodeOptions {
   const allowInsecure = yesOrNo('allow-insecure', raw['allow-insecure'])
   if (raw.data === '') throw invalid('data', '(empty)', 'must be a directory')
   if (raw.rack === '') throw invalid('rack', '(empty)', 'must be a name; leave the option out where there are no racks')
+  const id = integer('id', raw.id ?? '1', 1, 65_535)
+  const cluster = members(raw.cluster)
+  const own = cluster.find((member) => member.id === id)
   const options: NodeOptions = {
-    id: integer('id', raw.id ?? '1', 1, 65_535),
+    id,
     data: raw.data ?? './tidemark-data',
     kafka: address('kafka', raw.kafka ?? '127.0.0.1:9092'),
     http: address('http', raw.http ?? '127.0.0.1:9644'),
-    peer: address('peer', raw.peer ?? '127.0.0.1:7400'),
-    cluster: members(raw.cluster),
+    peer: raw.peer === undefined ? (own?.peer ?? DEFAULT_PEER) : address('peer', raw.peer),
+    cluster,
     advertiseKafka: advertised('advertise-kafka', raw['advertise-kafka']),
-    advertisePeer: advertised('advertise-peer', raw['advertise-peer']),
+    advertisePeer: advertised('advertise-peer', raw['advertise-peer']) ?? whereClusterSays(own, raw.peer),
     rack: raw.rack ?? null,
     allowInsecure,
     defaultPartitions: integer('default-partitions', raw['default-partitions'] ?? '4', 1, 10_000),
@@ -157,11 +166,21 @@ export function parseNodeOptions(raw: RawSettings): NodeOptions {
       600_000,
     ),
   }
-  if (options.cluster.length > 0 && !options.cluster.some((member) => member.id === options.id)) {
+  if (cluster.length > 0 && own === undefined) {
     throw invalid(
       'cluster',
       raw.cluster!,
-      `does not list this node's id ${options.id}; add ${options.id}@HOST:PORT or give the right --id`,
+      `does not list this node's id ${id}; add ${id}@HOST:PORT or give the right --id`,
+    )
+  }
+  // A second process under a member's id, with an address of its own, would wait for ever for others to find it there.
+  const reachedAt = options.advertisePeer ?? options.peer
+  if (own !== undefined && formatAddress(own.peer) !== formatAddress(reachedAt)) {
+    const said = formatAddress(own.peer)
+    throw invalid(
+      'peer',
+      formatAddress(reachedAt),
+      `is not where --cluster says node ${id} is (${said}); give the same address, or --advertise-peer ${said}`,
     )
   }
   for (const [name, listener] of [
@@ -240,6 +259,11 @@ function advertised(option: string, text: string | undefined): Address | null {
   if (isWildcard(found.host)) throw invalid(option, text, 'is every address; say the one HOST that others reach')
   if (found.port === 0) throw invalid(option, text, 'names no port; others need one to come to')
   return found
+}
+
+/** A member that listens on every address is reached where all others were told it is. */
+function whereClusterSays(own: Member | undefined, listener: string | undefined): Address | null {
+  return own !== undefined && listener !== undefined && isWildcard(address('peer', listener).host) ? own.peer : null
 }
 
 function yesOrNo(option: string, text: string | undefined): boolean {

@@ -26,15 +26,35 @@ import {
   type Topic,
   welcomeNewcomers,
 } from './cluster/index.ts'
-import { HttpGateway, mergeStatus, type ClusterStatus, type NodeStatus, type ReplicaStatus } from './gateways/http/index.ts'
+import {
+  type ClusterStatus,
+  HttpGateway,
+  mergeStatus,
+  type NodeStatus,
+  type ReplicaStatus,
+} from './gateways/http/index.ts'
 import { GATEWAY_DEFAULTS, KafkaGateway } from './gateways/kafka/index.ts'
 import { formatAddress, type NodeOptions } from './node-options.ts'
 import { type LogLine, Metrics, type NodeEvent, NodeLog, type TraceFile } from './observability/index.ts'
 import type { Address, Network, Platform } from './platform/index.ts'
-import { HOST_DEFAULTS, type HostOptions, LamportClock, ReplicationHost, type Shard, type Standing } from './replication/index.ts'
+import {
+  HOST_DEFAULTS,
+  type HostOptions,
+  LamportClock,
+  ReplicationHost,
+  type Shard,
+  type Standing,
+} from './replication/index.ts'
 import { must, TypedError } from './stdx/index.ts'
 import { Storage, type StorageOptions } from './storage/index.ts'
-import { GROUPS_TOPIC, GroupCoordinator, GroupCoordinators, PARTITION_SETTINGS_DEFAULTS, type PartitionSettings, Streams } from './streams/index.ts'
+import {
+  GROUPS_TOPIC,
+  GroupCoordinator,
+  GroupCoordinators,
+  PARTITION_SETTINGS_DEFAULTS,
+  type PartitionSettings,
+  Streams,
+} from './streams/index.ts'
 
 export { type LogLine, TraceFile } from './observability/index.ts'
 
@@ -93,10 +113,16 @@ export class TidemarkNode {
     const early: NodeEvent[] = []
     const storage = await promised<Storage>((done) =>
       Storage.open(
-        { directory: options.data, nodeId: options.id, clusterHash: hashOfCluster(options), ...collaborators.tuning?.storage },
+        {
+          directory: options.data,
+          nodeId: options.id,
+          clusterHash: hashOfCluster(options),
+          ...collaborators.tuning?.storage,
+        },
         {
           platform,
-          trace: (event) => (opened === null ? early.push({ layer: 'storage', event }) : opened.#note({ layer: 'storage', event })),
+          trace: (event) =>
+            opened === null ? early.push({ layer: 'storage', event }) : opened.#note({ layer: 'storage', event }),
           fatal: (error) => {
             if (opened !== null) opened.#fatal(error.message)
           },
@@ -129,14 +155,20 @@ export class TidemarkNode {
     this.#mesh = new PeerMesh(
       { self: options.id, listen: options.peer, ...MESH_DEFAULTS },
       {
-        platform: collaborators.peerNetwork === undefined ? platform : { ...platform, network: collaborators.peerNetwork },
+        platform:
+          collaborators.peerNetwork === undefined ? platform : { ...platform, network: collaborators.peerNetwork },
         lamport,
         trace: (event) => this.#note({ layer: 'cluster', event }),
         describe: () => this.#describe(),
         admit: (hello) => this.#cluster.admit(hello),
         onRefused: (refusal, { by, everUp }) => {
           if (isFinalRefusal(refusal.code) && !everUp) {
-            this.#terminate(new NodeError({ code: 'REFUSED_BY_CLUSTER', exitCode: 1, refusal: refusal.code }, `node ${by} refuses this node: ${refusal.message}`))
+            this.#terminate(
+              new NodeError(
+                { code: 'REFUSED_BY_CLUSTER', exitCode: 1, refusal: refusal.code },
+                `node ${by} refuses this node: ${refusal.message}`,
+              ),
+            )
           }
         },
       },
@@ -163,14 +195,22 @@ export class TidemarkNode {
           learnerKnown: () => {},
           isCaughtUp: (shard, peer) => this.#isCaughtUp(shard, peer),
           transferLeadership: (shard, to) => this.#host.transfer(shard, to),
-          evicted: (message) => this.#terminate(new NodeError({ code: 'REFUSED_BY_CLUSTER', exitCode: 1, refusal: 'EVICTED' }, message)),
+          evicted: (message) =>
+            this.#terminate(new NodeError({ code: 'REFUSED_BY_CLUSTER', exitCode: 1, refusal: 'EVICTED' }, message)),
         },
       },
     )
     this.#streams = new Streams({ clock, trace: (event) => this.#note({ layer: 'streams', event }) })
     this.#kafka = new KafkaGateway(
       { ...GATEWAY_DEFAULTS, listen: options.kafka, defaultPartitions: options.defaultPartitions },
-      { network: platform.network, clock, cluster: this.#cluster, streams: this.#streams, groups: this.#groups, trace: (event) => this.#note({ layer: 'kafka', event }) },
+      {
+        network: platform.network,
+        clock,
+        cluster: this.#cluster,
+        streams: this.#streams,
+        groups: this.#groups,
+        trace: (event) => this.#note({ layer: 'kafka', event }),
+      },
     )
     this.#host = new ReplicationHost(
       { self: options.id, ...HOST_DEFAULTS, ...collaborators.tuning?.host },
@@ -202,7 +242,11 @@ export class TidemarkNode {
   #httpGateway(): HttpGateway {
     return new HttpGateway(
       { listen: this.#options.http, dashboardDirectory: this.#with.dashboardDirectory },
-      { nodeStatus: () => this.status(), clusterStatus: () => this.clusterStatus(), metrics: () => this.#metrics.text() },
+      {
+        nodeStatus: () => this.status(),
+        clusterStatus: () => this.clusterStatus(),
+        metrics: () => this.#metrics.text(),
+      },
     )
   }
 
@@ -244,7 +288,14 @@ export class TidemarkNode {
 
   #record(): NodeRecord {
     const { id, rack } = this.#options
-    return { id, diskIncarnation: this.#storage.identity.diskIncarnation, kafka: this.kafkaAddress, http: this.httpAddress, peer: this.peerAddress, rack }
+    return {
+      id,
+      diskIncarnation: this.#storage.identity.diskIncarnation,
+      kafka: this.kafkaAddress,
+      http: this.httpAddress,
+      peer: this.peerAddress,
+      rack,
+    }
   }
 
   #describe() {
@@ -268,7 +319,8 @@ export class TidemarkNode {
 
   #machine(topic: Topic, index: number, shard: Shard) {
     const { clock, random } = this.#with.platform
-    if (topic.name !== GROUPS_TOPIC) return this.#streams.create({ topic: topic.name, index, settings: settingsOf(topic) }, shard)
+    if (topic.name !== GROUPS_TOPIC)
+      return this.#streams.create({ topic: topic.name, index, settings: settingsOf(topic) }, shard)
     const coordinator = new GroupCoordinator(
       { groupInitialRebalanceDelayMs: this.#options.groupInitialRebalanceDelayMs },
       { shard, clock, random, trace: (event) => this.#note({ layer: 'streams', event }) },
@@ -315,13 +367,15 @@ export class TidemarkNode {
   /** What keeps this node from serving its shards, in a sentence; null when nothing does. */
   #waitingFor(): string | null {
     if (this.#state !== 'running') return `the node is ${this.#state}`
-    if (this.#cluster.clusterId === null) return `the cluster is being formed: waiting for a quorum of ${this.#members.length} members`
+    if (this.#cluster.clusterId === null)
+      return `the cluster is being formed: waiting for a quorum of ${this.#members.length} members`
     if (this.#cluster.controller() === null) return 'no leader of the metadata is known'
     const registered = this.#cluster.nodes().find((node) => node.id === this.#options.id)
     if (registered === undefined) return 'this node is not registered yet'
     // Clients would be sent where this node was before its restart.
     const { host, port } = this.kafkaAddress
-    if (registered.kafka.host !== host || registered.kafka.port !== port) return 'the cluster does not know this node\'s present address yet'
+    if (registered.kafka.host !== host || registered.kafka.port !== port)
+      return "the cluster does not know this node's present address yet"
     for (const replica of this.#host.replicas()) {
       if (replica.standing.leader === null) return `shard ${replica.id} has no leader`
     }
@@ -374,14 +428,33 @@ export class TidemarkNode {
     const nodes = this.#cluster.nodes()
     const others = nodes.filter((node) => node.up && node.id !== this.#options.id)
     const reports = await Promise.all(others.map((node) => this.#askStatus(node.id)))
-    const placements = [{ shard: METADATA_SHARD, topic: null as string | null, partition: null as number | null, replicas: this.#members }]
+    const placements = [
+      {
+        shard: METADATA_SHARD,
+        topic: null as string | null,
+        partition: null as number | null,
+        replicas: this.#members,
+      },
+    ]
     for (const { name, partitions } of this.#cluster.topics()) {
       partitions.forEach(({ shard, replicas }, partition) => {
         placements.push({ shard, topic: name, partition, replicas: replicas.map(({ node }) => node) })
       })
     }
-    const known = nodes.map(({ id, up, kafka, http, peer, rack }) => ({ id, up, kafka: formatAddress(kafka), http: http === null ? null : formatAddress(http), peer: formatAddress(peer), rack }))
-    return mergeStatus(known, [this.status(), ...reports.filter((report) => report !== null)], placements, this.#cluster.controller())
+    const known = nodes.map(({ id, up, kafka, http, peer, rack }) => ({
+      id,
+      up,
+      kafka: formatAddress(kafka),
+      http: http === null ? null : formatAddress(http),
+      peer: formatAddress(peer),
+      rack,
+    }))
+    return mergeStatus(
+      known,
+      [this.status(), ...reports.filter((report) => report !== null)],
+      placements,
+      this.#cluster.controller(),
+    )
   }
 
   #askStatus(node: number): Promise<NodeStatus | null> {
@@ -411,7 +484,12 @@ export class TidemarkNode {
   }
 
   #fatal(message: string): void {
-    this.#terminate(new NodeError({ code: 'STOPPED_TO_PROTECT_DATA', exitCode: 70 }, `node ${this.#options.id} stops to protect its data: ${message}`))
+    this.#terminate(
+      new NodeError(
+        { code: 'STOPPED_TO_PROTECT_DATA', exitCode: 70 },
+        `node ${this.#options.id} stops to protect its data: ${message}`,
+      ),
+    )
   }
 
   /** Without ceremony: whatever is not on the disk by now was not promised. */
@@ -450,22 +528,35 @@ function hashOfCluster({ cluster }: NodeOptions): string {
 function settingsOf(topic: Topic): PartitionSettings {
   const { configs } = topic
   return {
-    maxMessageBytes: configs['max.message.bytes'] === undefined ? PARTITION_SETTINGS_DEFAULTS.maxMessageBytes : Number(configs['max.message.bytes']),
+    maxMessageBytes:
+      configs['max.message.bytes'] === undefined
+        ? PARTITION_SETTINGS_DEFAULTS.maxMessageBytes
+        : Number(configs['max.message.bytes']),
     appendTime: configs['message.timestamp.type'] === 'LogAppendTime',
     compacted: (configs['cleanup.policy'] ?? '').includes('compact'),
   }
 }
 
 function promised<T>(start: (done: (error: Error | null, value?: T) => void) => void): Promise<T> {
-  return new Promise((resolve, reject) => start((error, value) => (error === null ? resolve(must(value, 'a value without an error')) : reject(error))))
+  return new Promise((resolve, reject) =>
+    start((error, value) => (error === null ? resolve(must(value, 'a value without an error')) : reject(error))),
+  )
 }
 
-async function listening(name: string, at: Address, start: (done: (error: (Error & { readonly code: string }) | null, address?: Address) => void) => void): Promise<void> {
+async function listening(
+  name: string,
+  at: Address,
+  start: (done: (error: (Error & { readonly code: string }) | null, address?: Address) => void) => void,
+): Promise<void> {
   try {
     await promised<Address>(start)
   } catch (error) {
     const inUse = (error as { code?: string }).code === 'ADDRESS_IN_USE'
-    const advice = inUse ? 'the port is in use; stop the other program or choose another port' : (error as Error).message
-    throw new NodeError({ code: 'START_FAILED', exitCode: 1 }, `--${name} ${formatAddress(at)}: ${advice}`, { cause: error })
+    const advice = inUse
+      ? 'the port is in use; stop the other program or choose another port'
+      : (error as Error).message
+    throw new NodeError({ code: 'START_FAILED', exitCode: 1 }, `--${name} ${formatAddress(at)}: ${advice}`, {
+      cause: error,
+    })
   }
 }

@@ -169,8 +169,16 @@ async function run(cluster: DevCluster, corpus: Corpus, began: number): Promise<
 /** The lines in order, by the partition that their keys belong to. */
 function linesByPartition(corpus: Corpus): number[][] {
   const partitioner = kafkajs.Partitioners.DefaultPartitioner()
-  const partitionMetadata = Array.from({ length: PARTITIONS }, (_, partitionId) => ({ partitionId, leader: 1, partitionErrorCode: 0, replicas: [], isr: [] }))
-  const partitionOf = corpus.keys.map((key) => partitioner({ topic: TOPIC, partitionMetadata, message: { key, value: null } }))
+  const partitionMetadata = Array.from({ length: PARTITIONS }, (_, partitionId) => ({
+    partitionId,
+    leader: 1,
+    partitionErrorCode: 0,
+    replicas: [],
+    isr: [],
+  }))
+  const partitionOf = corpus.keys.map((key) =>
+    partitioner({ topic: TOPIC, partitionMetadata, message: { key, value: null } }),
+  )
   const lines: number[][] = Array.from({ length: PARTITIONS }, () => [])
   for (let line = 0; line < corpus.lines.length; line++) lines[partitionOf[corpus.keyOf[line]!]!]!.push(line)
   return lines
@@ -201,7 +209,8 @@ function* sends(lines: readonly number[], corpus: Corpus): Generator<number[]> {
   let part: number[] = []
   let bytes = 0
   for (const line of lines) {
-    const size = Buffer.byteLength(corpus.lines[line]!) + corpus.keys[corpus.keyOf[line]!]!.length + RECORD_OVERHEAD_BYTES
+    const size =
+      Buffer.byteLength(corpus.lines[line]!) + corpus.keys[corpus.keyOf[line]!]!.length + RECORD_OVERHEAD_BYTES
     if (part.length === LINES_PER_SEND || (part.length > 0 && bytes + size > BYTES_PER_SEND)) {
       yield part
       part = []
@@ -320,11 +329,14 @@ async function leaderOfMost(cluster: DevCluster): Promise<number> {
 /** Lost in the log, or only not read: the marks tell. */
 async function explainLoss(cluster: DevCluster, ledger: Ledger): Promise<void> {
   const response = await fetch(`${cluster.http(1)}/api/cluster`)
-  const { shards } = (await response.json()) as { shards: { topic: string | null; partition: number; leader: number | null; highWatermark: number }[] }
+  const { shards } = (await response.json()) as {
+    shards: { topic: string | null; partition: number; leader: number | null; highWatermark: number }[]
+  }
   for (const { topic, partition, leader, highWatermark } of shards) {
     if (topic !== TOPIC) continue
     const read = ledger.frontier.get(partition) ?? 0
-    if (read !== highWatermark) note(`partition ${partition}, led by node ${leader}: the log ends at ${highWatermark}, read up to ${read}`)
+    if (read !== highWatermark)
+      note(`partition ${partition}, led by node ${leader}: the log ends at ${highWatermark}, read up to ${read}`)
   }
 }
 

@@ -17,6 +17,9 @@ export class Acknowledged implements Checker {
     const holders = this.#truth.nodes.filter((each) => this.#truth.durableEntry(each, shard, index)?.term === term)
     if (holders.length >= this.#truth.quorumOf(shard)) return
     const held = holders.length === 0 ? 'no disk' : `the disks of ${holders.join(', ')}`
-    throw new Violation(this.property, `node ${node} acknowledges index ${index} of shard ${shard} (term ${term}); it is on ${held}`)
+    throw new Violation(
+      this.property,
+      `node ${node} acknowledges index ${index} of shard ${shard} (term ${term}); it is on ${held}`,
+    )
   }
 }

@@ -51,12 +51,19 @@ export class ClientHistory implements Checker {
     }
     let expected = event.position
     for (const { offset, value } of event.records) {
-      if (offset !== expected++) throw new Violation(this.property, `${event.client} reads offset ${offset} of ${place} where ${expected - 1} was next`)
+      if (offset !== expected++)
+        throw new Violation(
+          this.property,
+          `${event.client} reads offset ${offset} of ${place} where ${expected - 1} was next`,
+        )
       this.#place(history, place, offset, value, `read by ${event.client}`)
     }
     this.fetched += event.records.length
     if (expected > event.highWatermark) {
-      throw new Violation(this.property, `${event.client} was shown offset ${expected - 1} of ${place}, above the mark ${event.highWatermark}`)
+      throw new Violation(
+        this.property,
+        `${event.client} was shown offset ${expected - 1} of ${place}, above the mark ${event.highWatermark}`,
+      )
     }
     const due = lastBefore(history.known, event.askedAtMs)
     if (event.highWatermark < due) {
@@ -73,10 +80,19 @@ export class ClientHistory implements Checker {
     for (const [place, { acknowledgedEnd, values, offsets }] of this.#partitions) {
       const [topic, partition] = place.split('/') as [string, string]
       const position = positionOf(topic, Number(partition))
-      if (position < acknowledgedEnd) throw new Violation(this.property, `${place} was acknowledged up to ${acknowledgedEnd}, and ends at ${position}`)
-      if (position !== values.length) throw new Violation(this.property, `${place} was read up to ${position}, and ${values.length} offsets were seen`)
+      if (position < acknowledgedEnd)
+        throw new Violation(
+          this.property,
+          `${place} was acknowledged up to ${acknowledgedEnd}, and ends at ${position}`,
+        )
+      if (position !== values.length)
+        throw new Violation(
+          this.property,
+          `${place} was read up to ${position}, and ${values.length} offsets were seen`,
+        )
       this.#order(place, values)
-      if (offsets.size !== values.length) throw new Violation(this.property, `${place} has ${values.length} records and ${offsets.size} values`)
+      if (offsets.size !== values.length)
+        throw new Violation(this.property, `${place} has ${values.length} records and ${offsets.size} values`)
     }
   }
 
@@ -88,7 +104,10 @@ export class ClientHistory implements Checker {
       if (!this.#isIdempotent(producer)) return
       const expected = next.get(producer) ?? 0
       if (Number(number) !== expected) {
-        throw new Violation('order of one producer', `${place}, offset ${offset}: record ${number} of ${producer}, where ${expected} was next`)
+        throw new Violation(
+          'order of one producer',
+          `${place}, offset ${offset}: record ${number} of ${producer}, where ${expected} was next`,
+        )
       }
       next.set(producer, expected + 1)
     })
@@ -107,11 +126,19 @@ export class ClientHistory implements Checker {
     const there = history.values[offset]
     if (there !== undefined) {
       if (there === value) return
-      throw new Violation(this.property, `${place}, offset ${offset}: ${label(value)} ${how}, and ${label(there)} before`)
+      throw new Violation(
+        this.property,
+        `${place}, offset ${offset}: ${label(value)} ${how}, and ${label(there)} before`,
+      )
     }
     const elsewhere = history.offsets.get(value)
-    if (elsewhere !== undefined) throw new Violation(this.property, `${place}: ${label(value)} is at offset ${elsewhere}, and at ${offset} too (${how})`)
-    if (value.split('#')[1] !== place) throw new Violation(this.property, `${place}, offset ${offset}: ${label(value)} was never sent there`)
+    if (elsewhere !== undefined)
+      throw new Violation(
+        this.property,
+        `${place}: ${label(value)} is at offset ${elsewhere}, and at ${offset} too (${how})`,
+      )
+    if (value.split('#')[1] !== place)
+      throw new Violation(this.property, `${place}, offset ${offset}: ${label(value)} was never sent there`)
     history.values[offset] = value
     history.offsets.set(value, offset)
   }

@@ -10,13 +10,17 @@ export class ElectionSafety implements Checker {
 
   node(node: number, { event }: NodeEvent): void {
     if (event.type === 'leader-conflict') {
-      throw new Violation(this.property, `node ${node} hears nodes ${event.nodes.join(' and ')} lead shard ${event.shard} in term ${event.term}`)
+      throw new Violation(
+        this.property,
+        `node ${node} hears nodes ${event.nodes.join(' and ')} lead shard ${event.shard} in term ${event.term}`,
+      )
     }
     if (event.type !== 'standing-changed' || event.role !== 'leader') return
     const key = `${event.shard}/${event.term}`
     const other = this.#leaders.get(key)
     if (other === node) return
-    if (other !== undefined) throw new Violation(this.property, `nodes ${other} and ${node} lead shard ${event.shard} in term ${event.term}`)
+    if (other !== undefined)
+      throw new Violation(this.property, `nodes ${other} and ${node} lead shard ${event.shard} in term ${event.term}`)
     this.#leaders.set(key, node)
     this.elections++
   }

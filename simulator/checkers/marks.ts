@@ -24,7 +24,8 @@ export class Marks implements Checker {
     if (event.type === 'committed') {
       const key = `${node}/${event.shard}`
       const before = this.#commits.get(key) ?? 0
-      if (event.index <= before) throw new Violation(this.property, `node ${node}, shard ${event.shard}: index ${event.index} after ${before}`)
+      if (event.index <= before)
+        throw new Violation(this.property, `node ${node}, shard ${event.shard}: index ${event.index} after ${before}`)
       this.#commits.set(key, event.index)
       this.#opened.add(key)
     } else if (event.type === 'journaled') this.#journaled(node, event.shard, event.index)
@@ -38,7 +39,10 @@ export class Marks implements Checker {
     this.#opened.add(key)
     const synced = this.#truth.durableLastIndex(node, shard)
     if (index < synced) {
-      throw new Violation(this.property, `node ${node} found shard ${shard} up to index ${index}, and its disk was synced up to ${synced}`)
+      throw new Violation(
+        this.property,
+        `node ${node} found shard ${shard} up to index ${index}, and its disk was synced up to ${synced}`,
+      )
     }
   }
 }

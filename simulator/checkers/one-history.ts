@@ -54,7 +54,10 @@ export class OneHistory implements Checker {
     while (history.entries.length < index) history.entries.push(this.#decided(node, shard, history.entries.length + 1))
     const known = history.offsets.get(index)
     if (known !== undefined && known !== offset) {
-      throw new Violation(this.property, `shard ${shard}, index ${index}: the next offset is ${known}, and ${offset} on node ${node}`)
+      throw new Violation(
+        this.property,
+        `shard ${shard}, index ${index}: the next offset is ${known}, and ${offset} on node ${node}`,
+      )
     }
     history.offsets.set(index, offset)
   }
@@ -75,6 +78,9 @@ export class OneHistory implements Checker {
       return { crc: entry.crc, term }
     }
     const found = [...holders].map(([crc, held]) => `${crc.toString(16)} on ${held.join(', ')}`).join('; ')
-    throw new Violation(this.property, `node ${node} calls index ${index} of shard ${shard} committed; on disks: ${found || 'nothing'} (a quorum is ${quorum})`)
+    throw new Violation(
+      this.property,
+      `node ${node} calls index ${index} of shard ${shard} committed; on disks: ${found || 'nothing'} (a quorum is ${quorum})`,
+    )
   }
 }

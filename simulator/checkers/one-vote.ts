@@ -13,7 +13,10 @@ export class OneVote implements Checker {
       throw new Violation(this.property, `node ${node}, shard ${shard}: term ${term} after term ${before.term}`)
     }
     if (before !== undefined && term === before.term && before.vote !== 0 && vote !== before.vote) {
-      throw new Violation(this.property, `node ${node}, shard ${shard}, term ${term}: a vote for ${before.vote}, then for ${vote}`)
+      throw new Violation(
+        this.property,
+        `node ${node}, shard ${shard}, term ${term}: a vote for ${before.vote}, then for ${vote}`,
+      )
     }
     this.#votes.set(key, { term, vote })
   }

@@ -51,7 +51,13 @@ export class Consumer {
     this.#options = options
     this.#with = collaborators
     this.#cursors = options.topics.flatMap(({ name, partitions }) =>
-      Array.from({ length: partitions }, (_, partition) => ({ topic: name, partition, position: 0, highWatermark: -1, rounds: 0 })),
+      Array.from({ length: partitions }, (_, partition) => ({
+        topic: name,
+        partition,
+        position: 0,
+        highWatermark: -1,
+        rounds: 0,
+      })),
     )
   }
 
@@ -90,7 +96,13 @@ export class Consumer {
     const { topic, partition, position, rounds } = cursor
     const askedAtMs = clock.now()
     const partitions = [{ partition, fetchOffset: position, partitionMaxBytes: this.#options.fetchBytes }]
-    const request = { maxWaitMs: WAIT_MS, minBytes: 1, maxBytes: this.#options.fetchBytes, topics: [{ topic, partitions }], forgottenTopicsData: [] }
+    const request = {
+      maxWaitMs: WAIT_MS,
+      minBytes: 1,
+      maxBytes: this.#options.fetchBytes,
+      topics: [{ topic, partitions }],
+      forgottenTopicsData: [],
+    }
     client.request(leader, apis.fetch, FETCH_VERSION, request, REQUEST_TIMEOUT_MS, (failure, answer) => {
       const result = answer?.responses[0]?.partitions[0]
       if (failure !== null || result === undefined) return this.#ask(cursor)
@@ -102,7 +114,16 @@ export class Consumer {
         return this.#ask(cursor)
       }
       const records = recordsFrom(result.records, position)
-      this.#with.emit({ type: 'fetched', client: this.#options.name, topic, partition, askedAtMs, position, highWatermark: result.highWatermark, records })
+      this.#with.emit({
+        type: 'fetched',
+        client: this.#options.name,
+        topic,
+        partition,
+        askedAtMs,
+        position,
+        highWatermark: result.highWatermark,
+        records,
+      })
       // Meanwhile the reading may have begun anew.
       if (cursor.rounds === rounds) {
         cursor.position = position + records.length
@@ -125,7 +146,8 @@ function recordsFrom(bytes: Buffer | null | readonly Buffer[], position: number)
   const records: { offset: number; value: string }[] = []
   const whole = bytes === null ? Buffer.alloc(0) : Buffer.isBuffer(bytes) ? bytes : Buffer.concat(bytes)
   const batches = splitBatches(whole)
-  if (batches === null) throw new Violation('consumers are served', `a fetch at ${position} was answered with bytes that are no batches`)
+  if (batches === null)
+    throw new Violation('consumers are served', `a fetch at ${position} was answered with bytes that are no batches`)
   for (const batch of batches) {
     forEachRecord(batch, 0, ({ offset, value }) => {
       if (offset >= position) records.push({ offset, value: value?.toString() ?? '' })

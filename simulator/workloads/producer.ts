@@ -102,21 +102,30 @@ export class Producer {
   /** What still waits for an answer, for people. */
   get waitingFor(): string {
     const lanes = this.#lanes.filter((lane) => lane.queue.length > 0)
-    return lanes.map((lane) => `${this.#options.name} ${lane.topic}/${lane.partition}: ${lane.queue[0]!.values[0]}`).join(', ')
+    return lanes
+      .map((lane) => `${this.#options.name} ${lane.topic}/${lane.partition}: ${lane.queue[0]!.values[0]}`)
+      .join(', ')
   }
 
   #identify(): void {
     const { client, clock } = this.#with
     const request = { transactionalId: null, transactionTimeoutMs: 0 }
-    client.request(client.anyBroker(), apis.initProducerId, INIT_PRODUCER_ID_VERSION, request, REQUEST_TIMEOUT_MS, (_failure, answer) => {
-      if (answer === null || answer.errorCode !== KafkaError.NONE) {
-        if (!this.#stopped) clock.after(BACKOFF_MS, () => this.#identify())
-        return
-      }
-      this.#producerId = answer.producerId
-      this.#epoch = answer.producerEpoch
-      this.#produce()
-    })
+    client.request(
+      client.anyBroker(),
+      apis.initProducerId,
+      INIT_PRODUCER_ID_VERSION,
+      request,
+      REQUEST_TIMEOUT_MS,
+      (_failure, answer) => {
+        if (answer === null || answer.errorCode !== KafkaError.NONE) {
+          if (!this.#stopped) clock.after(BACKOFF_MS, () => this.#identify())
+          return
+        }
+        this.#producerId = answer.producerId
+        this.#epoch = answer.producerEpoch
+        this.#produce()
+      },
+    )
   }
 
   #produce(): void {
@@ -138,7 +147,9 @@ export class Producer {
       return id.padEnd(id.length + prng.below(valueBytes + 1), '.')
     })
     const records = values.map((value) => ({ key: null, value: Buffer.from(value) }))
-    const identity = this.#options.idempotent ? { producerId: this.#producerId, producerEpoch: this.#epoch, baseSequence: lane.nextSequence } : {}
+    const identity = this.#options.idempotent
+      ? { producerId: this.#producerId, producerEpoch: this.#epoch, baseSequence: lane.nextSequence }
+      : {}
     lane.nextSequence += values.length
     return { bytes: encodeBatch(records, { timestamp: clock.wall(), ...identity }), values }
   }
@@ -152,11 +163,17 @@ export class Producer {
       if (leader === null) return this.#ask(lane)
       const batch = lane.queue[lane.flying++]!
       const partitionData = [{ index: lane.partition, records: batch.bytes }]
-      const request = { transactionalId: null, acks: -1, timeoutMs: REQUEST_TIMEOUT_MS, topicData: [{ name: lane.topic, partitionData }] }
+      const request = {
+        transactionalId: null,
+        acks: -1,
+        timeoutMs: REQUEST_TIMEOUT_MS,
+        topicData: [{ name: lane.topic, partitionData }],
+      }
       client.request(leader, apis.produce, PRODUCE_VERSION, request, REQUEST_TIMEOUT_MS, (failure, answer) => {
         const result = answer?.responses[0]?.partitionResponses[0]
         if (result === undefined) this.#failed(lane, batch, failure ?? 'no answer', KafkaError.REQUEST_TIMED_OUT)
-        else if (result.errorCode !== KafkaError.NONE) this.#failed(lane, batch, kafkaErrorName(result.errorCode), result.errorCode)
+        else if (result.errorCode !== KafkaError.NONE)
+          this.#failed(lane, batch, kafkaErrorName(result.errorCode), result.errorCode)
         else this.#acknowledged(lane, batch, result.baseOffset)
       })
     }
@@ -164,7 +181,14 @@ export class Producer {
 
   #acknowledged(lane: Lane, batch: Batch, baseOffset: number): void {
     const { topic, partition } = lane
-    this.#with.emit({ type: 'acknowledged', client: this.#options.name, topic, partition, baseOffset, values: batch.values })
+    this.#with.emit({
+      type: 'acknowledged',
+      client: this.#options.name,
+      topic,
+      partition,
+      baseOffset,
+      values: batch.values,
+    })
     lane.answers.set(batch, baseOffset)
     this.#landed(lane)
   }
@@ -174,9 +198,16 @@ export class Producer {
     const { name, idempotent } = this.#options
     this.#with.emit({ type: 'produce-failed', client: name, topic, partition, reason })
     const oldest = lane.queue.find((each) => typeof lane.answers.get(each) !== 'number')
-    const expected = KAFKA_ERRORS.get(code)?.retriable === true || (code === KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER && batch !== oldest)
+    const expected =
+      KAFKA_ERRORS.get(code)?.retriable === true ||
+      (code === KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER && batch !== oldest)
     if (!expected || code === KafkaError.CORRUPT_MESSAGE) {
-      this.#with.violated(new Violation('producers are served', `${name}: the batch of ${batch.values[0]} in ${topic}/${partition} was refused with ${reason}`))
+      this.#with.violated(
+        new Violation(
+          'producers are served',
+          `${name}: the batch of ${batch.values[0]} in ${topic}/${partition} was refused with ${reason}`,
+        ),
+      )
     }
     if (idempotent) lane.troubled = true
     lane.answers.set(batch, 'failed')

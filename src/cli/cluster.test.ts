@@ -153,7 +153,10 @@ test('three nodes: a clean stop hands over, the rest goes on; a wiped disk and a
       ['--peer', spare!.peer],
     ] as const)
       impostor[impostor.indexOf(flag) + 1] = value
-    const refused = await tidemark(impostor)
+    const elsewhere = await tidemark(impostor)
+    assert.equal(elsewhere.code, 1, elsewhere.stderr)
+    assert.match(elsewhere.stderr, /^tidemark: --peer .* is not where --cluster says node 3 is/)
+    const refused = await tidemark([...impostor, '--advertise-peer', nodes[2]!.peer])
     assert.equal(refused.code, 1, refused.stderr)
     assert.match(refused.stderr.trim().split('\n').at(-1)!, /^tidemark: .*(another process runs as node 3|incarnation)/)
 

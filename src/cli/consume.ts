@@ -16,8 +16,10 @@ interface ConsumeFlags extends ClientFlags {
 }
 
 export async function consume(topic: string, flags: ConsumeFlags): Promise<number> {
-  if (flags.from !== 'start' && flags.from !== 'end') throw new CliError({ code: 'USAGE', option: 'from' }, `--from ${flags.from}: must be start or end`)
-  if (flags.max !== undefined && !/^[1-9]\d*$/.test(flags.max)) throw new CliError({ code: 'USAGE', option: 'max' }, `--max ${flags.max}: must be a whole number from 1`)
+  if (flags.from !== 'start' && flags.from !== 'end')
+    throw new CliError({ code: 'USAGE', option: 'from' }, `--from ${flags.from}: must be start or end`)
+  if (flags.max !== undefined && !/^[1-9]\d*$/.test(flags.max))
+    throw new CliError({ code: 'USAGE', option: 'max' }, `--max ${flags.max}: must be a whole number from 1`)
   const max = flags.max === undefined ? Number.POSITIVE_INFINITY : Number(flags.max)
   return speaking(flags, `topic ${topic}`, async () => {
     await reach(flags)
@@ -92,14 +94,31 @@ async function leave(admin: Admin, flags: ConsumeFlags, groupId: string): Promis
 
 function print(
   partition: number,
-  message: { readonly key: Buffer | null; readonly value: Buffer | null; readonly offset: string; readonly timestamp: string; readonly headers?: Record<string, unknown> },
+  message: {
+    readonly key: Buffer | null
+    readonly value: Buffer | null
+    readonly offset: string
+    readonly timestamp: string
+    readonly headers?: Record<string, unknown>
+  },
   flags: ConsumeFlags,
 ): void {
   const key = message.key?.toString() ?? null
   const value = message.value?.toString() ?? null
   if (flags.json === true) {
-    const headers = Object.fromEntries(Object.entries(message.headers ?? {}).map(([name, header]) => [name, String(header)]))
-    console.log(JSON.stringify({ partition, offset: Number(message.offset), timestamp: Number(message.timestamp), key, value, headers }))
+    const headers = Object.fromEntries(
+      Object.entries(message.headers ?? {}).map(([name, header]) => [name, String(header)]),
+    )
+    console.log(
+      JSON.stringify({
+        partition,
+        offset: Number(message.offset),
+        timestamp: Number(message.timestamp),
+        key,
+        value,
+        headers,
+      }),
+    )
   } else if (flags.keySeparator !== undefined) console.log(`${key ?? ''}${flags.keySeparator}${value ?? ''}`)
   else console.log(value ?? '')
 }

@@ -36,7 +36,12 @@ export class DevCluster {
 
   constructor(options: DevClusterOptions) {
     this.#options = options
-    this.#members = Array.from({ length: options.nodes }, (_, i) => ({ id: i + 1, process: null, expected: false, ended: Promise.resolve() }))
+    this.#members = Array.from({ length: options.nodes }, (_, i) => ({
+      id: i + 1,
+      process: null,
+      expected: false,
+      ended: Promise.resolve(),
+    }))
   }
 
   get ids(): number[] {
@@ -88,7 +93,19 @@ export class DevCluster {
     fs.mkdirSync(this.directory(id), { recursive: true })
     const port = this.#port(id)
     const main = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../main.ts' : '../main.js', import.meta.url))
-    const args = ['start', '--id', String(id), '--data', this.directory(id), '--kafka', `127.0.0.1:${port}`, '--http', `127.0.0.1:${port + 2}`, '--peer', `127.0.0.1:${port + 3}`]
+    const args = [
+      'start',
+      '--id',
+      String(id),
+      '--data',
+      this.directory(id),
+      '--kafka',
+      `127.0.0.1:${port}`,
+      '--http',
+      `127.0.0.1:${port + 2}`,
+      '--peer',
+      `127.0.0.1:${port + 3}`,
+    ]
     if (nodes > 1) args.push('--cluster', this.ids.map((n) => `${n}@127.0.0.1:${this.#port(n) + 3}`).join(','))
     const child = spawn(nodeBinary, [...process.execArgv, main, ...args, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -31,7 +31,11 @@ export async function dev(flags: DevFlags): Promise<number> {
     output: (node, line) => say('output', `${colors.dim(`node ${node}`)}  ${line}`, { node, line }),
     exited: (node, code, signal) => {
       failed = code ?? 1
-      say('exited', colors.red(`node ${node} ended (${signal ?? `exit code ${code}`}); the others go on. Ctrl-C stops them.`), { node, code, signal })
+      say(
+        'exited',
+        colors.red(`node ${node} ended (${signal ?? `exit code ${code}`}); the others go on. Ctrl-C stops them.`),
+        { node, code, signal },
+      )
       if (cluster.ids.every((id) => !cluster.isRunning(id))) ended()
     },
   })
@@ -42,7 +46,14 @@ export async function dev(flags: DevFlags): Promise<number> {
   cluster.startAll()
   try {
     await Promise.race([cluster.ready(), interrupted])
-    say('ready', [`${nodes} nodes are up. Kafka: ${colors.cyan(cluster.brokers.join(','))}`, `Look: ${colors.cyan(cluster.http(1))} or tidemark status --http ${cluster.http(1)}`].join('\n'), { brokers: cluster.brokers, http: cluster.ids.map((id) => cluster.http(id)) })
+    say(
+      'ready',
+      [
+        `${nodes} nodes are up. Kafka: ${colors.cyan(cluster.brokers.join(','))}`,
+        `Look: ${colors.cyan(cluster.http(1))} or tidemark status --http ${cluster.http(1)}`,
+      ].join('\n'),
+      { brokers: cluster.brokers, http: cluster.ids.map((id) => cluster.http(id)) },
+    )
   } catch (error) {
     await cluster.stopAll()
     throw new CliError({ code: 'REFUSED', subject: 'dev' }, (error as Error).message)
@@ -55,6 +66,7 @@ export async function dev(flags: DevFlags): Promise<number> {
 
 function number(option: string, text: string, min: number, max: number): number {
   const value = Number(text)
-  if (!/^\d+$/.test(text) || value < min || value > max) throw new CliError({ code: 'USAGE', option }, `--${option} ${text}: must be a whole number from ${min} to ${max}`)
+  if (!/^\d+$/.test(text) || value < min || value > max)
+    throw new CliError({ code: 'USAGE', option }, `--${option} ${text}: must be a whole number from ${min} to ${max}`)
   return value
 }

@@ -6,8 +6,8 @@
  */
 import { Command, CommanderError, Option } from 'commander'
 import { OptionError, SETTINGS } from '../node-options.ts'
-import { CliError } from './errors.ts'
 import { VERSION } from '../version.ts'
+import { CliError } from './errors.ts'
 
 const EXAMPLES = `
 Examples:
@@ -43,22 +43,31 @@ function build(finish: (code: number) => void): Command {
     .addHelpText('after', EXAMPLES)
     .showHelpAfterError('(add --help for what is possible)')
     .exitOverride()
-  const command = (name: string, description: string): Command => program.command(name).description(description).exitOverride()
+  const command = (name: string, description: string): Command =>
+    program.command(name).description(description).exitOverride()
   const client = (name: string, description: string, parent = program): Command =>
     parent
       .command(name)
       .description(description)
       .exitOverride()
-      .addOption(new Option('--brokers <LIST>', 'Kafka addresses of the cluster, HOST:PORT,…').env('TIDEMARK_BROKERS').default('127.0.0.1:9092'))
+      .addOption(
+        new Option('--brokers <LIST>', 'Kafka addresses of the cluster, HOST:PORT,…')
+          .env('TIDEMARK_BROKERS')
+          .default('127.0.0.1:9092'),
+      )
       .option('--json', 'print JSON')
 
   const start = command('start', 'Run one node in the foreground.')
-  for (const { flag, placeholder, help } of SETTINGS) start.option(placeholder === null ? `--${flag}` : `--${flag} <${placeholder}>`, help)
+  for (const { flag, placeholder, help } of SETTINGS)
+    start.option(placeholder === null ? `--${flag}` : `--${flag} <${placeholder}>`, help)
   start
     .option('--config <FILE>', 'a JSON object with these options as keys')
     .option('--json', 'log JSON lines')
     .option('--quiet', 'log warnings only')
-    .addHelpText('after', '\nEvery option has an environment variable: TIDEMARK_DATA for --data, TIDEMARK_ADVERTISE_KAFKA for --advertise-kafka, …')
+    .addHelpText(
+      'after',
+      '\nEvery option has an environment variable: TIDEMARK_DATA for --data, TIDEMARK_ADVERTISE_KAFKA for --advertise-kafka, …',
+    )
     .action(async (flags) => finish(await (await import('./start.ts')).start(flags)))
 
   command('dev', 'Run a cluster of real processes on this machine. Ctrl-C stops it.')
@@ -69,7 +78,11 @@ function build(finish: (code: number) => void): Command {
     .action(async (flags) => finish(await (await import('./dev.ts')).dev(flags)))
 
   command('status', 'Show nodes, shards, leaders, marks and lag.')
-    .addOption(new Option('--http <URL>', 'HTTP address of any node').env('TIDEMARK_STATUS_HTTP').default('http://127.0.0.1:9644'))
+    .addOption(
+      new Option('--http <URL>', 'HTTP address of any node')
+        .env('TIDEMARK_STATUS_HTTP')
+        .default('http://127.0.0.1:9644'),
+    )
     .option('--watch', 'refresh every second')
     .option('--json', 'print JSON')
     .action(async (flags) => finish(await (await import('./status.ts')).status(flags)))
@@ -77,11 +90,13 @@ function build(finish: (code: number) => void): Command {
   const topic = command('topic', 'Create, list, describe or delete topics.')
   client('create', 'Create a topic.', topic)
     .argument('<name>')
-    .option('--partitions <N>', 'how many partitions (default: the cluster\'s)')
+    .option('--partitions <N>', "how many partitions (default: the cluster's)")
     .option('--replication <N>', 'copies of each partition (default: three, or as many as there are nodes)')
     .option('--config <KEY=VALUE...>', 'topic settings, for example retention.ms=86400000')
     .action(async (name, flags) => finish(await (await import('./topic.ts')).createTopic(name, flags)))
-  client('list', 'List topics.', topic).action(async (flags) => finish(await (await import('./topic.ts')).listTopics(flags)))
+  client('list', 'List topics.', topic).action(async (flags) =>
+    finish(await (await import('./topic.ts')).listTopics(flags)),
+  )
   client('describe', 'Show partitions, leaders, replicas and marks of a topic.', topic)
     .argument('<name>')
     .action(async (name, flags) => finish(await (await import('./topic.ts')).describeTopic(name, flags)))

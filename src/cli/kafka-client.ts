@@ -11,7 +11,13 @@ export interface ClientFlags {
 export function kafkaClient(flags: ClientFlags, retries = 5): Kafka {
   const brokers = flags.brokers.split(',')
   for (const broker of brokers) parseAddress('brokers', broker)
-  return new kafkajs.Kafka({ clientId: 'tidemark-cli', brokers, logLevel: kafkajs.logLevel.NOTHING, connectionTimeout: 2000, retry: { retries, initialRetryTime: 50, maxRetryTime: 500 } })
+  return new kafkajs.Kafka({
+    clientId: 'tidemark-cli',
+    brokers,
+    logLevel: kafkajs.logLevel.NOTHING,
+    connectionTimeout: 2000,
+    retry: { retries, initialRetryTime: 50, maxRetryTime: 500 },
+  })
 }
 
 /** Says within seconds that nobody is there, to a command which is patient with a cluster that is. */
@@ -30,12 +36,23 @@ export async function speaking<T>(flags: ClientFlags, subject: string, work: () 
   }
 }
 
-function explain(error: Error & { readonly errors?: readonly Error[]; readonly cause?: unknown; readonly type?: string }, flags: ClientFlags, subject: string): Error {
+function explain(
+  error: Error & { readonly errors?: readonly Error[]; readonly cause?: unknown; readonly type?: string },
+  flags: ClientFlags,
+  subject: string,
+): Error {
   if (error instanceof CliError) return error
   const inner = error.errors?.[0] ?? (error.cause instanceof Error ? error.cause : error)
-  if (error.name === 'KafkaJSConnectionError' || error.name === 'KafkaJSNumberOfRetriesExceeded' || inner.name === 'KafkaJSConnectionError') {
+  if (
+    error.name === 'KafkaJSConnectionError' ||
+    error.name === 'KafkaJSNumberOfRetriesExceeded' ||
+    inner.name === 'KafkaJSConnectionError'
+  ) {
     if (/connect|ECONN|closed/i.test(`${error.message} ${inner.message}`)) {
-      return new CliError({ code: 'UNREACHABLE', address: flags.brokers }, `no node answers at --brokers ${flags.brokers}; is it running? (tidemark start, or tidemark dev with --brokers 127.0.0.1:19092)`)
+      return new CliError(
+        { code: 'UNREACHABLE', address: flags.brokers },
+        `no node answers at --brokers ${flags.brokers}; is it running? (tidemark start, or tidemark dev with --brokers 127.0.0.1:19092)`,
+      )
     }
   }
   return new CliError({ code: 'REFUSED', subject }, `${subject}: ${inner.message}`)

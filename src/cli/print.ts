@@ -11,10 +11,13 @@ export interface Column<T> {
 export function table<T>(rows: readonly T[], columns: readonly Column<T>[]): string {
   const cells = rows.map((row) => columns.map((column) => column.value(row)))
   const widths = columns.map((column, i) => Math.max(column.title.length, ...cells.map((cell) => cell[i]!.length)))
-  const pad = (text: string, i: number): string => (columns[i]!.right === true ? text.padStart(widths[i]!) : text.padEnd(widths[i]!))
+  const pad = (text: string, i: number): string =>
+    columns[i]!.right === true ? text.padStart(widths[i]!) : text.padEnd(widths[i]!)
   const lines = [columns.map((column, i) => colors.dim(pad(column.title, i))).join('  ')]
   for (const [r, cell] of cells.entries()) {
-    lines.push(cell.map((text, i) => (columns[i]!.colour ?? ((padded: string) => padded))(pad(text, i), rows[r]!)).join('  '))
+    lines.push(
+      cell.map((text, i) => (columns[i]!.colour ?? ((padded: string) => padded))(pad(text, i), rows[r]!)).join('  '),
+    )
   }
   return lines.map((line) => line.trimEnd()).join('\n')
 }

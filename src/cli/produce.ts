@@ -16,10 +16,15 @@ const LINGER_MS = 50
 
 export async function produce(topic: string, flags: ProduceFlags): Promise<number> {
   const acks = { all: -1, '-1': -1, '1': 1, '0': 0 }[flags.acks]
-  if (acks === undefined) throw new CliError({ code: 'USAGE', option: 'acks' }, `--acks ${flags.acks}: must be all, 1 or 0`)
+  if (acks === undefined)
+    throw new CliError({ code: 'USAGE', option: 'acks' }, `--acks ${flags.acks}: must be all, 1 or 0`)
   return speaking(flags, `topic ${topic}`, async () => {
     await reach(flags)
-    const producer = kafkaClient(flags, 20).producer({ idempotent: acks === -1, maxInFlightRequests: 1, createPartitioner: kafkajs.Partitioners.DefaultPartitioner })
+    const producer = kafkaClient(flags, 20).producer({
+      idempotent: acks === -1,
+      maxInFlightRequests: 1,
+      createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+    })
     await producer.connect()
     let sent = 0
     let waiting: { key: string | null; value: string }[] = []
@@ -35,7 +40,8 @@ export async function produce(topic: string, flags: ProduceFlags): Promise<numbe
     for await (const line of lines) {
       if (waiting.length === 0) oldest = performance.now()
       waiting.push(record(line, flags.keySeparator))
-      if (waiting.length >= LINES_PER_SEND || process.stdin.isTTY || performance.now() - oldest > LINGER_MS) await flush()
+      if (waiting.length >= LINES_PER_SEND || process.stdin.isTTY || performance.now() - oldest > LINGER_MS)
+        await flush()
     }
     await flush()
     await producer.disconnect()

@@ -4,15 +4,28 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import colors from 'picocolors'
 import { surroundings } from '../embedding.ts'
+import { HttpError } from '../gateways/http/index.ts'
 import { type LogLine, NodeError, TidemarkNode, TraceFile } from '../node.ts'
-import { formatAddress, type NodeOptions, OptionError, parseNodeOptions, type RawSettings, SETTINGS, settingsFromEnvironment, settingsFromFile } from '../node-options.ts'
+import {
+  formatAddress,
+  type NodeOptions,
+  OptionError,
+  parseNodeOptions,
+  type RawSettings,
+  SETTINGS,
+  settingsFromEnvironment,
+  settingsFromFile,
+} from '../node-options.ts'
 import { type Clock, PlatformError } from '../platform/index.ts'
 import { nodePlatform } from '../platform/nodejs/index.ts'
 import { StorageError } from '../storage/index.ts'
-import { HttpError } from '../gateways/http/index.ts'
 import { CliError } from './errors.ts'
 
-type StartFlags = Record<string, string | boolean | undefined> & { readonly config?: string; readonly json?: boolean; readonly quiet?: boolean }
+type StartFlags = Record<string, string | boolean | undefined> & {
+  readonly config?: string
+  readonly json?: boolean
+  readonly quiet?: boolean
+}
 
 const STOP_PATIENCE_MS = 15_000
 
@@ -25,9 +38,17 @@ export async function start(flags: StartFlags): Promise<number> {
     terminate = resolve
   })
   const traceDirectory = process.env.TIDEMARK_TRACE
-  const traceFile = traceDirectory === undefined || traceDirectory === '' ? null : openTrace(path.resolve(traceDirectory), options.id, platform.clock)
+  const traceFile =
+    traceDirectory === undefined || traceDirectory === ''
+      ? null
+      : openTrace(path.resolve(traceDirectory), options.id, platform.clock)
   const stopped = signalled()
-  const starting = TidemarkNode.start(options, { ...surroundings(platform), log, terminated: (error) => terminate(error), traceFile })
+  const starting = TidemarkNode.start(options, {
+    ...surroundings(platform),
+    log,
+    terminated: (error) => terminate(error),
+    traceFile,
+  })
   let node: TidemarkNode
   try {
     const first = await Promise.race([starting, terminated])
@@ -37,7 +58,10 @@ export async function start(flags: StartFlags): Promise<number> {
     throw refusal(error as Error, options)
   }
   const { kafkaAddress, httpAddress, peerAddress } = node
-  log({ level: 'info', message: `node ${node.id} listens: kafka ${formatAddress(kafkaAddress)}, http ${httpAddress === null ? 'off' : formatAddress(httpAddress)}, peers ${formatAddress(peerAddress)}` })
+  log({
+    level: 'info',
+    message: `node ${node.id} listens: kafka ${formatAddress(kafkaAddress)}, http ${httpAddress === null ? 'off' : formatAddress(httpAddress)}, peers ${formatAddress(peerAddress)}`,
+  })
   const end = await Promise.race([stopped, terminated])
   if (end instanceof NodeError) return fail(end)
   log({ level: 'info', message: `${end}: handing leadership over and stopping` })
@@ -71,9 +95,17 @@ function fail(error: NodeError): never {
 /** What an operator can mend is one line; anything else is a defect of ours and keeps its stack. */
 function refusal(error: Error, options: NodeOptions): Error {
   if (error instanceof PlatformError && error.details.code === 'DISK_IN_USE') {
-    return new CliError({ code: 'REFUSED', subject: 'data' }, `--data ${options.data}: another process uses this directory; stop it or give this node a directory of its own`)
+    return new CliError(
+      { code: 'REFUSED', subject: 'data' },
+      `--data ${options.data}: another process uses this directory; stop it or give this node a directory of its own`,
+    )
   }
-  if (error instanceof NodeError || error instanceof StorageError || error instanceof PlatformError || error instanceof HttpError) {
+  if (
+    error instanceof NodeError ||
+    error instanceof StorageError ||
+    error instanceof PlatformError ||
+    error instanceof HttpError
+  ) {
     return new CliError({ code: 'REFUSED', subject: 'start' }, error.message)
   }
   return error
@@ -94,7 +126,10 @@ async function readConfig(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8')
   } catch (error) {
-    throw new OptionError({ code: 'OPTION_INVALID', option: 'config', value: file }, `--config ${file}: cannot be read (${(error as NodeJS.ErrnoException).code})`)
+    throw new OptionError(
+      { code: 'OPTION_INVALID', option: 'config', value: file },
+      `--config ${file}: cannot be read (${(error as NodeJS.ErrnoException).code})`,
+    )
   }
 }
 

@@ -30,32 +30,65 @@ async function ask(address: string): Promise<ClusterStatus> {
   try {
     response = await fetch(new URL('/api/cluster', url), { signal: AbortSignal.timeout(5000) })
   } catch {
-    throw new CliError({ code: 'UNREACHABLE', address }, `no node answers at --http ${address}; is it running? (tidemark dev has its first node at http://127.0.0.1:19094)`)
+    throw new CliError(
+      { code: 'UNREACHABLE', address },
+      `no node answers at --http ${address}; is it running? (tidemark dev has its first node at http://127.0.0.1:19094)`,
+    )
   }
-  if (!response.ok) throw new CliError({ code: 'REFUSED', subject: address }, `${address} answers ${response.status}: ${await response.text()}`)
+  if (!response.ok)
+    throw new CliError(
+      { code: 'REFUSED', subject: address },
+      `${address} answers ${response.status}: ${await response.text()}`,
+    )
   return (await response.json()) as ClusterStatus
 }
 
 export function render(cluster: ClusterStatus): string {
   const nodes = table(cluster.nodes, [
     { title: 'node', value: (node) => String(node.node), right: true },
-    { title: 'state', value: (node) => (node.up ? 'up' : 'down'), colour: (text, node) => (node.up ? colors.green(text) : colors.red(text)) },
+    {
+      title: 'state',
+      value: (node) => (node.up ? 'up' : 'down'),
+      colour: (text, node) => (node.up ? colors.green(text) : colors.red(text)),
+    },
     { title: 'leads', value: (node) => `${node.leads} of ${node.replicas}`, right: true },
     { title: 'kafka', value: (node) => node.kafka },
     { title: 'http', value: (node) => node.http ?? '-' },
     { title: 'up for', value: (node) => (node.uptimeMs === null ? '-' : duration(node.uptimeMs)), right: true },
     { title: 'memory', value: (node) => (node.memoryBytes === null ? '-' : bytes(node.memoryBytes)), right: true },
-    { title: 'records in', value: (node) => (node.counters === null ? '-' : count(node.counters.recordsIn)), right: true },
-    { title: 'syncs', value: (node) => (node.counters === null ? '-' : count(node.counters.journalSyncs)), right: true },
+    {
+      title: 'records in',
+      value: (node) => (node.counters === null ? '-' : count(node.counters.recordsIn)),
+      right: true,
+    },
+    {
+      title: 'syncs',
+      value: (node) => (node.counters === null ? '-' : count(node.counters.journalSyncs)),
+      right: true,
+    },
   ])
   const shards = table(cluster.shards, [
     { title: 'shard', value: name },
-    { title: 'leader', value: (shard) => (shard.leader === null ? 'none' : String(shard.leader)), right: true, colour: (text, shard) => (shard.leader === null ? colors.red(text) : text) },
+    {
+      title: 'leader',
+      value: (shard) => (shard.leader === null ? 'none' : String(shard.leader)),
+      right: true,
+      colour: (text, shard) => (shard.leader === null ? colors.red(text) : text),
+    },
     { title: 'term', value: (shard) => String(shard.term), right: true },
     { title: 'low-water', value: (shard) => count(shard.startOffset), right: true },
     { title: 'high-water', value: (shard) => count(shard.highWatermark), right: true },
     { title: 'end', value: (shard) => count(shard.endOffset), right: true },
-    { title: 'replicas (lag)', value: (shard) => shard.replicas.map((replica) => `${replica.node}${replica.lag === null ? ' (?)' : replica.lag > 0 ? ` (${count(replica.lag)})` : ''}`).join(', ') },
+    {
+      title: 'replicas (lag)',
+      value: (shard) =>
+        shard.replicas
+          .map(
+            (replica) =>
+              `${replica.node}${replica.lag === null ? ' (?)' : replica.lag > 0 ? ` (${count(replica.lag)})` : ''}`,
+          )
+          .join(', '),
+    },
   ])
   return `cluster ${colors.bold(cluster.cluster ?? 'being formed')}, controller ${cluster.controller ?? 'none'}\n\n${nodes}\n\n${shards}`
 }

@@ -1,5 +1,5 @@
 /** `tidemark topic create | list | describe | delete`. */
-import kafkajs from 'kafkajs'
+import type kafkajs from 'kafkajs'
 import { CliError } from './errors.ts'
 import { type ClientFlags, kafkaClient, speaking } from './kafka-client.ts'
 import { count, table } from './print.ts'
@@ -13,13 +13,26 @@ interface CreateFlags extends ClientFlags {
 export async function createTopic(name: string, flags: CreateFlags): Promise<number> {
   const configEntries = (flags.config ?? []).map((pair) => {
     const at = pair.indexOf('=')
-    if (at < 1) throw new CliError({ code: 'USAGE', option: 'config' }, `--config ${pair}: must be KEY=VALUE, for example retention.ms=86400000`)
+    if (at < 1)
+      throw new CliError(
+        { code: 'USAGE', option: 'config' },
+        `--config ${pair}: must be KEY=VALUE, for example retention.ms=86400000`,
+      )
     return { name: pair.slice(0, at), value: pair.slice(at + 1) }
   })
   const numPartitions = wholeNumber('partitions', flags.partitions)
   const replicationFactor = wholeNumber('replication', flags.replication)
-  const created = await withAdmin(flags, `topic ${name}`, (admin) => admin.createTopics({ waitForLeaders: false, topics: [{ topic: name, numPartitions, replicationFactor, configEntries }] }))
-  if (!created) throw new CliError({ code: 'REFUSED', subject: name }, `topic ${name} exists already; see: tidemark topic describe ${name}`)
+  const created = await withAdmin(flags, `topic ${name}`, (admin) =>
+    admin.createTopics({
+      waitForLeaders: false,
+      topics: [{ topic: name, numPartitions, replicationFactor, configEntries }],
+    }),
+  )
+  if (!created)
+    throw new CliError(
+      { code: 'REFUSED', subject: name },
+      `topic ${name} exists already; see: tidemark topic describe ${name}`,
+    )
   if (flags.json === true) console.log(JSON.stringify({ topic: name, created: true }))
   else console.log(`created topic ${name}`)
   return 0
@@ -28,7 +41,11 @@ export async function createTopic(name: string, flags: CreateFlags): Promise<num
 export async function listTopics(flags: ClientFlags): Promise<number> {
   const { topics } = await withAdmin(flags, 'topics', (admin) => admin.fetchTopicMetadata())
   const rows = topics
-    .map(({ name, partitions }) => ({ topic: name, partitions: partitions.length, replication: partitions[0]?.replicas.length ?? 0 }))
+    .map(({ name, partitions }) => ({
+      topic: name,
+      partitions: partitions.length,
+      replication: partitions[0]?.replicas.length ?? 0,
+    }))
     .sort((a, b) => (a.topic < b.topic ? -1 : 1))
   if (flags.json === true) console.log(JSON.stringify(rows))
   else if (rows.length === 0) console.log('no topics yet; create one with: tidemark topic create NAME')
@@ -86,7 +103,11 @@ export async function deleteTopic(name: string, flags: ClientFlags): Promise<num
   return 0
 }
 
-async function withAdmin<T>(flags: ClientFlags, subject: string, work: (admin: kafkajs.Admin) => Promise<T>): Promise<T> {
+async function withAdmin<T>(
+  flags: ClientFlags,
+  subject: string,
+  work: (admin: kafkajs.Admin) => Promise<T>,
+): Promise<T> {
   return speaking(flags, subject, async () => {
     const admin = kafkaClient(flags).admin()
     await admin.connect()
@@ -105,6 +126,7 @@ function unknown(name: string): CliError {
 /** −1 asks the cluster for its default. */
 function wholeNumber(option: string, text: string | undefined): number {
   if (text === undefined) return -1
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new CliError({ code: 'USAGE', option }, `--${option} ${text}: must be a whole number from 1`)
+  if (!/^[1-9]\d{0,5}$/.test(text))
+    throw new CliError({ code: 'USAGE', option }, `--${option} ${text}: must be a whole number from 1`)
   return Number(text)
 }

@@ -10,13 +10,7 @@
  */
 import type { Clock, Platform, PlatformError, Timer } from '../platform/index.ts'
 import { must } from '../stdx/index.ts'
-import {
-  encodeHardState,
-  type RecoveredShard,
-  type ShardCheckpoint,
-  type Storage,
-  type StorageError,
-} from '../storage/index.ts'
+import type { RecoveredShard, ShardCheckpoint, Storage, StorageError } from '../storage/index.ts'
 import type { Contact } from './contact.ts'
 import type { RaftEvent } from './events.ts'
 import type { HostEvent } from './host-events.ts'

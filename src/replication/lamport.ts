@@ -23,6 +23,6 @@ export class LamportClock {
 
   /** A message arrived: max(own, received) + 1. */
   observe(received: number): void {
-    this.#stamp = (received > this.#stamp ? received : this.#stamp) + 1
+    this.#stamp = Math.max(received, this.#stamp) + 1
   }
 }

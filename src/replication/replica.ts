@@ -96,7 +96,13 @@ export class Replica implements Shard {
     this.#applied =
       checkpoint === null
         ? NOTHING_APPLIED
-        : { index: checkpoint.index, term: checkpoint.entryTerm, crc: checkpoint.crc, nextOffset: checkpoint.nextOffset, stamp: checkpoint.stamp }
+        : {
+            index: checkpoint.index,
+            term: checkpoint.entryTerm,
+            crc: checkpoint.crc,
+            nextOffset: checkpoint.nextOffset,
+            stamp: checkpoint.stamp,
+          }
     this.#written = collaborators.shardLog.writtenIndex
     this.#tailCacheBytes = options.tailCacheBytes
     this.#changed = checkpoint === null || (recovered !== null && recovered.entries.length > 0)
@@ -194,7 +200,8 @@ export class Replica implements Shard {
     if (this.#proposalRequested) this.#propose()
     while (this.raft.hasReady()) {
       const ready = this.raft.ready()
-      if (ready.hardState !== null) journal.entries.push(encodeHardState(this.id, ready.hardState.term, ready.hardState.vote))
+      if (ready.hardState !== null)
+        journal.entries.push(encodeHardState(this.id, ready.hardState.term, ready.hardState.vote))
       for (const entry of ready.entries) journal.entries.push(entry)
       if (ready.persistSequence !== 0) {
         journal.persists.push({ replica: this, sequence: ready.persistSequence })
@@ -228,12 +235,25 @@ export class Replica implements Shard {
     const machine = this.#machine!
     for (const entry of entries) {
       this.#with.shardLog.append(entry)
-      this.#applied = { index: entry.index, term: entry.term, crc: entry.crc, nextOffset: nextOffsetAfter(entry), stamp: entry.stamp }
+      this.#applied = {
+        index: entry.index,
+        term: entry.term,
+        crc: entry.crc,
+        nextOffset: nextOffsetAfter(entry),
+        stamp: entry.stamp,
+      }
       machine.apply(entry)
     }
     this.#changed = true
     const { index, nextOffset } = this.#applied
-    this.#with.trace({ type: 'committed', shard: this.id, term: this.raft.term, index, offset: nextOffset, entries: entries.length })
+    this.#with.trace({
+      type: 'committed',
+      shard: this.id,
+      term: this.raft.term,
+      index,
+      offset: nextOffset,
+      entries: entries.length,
+    })
     machine.applied()
   }
 

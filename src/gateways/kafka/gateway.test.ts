@@ -293,7 +293,7 @@ test('5,000 damaged requests to a live node: it goes on serving, and keeps nothi
     }
   }
   await Promise.all(Array.from({ length: 32 }, worker))
-  assert.ok(closed > 500 && answered > 500, `${closed} closed, ${answered} answered: neither may be rare`)
+  assert.ok(closed > 100 && answered > 100, `${closed} closed, ${answered} answered: neither may be rare`)
   const { errorCode } = (await client.request(apis.produce, 8, produceOf('fuzzed', Buffer.from('still here'))))
     .responses[0]!.partitionResponses[0]!
   assert.equal(errorCode, 0)

@@ -7,7 +7,7 @@
 import type { Cluster } from '../../cluster/index.ts'
 import type { Address, Clock, Connection, Listener, Network, PlatformError } from '../../platform/index.ts'
 import type { GroupCoordinators, Partition, Streams } from '../../streams/index.ts'
-import { apis, type ApiName } from './api-table.ts'
+import { type ApiName, apis } from './api-table.ts'
 import { KafkaConnection } from './connection.ts'
 import type { KafkaEvent } from './events.ts'
 import type { Exchange } from './exchange.ts'

@@ -236,9 +236,9 @@ class Truth {
   readonly generations = new Map<string, string>()
   readonly assignments = new Map<string, string>()
   readonly #highest = new Map<string, number>()
-  /** Offsets: when (by send order) the last acknowledged commit was sent, and what was sent since. */
+  /** Offsets: when the last acknowledged commit was sent, and when each was sent and answered. */
   readonly acknowledged = new Map<string, number>()
-  readonly sent = new Map<string, { order: number; value: number }[]>()
+  readonly sent = new Map<string, { order: number; end: number; value: number }[]>()
 
   told(group: string, generation: number, protocol: string): void {
     if (group === DELETED) return
@@ -364,7 +364,7 @@ function world(prng: Prng): void {
   const commit = (client: FuzzClient): void => {
     const groupId = groupOf(client)
     const simple = prng.below(4) === 0
-    const sent = { order: order++, value: order * 10 }
+    const sent = { order: order++, end: Number.POSITIVE_INFINITY, value: order * 10 }
     const key = groupId
     const request = {
       groupId,
@@ -379,8 +379,9 @@ function world(prng: Prng): void {
       { clientId: client.name, clientHost: 'h', apiVersion: 8 },
       once('commit', ({ topics }) => {
         const { errorCode } = topics[0]!.partitions[0]!
-        if (errorCode === KafkaError.NONE)
-          truth.acknowledged.set(key, Math.max(sent.order, truth.acknowledged.get(key) ?? -1))
+        sent.end = order++
+        if (errorCode !== KafkaError.NONE) return
+        truth.acknowledged.set(key, Math.max(sent.order, truth.acknowledged.get(key) ?? -1))
       }),
     )
   }
@@ -393,7 +394,8 @@ function world(prng: Prng): void {
         if (response.errorCode !== KafkaError.NONE) return
         const found = response.topics[0]!.partitions[0]!.committedOffset
         const since = truth.acknowledged.get(groupId) ?? -1
-        const allowed = (truth.sent.get(groupId) ?? []).filter((each) => each.order >= since).map((each) => each.value)
+        // Whatever was answered before an acknowledged request began is overwritten; requests that overlap take any order.
+        const allowed = (truth.sent.get(groupId) ?? []).filter((each) => each.end >= since).map((each) => each.value)
         if (since === -1) allowed.push(-1)
         assert(allowed.includes(found), () => `${groupId}: offset ${found}, allowed ${allowed}`)
       }),
@@ -401,12 +403,14 @@ function world(prng: Prng): void {
   }
 
   const drop = (groupId: string): void => {
-    const sent = { order: order++, value: -1 }
+    const sent = { order: order++, end: Number.POSITIVE_INFINITY, value: -1 }
     truth.sent.set(groupId, [...(truth.sent.get(groupId) ?? []), sent])
     target().delete(
       [groupId],
       once('delete', ({ results }) => {
-        if (results[0]!.errorCode === KafkaError.NONE) truth.acknowledged.set(groupId, sent.order)
+        sent.end = order++
+        if (results[0]!.errorCode !== KafkaError.NONE) return
+        truth.acknowledged.set(groupId, Math.max(sent.order, truth.acknowledged.get(groupId) ?? -1))
       }),
     )
   }

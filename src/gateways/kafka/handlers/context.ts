@@ -2,9 +2,9 @@ import type { Cluster, ClusterNode, Topic } from '../../../cluster/index.ts'
 import type { Clock } from '../../../platform/index.ts'
 import type { GroupCoordinators, Partition, Streams } from '../../../streams/index.ts'
 import type { Codec } from '../codec.ts'
-import type { MessageDefinition } from '../message-definition.ts'
 import type { KafkaEvent } from '../events.ts'
 import type { Exchange } from '../exchange.ts'
+import type { MessageDefinition } from '../message-definition.ts'
 
 /** What handlers work with. One per gateway. */
 export interface HandlerContext {
@@ -20,15 +20,26 @@ export interface HandlerContext {
   readonly pushBack: (partition: Partition) => void
 }
 
-export type ExchangeOf<A> = A extends { readonly response: Codec<infer R extends MessageDefinition> } ? Exchange<R> : never
+export type ExchangeOf<A> = A extends { readonly response: Codec<infer R extends MessageDefinition> }
+  ? Exchange<R>
+  : never
 
 /** A node as Kafka clients are told of it. */
-export function endpoint(node: ClusterNode): { readonly nodeId: number; readonly host: string; readonly port: number; readonly rack: string | null } {
+export function endpoint(node: ClusterNode): {
+  readonly nodeId: number
+  readonly host: string
+  readonly port: number
+  readonly rack: string | null
+} {
   return { nodeId: node.id, host: node.kafka.host, port: node.kafka.port, rack: node.rack }
 }
 
 /** The partition's leader and generation as far as this node knows, for clients that asked the wrong node (KIP-951). */
-export function currentLeader(context: HandlerContext, topic: Topic | undefined, partition: number): { readonly leaderId: number; readonly leaderEpoch: number } {
+export function currentLeader(
+  context: HandlerContext,
+  topic: Topic | undefined,
+  partition: number,
+): { readonly leaderId: number; readonly leaderEpoch: number } {
   const shard = topic?.partitions[partition]?.shard
   const leader = shard === undefined ? null : context.cluster.leaderOf(shard)
   return { leaderId: leader?.node ?? -1, leaderEpoch: leader?.term ?? -1 }

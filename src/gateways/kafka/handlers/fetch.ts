@@ -125,7 +125,10 @@ class FetchCall implements FetchOwner {
     }
     const minBytes = Math.min(this.#request.minBytes, this.#request.maxBytes, ANSWER_BYTES_MAX)
     const leftMs = this.#deadline - this.#context.clock.now()
-    if (lastLook || failures || bytes >= minBytes || this.#wanted.length === 0 || leftMs <= 0) return this.#answer()
+    if (lastLook || failures || bytes >= minBytes || this.#wanted.length === 0 || leftMs <= 0) {
+      this.#answer()
+      return
+    }
     const partitions = this.#wanted.map(({ partition }) => partition!)
     // The queue of equal waits is shared; a fetch that parks again has less time left, which is rare and has its own.
     const waitMs = Math.max(1, leftMs > this.#request.maxWaitMs - 5 ? this.#request.maxWaitMs : Math.ceil(leftMs))

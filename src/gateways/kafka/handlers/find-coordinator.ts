@@ -6,7 +6,7 @@ import type { Timer } from '../../../platform/index.ts'
 import { GROUPS_TOPIC, GROUPS_TOPIC_PARTITIONS, KafkaError, partitionOfGroup } from '../../../streams/index.ts'
 import type { apis } from '../api-table.ts'
 import type { FindCoordinatorRequest } from '../messages/find-coordinator.ts'
-import { endpoint, type ExchangeOf, type HandlerContext } from './context.ts'
+import { type ExchangeOf, endpoint, type HandlerContext } from './context.ts'
 
 type FindExchange = ExchangeOf<typeof apis.findCoordinator>
 
@@ -14,9 +14,21 @@ const SIGN_OF_LIFE_MS = 100
 const GROUP_KEY = 0
 const BATCHED_VERSION = 4
 
-export function findCoordinator(context: HandlerContext, exchange: FindExchange, request: FindCoordinatorRequest): void {
-  if (request.keyType !== GROUP_KEY || context.cluster.topic(GROUPS_TOPIC) !== undefined) return new Search(context, exchange, request).run()
-  const topic = { name: GROUPS_TOPIC, partitions: GROUPS_TOPIC_PARTITIONS, replicationFactor: -1, configs: {}, validateOnly: false, internal: true }
+export function findCoordinator(
+  context: HandlerContext,
+  exchange: FindExchange,
+  request: FindCoordinatorRequest,
+): void {
+  if (request.keyType !== GROUP_KEY || context.cluster.topic(GROUPS_TOPIC) !== undefined)
+    return new Search(context, exchange, request).run()
+  const topic = {
+    name: GROUPS_TOPIC,
+    partitions: GROUPS_TOPIC_PARTITIONS,
+    replicationFactor: -1,
+    configs: {},
+    validateOnly: false,
+    internal: true,
+  }
   context.cluster.createTopics([topic], () => new Search(context, exchange, request).run())
 }
 
@@ -38,7 +50,10 @@ class Search {
   /** As with leaders in Metadata: the coordinator that died a moment ago must not be named again. */
   run(): void {
     const { cluster } = this.#context
-    const named = this.#request.keyType === GROUP_KEY ? this.#keys.flatMap((key) => (key === '' ? [] : (this.#nodeFor(key)?.id ?? []))) : []
+    const named =
+      this.#request.keyType === GROUP_KEY
+        ? this.#keys.flatMap((key) => (key === '' ? [] : (this.#nodeFor(key)?.id ?? [])))
+        : []
     const others = named.filter((node) => node !== cluster.nodeId)
     if (others.length === 0) this.#waitForLeaders()
     else cluster.hearFrom(others, SIGN_OF_LIFE_MS, () => this.#waitForLeaders())
@@ -81,10 +96,21 @@ class Search {
 
   #coordinator(key: string) {
     const none = { key, nodeId: -1, host: '', port: -1 }
-    if (this.#request.keyType !== GROUP_KEY) return { ...none, errorCode: KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, errorMessage: 'transactions are not offered by this version' }
-    if (key === '') return { ...none, errorCode: KafkaError.INVALID_GROUP_ID, errorMessage: 'a group id must not be empty' }
+    if (this.#request.keyType !== GROUP_KEY)
+      return {
+        ...none,
+        errorCode: KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        errorMessage: 'transactions are not offered by this version',
+      }
+    if (key === '')
+      return { ...none, errorCode: KafkaError.INVALID_GROUP_ID, errorMessage: 'a group id must not be empty' }
     const node = this.#nodeFor(key)
-    if (node === null) return { ...none, errorCode: KafkaError.COORDINATOR_NOT_AVAILABLE, errorMessage: `no node leads the partition of ${GROUPS_TOPIC} that group ${key} belongs to` }
+    if (node === null)
+      return {
+        ...none,
+        errorCode: KafkaError.COORDINATOR_NOT_AVAILABLE,
+        errorMessage: `no node leads the partition of ${GROUPS_TOPIC} that group ${key} belongs to`,
+      }
     const { nodeId, host, port } = endpoint(node)
     return { key, nodeId, host, port, errorCode: KafkaError.NONE, errorMessage: null }
   }

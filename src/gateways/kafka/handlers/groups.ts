@@ -1,6 +1,12 @@
 /** What members and administrators ask of a group's coordinator: found by the group's id, refused where it is another node's. */
-import { type GroupCoordinator, GROUPS_TOPIC, KafkaError, type OffsetFetchGroupResponse } from '../../../streams/index.ts'
+import {
+  GROUPS_TOPIC,
+  type GroupCoordinator,
+  KafkaError,
+  type OffsetFetchGroupResponse,
+} from '../../../streams/index.ts'
 import type { apis } from '../api-table.ts'
+import type { Exchange } from '../exchange.ts'
 import type { DeleteGroupsRequest } from '../messages/delete-groups.ts'
 import type { DescribeGroupsRequest } from '../messages/describe-groups.ts'
 import type { HeartbeatRequest } from '../messages/heartbeat.ts'
@@ -10,7 +16,6 @@ import type { ListGroupsRequest } from '../messages/list-groups.ts'
 import type { OffsetCommitRequest } from '../messages/offset-commit.ts'
 import type { OffsetFetchRequest } from '../messages/offset-fetch.ts'
 import type { SyncGroupRequest } from '../messages/sync-group.ts'
-import type { Exchange } from '../exchange.ts'
 import type { ExchangeOf, HandlerContext } from './context.ts'
 
 const NOT_COORDINATOR = KafkaError.NOT_COORDINATOR
@@ -25,47 +30,86 @@ function whoAsks(exchange: Exchange) {
   return { clientId: exchange.clientId, clientHost: `/${exchange.requester.host}`, apiVersion: exchange.apiVersion }
 }
 
-export function joinGroup(context: HandlerContext, exchange: ExchangeOf<typeof apis.joinGroup>, request: JoinGroupRequest): void {
+export function joinGroup(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.joinGroup>,
+  request: JoinGroupRequest,
+): void {
   const coordinator = coordinatorOf(context, request.groupId)
   if (coordinator === undefined) {
     const protocolName = exchange.apiVersion >= 7 ? null : ''
-    return exchange.respond({ errorCode: NOT_COORDINATOR, protocolName, leader: '', memberId: request.memberId, members: [] })
+    return exchange.respond({
+      errorCode: NOT_COORDINATOR,
+      protocolName,
+      leader: '',
+      memberId: request.memberId,
+      members: [],
+    })
   }
   coordinator.join(request, whoAsks(exchange as never), (response) => exchange.respond(response))
 }
 
-export function syncGroup(context: HandlerContext, exchange: ExchangeOf<typeof apis.syncGroup>, request: SyncGroupRequest): void {
+export function syncGroup(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.syncGroup>,
+  request: SyncGroupRequest,
+): void {
   const coordinator = coordinatorOf(context, request.groupId)
   if (coordinator === undefined) return exchange.respond({ errorCode: NOT_COORDINATOR, assignment: Buffer.alloc(0) })
   coordinator.sync(request, (response) => exchange.respond(response))
 }
 
-export function heartbeat(context: HandlerContext, exchange: ExchangeOf<typeof apis.heartbeat>, request: HeartbeatRequest): void {
+export function heartbeat(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.heartbeat>,
+  request: HeartbeatRequest,
+): void {
   const coordinator = coordinatorOf(context, request.groupId)
   if (coordinator === undefined) return exchange.respond({ errorCode: NOT_COORDINATOR })
   coordinator.heartbeat(request, (response) => exchange.respond(response))
 }
 
-export function leaveGroup(context: HandlerContext, exchange: ExchangeOf<typeof apis.leaveGroup>, request: LeaveGroupRequest): void {
+export function leaveGroup(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.leaveGroup>,
+  request: LeaveGroupRequest,
+): void {
   const coordinator = coordinatorOf(context, request.groupId)
   if (coordinator === undefined) return exchange.respond({ errorCode: NOT_COORDINATOR })
   coordinator.leave(request, whoAsks(exchange as never), (response) => exchange.respond(response))
 }
 
-export function offsetCommit(context: HandlerContext, exchange: ExchangeOf<typeof apis.offsetCommit>, request: OffsetCommitRequest): void {
+export function offsetCommit(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.offsetCommit>,
+  request: OffsetCommitRequest,
+): void {
   type Topics = typeof request.topics
-  const refuse = (topic: Topics[number], errorCode: number) => ({ name: topic.name, partitions: topic.partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })) })
+  const refuse = (topic: Topics[number], errorCode: number) => ({
+    name: topic.name,
+    partitions: topic.partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
+  })
   const coordinator = coordinatorOf(context, request.groupId)
-  if (coordinator === undefined) return exchange.respond({ topics: request.topics.map((topic) => refuse(topic, NOT_COORDINATOR)) })
+  if (coordinator === undefined)
+    return exchange.respond({ topics: request.topics.map((topic) => refuse(topic, NOT_COORDINATOR)) })
   // Offsets of what does not exist would be found by a later topic of the same name.
-  const exists = (name: string, partition: number): boolean => context.cluster.topic(name)?.partitions[partition] !== undefined
+  const exists = (name: string, partition: number): boolean =>
+    context.cluster.topic(name)?.partitions[partition] !== undefined
   const those = (wanted: boolean): Topics =>
     request.topics
-      .map((topic) => ({ ...topic, partitions: topic.partitions.filter(({ partitionIndex }) => exists(topic.name, partitionIndex) === wanted) }))
+      .map((topic) => ({
+        ...topic,
+        partitions: topic.partitions.filter(({ partitionIndex }) => exists(topic.name, partitionIndex) === wanted),
+      }))
       .filter(({ partitions }) => partitions.length > 0)
   coordinator.commitOffsets({ ...request, topics: those(true) }, whoAsks(exchange as never), ({ topics }) => {
     const refused = those(false).map((topic) => refuse(topic, KafkaError.UNKNOWN_TOPIC_OR_PARTITION))
-    exchange.respond({ topics: [...topics.map((topic) => joined(topic, refused)), ...refused.filter(({ name }) => !topics.some((topic) => topic.name === name))] })
+    exchange.respond({
+      topics: [
+        ...topics.map((topic) => joined(topic, refused)),
+        ...refused.filter(({ name }) => !topics.some((topic) => topic.name === name)),
+      ],
+    })
   })
 }
 
@@ -80,9 +124,15 @@ function joined({ name, partitions }: CommittedTopic, refused: readonly Committe
   return { name, partitions: [...partitions, ...more] }
 }
 
-export function offsetFetch(context: HandlerContext, exchange: ExchangeOf<typeof apis.offsetFetch>, request: OffsetFetchRequest): void {
+export function offsetFetch(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.offsetFetch>,
+  request: OffsetFetchRequest,
+): void {
   const many = exchange.apiVersion >= MANY_GROUPS_VERSION
-  const asked = many ? request.groups.map(({ groupId, topics }) => ({ groupId, topics })) : [{ groupId: request.groupId, topics: request.topics }]
+  const asked = many
+    ? request.groups.map(({ groupId, topics }) => ({ groupId, topics }))
+    : [{ groupId: request.groupId, topics: request.topics }]
   const groups: OffsetFetchGroupResponse[] = []
   let missing = asked.length
   const settle = (group: OffsetFetchGroupResponse): void => {
@@ -100,16 +150,30 @@ export function offsetFetch(context: HandlerContext, exchange: ExchangeOf<typeof
 }
 
 /** Version 1 has no field for the group's error: each partition carries it. */
-function offsetsOf(group: OffsetFetchGroupResponse, apiVersion: number, request: OffsetFetchRequest): OffsetFetchGroupResponse['topics'] {
+function offsetsOf(
+  group: OffsetFetchGroupResponse,
+  apiVersion: number,
+  request: OffsetFetchRequest,
+): OffsetFetchGroupResponse['topics'] {
   const { errorCode, topics } = group
   if (errorCode === KafkaError.NONE || apiVersion >= 2) return topics
   return (request.topics ?? []).map(({ name, partitionIndexes }) => ({
     name,
-    partitions: partitionIndexes.map((partitionIndex) => ({ partitionIndex, committedOffset: -1, committedLeaderEpoch: -1, metadata: '', errorCode })),
+    partitions: partitionIndexes.map((partitionIndex) => ({
+      partitionIndex,
+      committedOffset: -1,
+      committedLeaderEpoch: -1,
+      metadata: '',
+      errorCode,
+    })),
   }))
 }
 
-export function describeGroups(context: HandlerContext, exchange: ExchangeOf<typeof apis.describeGroups>, request: DescribeGroupsRequest): void {
+export function describeGroups(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.describeGroups>,
+  request: DescribeGroupsRequest,
+): void {
   const groups = request.groups.map((groupId) => {
     const coordinator = coordinatorOf(context, groupId)
     if (coordinator !== undefined) return coordinator.describe([groupId])[0]!
@@ -118,7 +182,11 @@ export function describeGroups(context: HandlerContext, exchange: ExchangeOf<typ
   exchange.respond({ groups })
 }
 
-export function listGroups(context: HandlerContext, exchange: ExchangeOf<typeof apis.listGroups>, request: ListGroupsRequest): void {
+export function listGroups(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.listGroups>,
+  request: ListGroupsRequest,
+): void {
   const groups = []
   for (const coordinator of context.groups.all()) {
     const listed = coordinator.list(request)
@@ -127,7 +195,11 @@ export function listGroups(context: HandlerContext, exchange: ExchangeOf<typeof 
   exchange.respond({ errorCode: KafkaError.NONE, groups })
 }
 
-export function deleteGroups(context: HandlerContext, exchange: ExchangeOf<typeof apis.deleteGroups>, request: DeleteGroupsRequest): void {
+export function deleteGroups(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.deleteGroups>,
+  request: DeleteGroupsRequest,
+): void {
   const results: { groupId: string; errorCode: number }[] = []
   let missing = request.groupsNames.length
   const settle = (answers: readonly { groupId: string; errorCode: number }[]): void => {

@@ -5,7 +5,17 @@ import { apiVersions, describeCluster, initProducerId } from './cluster.ts'
 import type { HandlerContext } from './context.ts'
 import { fetch } from './fetch.ts'
 import { findCoordinator } from './find-coordinator.ts'
-import { deleteGroups, describeGroups, heartbeat, joinGroup, leaveGroup, listGroups, offsetCommit, offsetFetch, syncGroup } from './groups.ts'
+import {
+  deleteGroups,
+  describeGroups,
+  heartbeat,
+  joinGroup,
+  leaveGroup,
+  listGroups,
+  offsetCommit,
+  offsetFetch,
+  syncGroup,
+} from './groups.ts'
 import { metadata } from './metadata.ts'
 import { listOffsets, offsetForLeaderEpoch } from './offsets.ts'
 import { produce } from './produce.ts'

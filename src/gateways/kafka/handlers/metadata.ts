@@ -10,15 +10,16 @@
  * old leader they try it, fail, and wait for their second, longer delay. So leaders on other nodes are asked for a sign of
  * life first. It costs a round trip between nodes, and never more than `SIGN_OF_LIFE_MS`.
  */
-import type { Timer } from '../../../platform/index.ts'
+
 import type { Topic } from '../../../cluster/index.ts'
-import { GROUPS_TOPIC, KafkaError, type KafkaErrorCode } from '../../../streams/index.ts'
 import { topicNameDefect } from '../../../cluster/index.ts'
+import type { Timer } from '../../../platform/index.ts'
+import { GROUPS_TOPIC, KafkaError, type KafkaErrorCode } from '../../../streams/index.ts'
 import type { apis } from '../api-table.ts'
 import { ZERO_UUID } from '../message-definition.ts'
 import type { MetadataRequest } from '../messages/metadata.ts'
-import { endpoint, type ExchangeOf, type HandlerContext } from './context.ts'
 import { errorOfCommand } from './command-errors.ts'
+import { type ExchangeOf, endpoint, type HandlerContext } from './context.ts'
 
 /** A leader that takes longer is named all the same: it may be slow, and there is no other yet. */
 const SIGN_OF_LIFE_MS = 100
@@ -58,7 +59,13 @@ class MetadataCall {
     const missing = this.#missing()
     if (missing.length === 0) return this.#hearFromLeaders()
     const { defaultPartitions } = this.#context
-    const requests = missing.map(({ name }) => ({ name: name!, partitions: defaultPartitions, replicationFactor: -1, configs: {}, validateOnly: false }))
+    const requests = missing.map(({ name }) => ({
+      name: name!,
+      partitions: defaultPartitions,
+      replicationFactor: -1,
+      configs: {},
+      validateOnly: false,
+    }))
     this.#context.cluster.createTopics(requests, (results) => {
       results.forEach(({ error }, i) => {
         if (error !== null && error.code !== 'TOPIC_EXISTS') missing[i]!.error = errorOfCommand(error.code)
@@ -73,7 +80,12 @@ class MetadataCall {
     for (const asked of this.#asked ?? []) {
       if (asked.name === null) continue
       if (topicNameDefect(asked.name) !== null) asked.error = KafkaError.INVALID_TOPIC_EXCEPTION
-      else if (this.#context.cluster.topic(asked.name) === undefined && this.#request.allowAutoTopicCreation && asked.name !== GROUPS_TOPIC) missing.push(asked)
+      else if (
+        this.#context.cluster.topic(asked.name) === undefined &&
+        this.#request.allowAutoTopicCreation &&
+        asked.name !== GROUPS_TOPIC
+      )
+        missing.push(asked)
     }
     return missing
   }
@@ -132,7 +144,10 @@ class MetadataCall {
     const { cluster } = this.#context
     const nodes = cluster.nodes()
     const up = new Set(nodes.filter((node) => node.up).map((node) => node.id))
-    const topics = this.#asked === null ? [...cluster.topics()].map((topic) => this.#topicAnswer(topic, up)) : this.#asked.map((asked) => this.#askedAnswer(asked, up))
+    const topics =
+      this.#asked === null
+        ? [...cluster.topics()].map((topic) => this.#topicAnswer(topic, up))
+        : this.#asked.map((asked) => this.#askedAnswer(asked, up))
     this.#exchange.respond({
       // Only nodes that can be reached: a client would spend its connection timeout on the others.
       brokers: nodes.filter((node) => node.up).map(endpoint),
@@ -147,7 +162,8 @@ class MetadataCall {
     const topic = this.#find(asked)
     if (topic !== undefined) return this.#topicAnswer(topic, up)
     let errorCode = asked.error
-    if (errorCode === KafkaError.NONE) errorCode = asked.name === null ? KafkaError.UNKNOWN_TOPIC_ID : KafkaError.UNKNOWN_TOPIC_OR_PARTITION
+    if (errorCode === KafkaError.NONE)
+      errorCode = asked.name === null ? KafkaError.UNKNOWN_TOPIC_ID : KafkaError.UNKNOWN_TOPIC_OR_PARTITION
     const name = asked.name ?? (this.#exchange.apiVersion >= 12 ? null : '')
     return { errorCode, name, topicId: asked.topicId ?? ZERO_UUID, isInternal: false, partitions: [] }
   }

@@ -8,7 +8,11 @@ import type { ExchangeOf, HandlerContext } from './context.ts'
 /** From here on "not known yet" has a code of its own; before, clients understand that a leader is missing. */
 const OFFSET_NOT_AVAILABLE_VERSION = 5
 
-export function listOffsets(context: HandlerContext, exchange: ExchangeOf<typeof apis.listOffsets>, request: ListOffsetsRequest): void {
+export function listOffsets(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.listOffsets>,
+  request: ListOffsetsRequest,
+): void {
   let missing = 1
   const settle = (): void => {
     if (--missing === 0) exchange.respond({ topics })
@@ -16,12 +20,22 @@ export function listOffsets(context: HandlerContext, exchange: ExchangeOf<typeof
   const topics = request.topics.map(({ name, partitions }) => ({
     name,
     partitions: partitions.map(({ partitionIndex, currentLeaderEpoch, timestamp }) => {
-      const answer = { partitionIndex, errorCode: absent(context, name, partitionIndex) as number, oldStyleOffsets: [] as number[], timestamp: -1, offset: -1, leaderEpoch: -1 }
+      const answer = {
+        partitionIndex,
+        errorCode: absent(context, name, partitionIndex) as number,
+        oldStyleOffsets: [] as number[],
+        timestamp: -1,
+        offset: -1,
+        leaderEpoch: -1,
+      }
       const partition = context.streams.find(name, partitionIndex)
       if (partition === undefined) return answer
       missing++
       partition.listOffset(timestamp, currentLeaderEpoch, (error, offset, found, leaderEpoch) => {
-        answer.errorCode = error === KafkaError.OFFSET_NOT_AVAILABLE && exchange.apiVersion < OFFSET_NOT_AVAILABLE_VERSION ? KafkaError.LEADER_NOT_AVAILABLE : error
+        answer.errorCode =
+          error === KafkaError.OFFSET_NOT_AVAILABLE && exchange.apiVersion < OFFSET_NOT_AVAILABLE_VERSION
+            ? KafkaError.LEADER_NOT_AVAILABLE
+            : error
         answer.offset = offset
         answer.timestamp = found
         answer.leaderEpoch = leaderEpoch
@@ -34,12 +48,17 @@ export function listOffsets(context: HandlerContext, exchange: ExchangeOf<typeof
   settle()
 }
 
-export function offsetForLeaderEpoch(context: HandlerContext, exchange: ExchangeOf<typeof apis.offsetForLeaderEpoch>, request: OffsetForLeaderEpochRequest): void {
+export function offsetForLeaderEpoch(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.offsetForLeaderEpoch>,
+  request: OffsetForLeaderEpochRequest,
+): void {
   const topics = request.topics.map(({ topic, partitions }) => ({
     topic,
     partitions: partitions.map(({ partition: index, currentLeaderEpoch, leaderEpoch }) => {
       const partition = context.streams.find(topic, index)
-      if (partition === undefined) return { partition: index, errorCode: absent(context, topic, index), leaderEpoch: -1, endOffset: -1 }
+      if (partition === undefined)
+        return { partition: index, errorCode: absent(context, topic, index), leaderEpoch: -1, endOffset: -1 }
       const { error, leaderEpoch: epoch, endOffset } = partition.epochEnd(leaderEpoch, currentLeaderEpoch)
       return { partition: index, errorCode: error, leaderEpoch: epoch, endOffset }
     }),
@@ -48,5 +67,7 @@ export function offsetForLeaderEpoch(context: HandlerContext, exchange: Exchange
 }
 
 function absent(context: HandlerContext, topic: string, partition: number): KafkaErrorCode {
-  return context.cluster.topic(topic)?.partitions[partition] === undefined ? KafkaError.UNKNOWN_TOPIC_OR_PARTITION : KafkaError.NOT_LEADER_OR_FOLLOWER
+  return context.cluster.topic(topic)?.partitions[partition] === undefined
+    ? KafkaError.UNKNOWN_TOPIC_OR_PARTITION
+    : KafkaError.NOT_LEADER_OR_FOLLOWER
 }

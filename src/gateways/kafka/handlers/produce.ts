@@ -6,11 +6,17 @@
  * everybody who waits. So the answer comes, sooner than any client's own timeout.
  */
 import type { Topic } from '../../../cluster/index.ts'
-import { KafkaError, type KafkaErrorCode, type Partition, type ProduceLevel, type ProduceWaiter } from '../../../streams/index.ts'
+import {
+  KafkaError,
+  type KafkaErrorCode,
+  type Partition,
+  type ProduceLevel,
+  type ProduceWaiter,
+} from '../../../streams/index.ts'
 import type { apis } from '../api-table.ts'
 import type { StructDraftOf } from '../message-definition.ts'
 import type { ProduceRequest, partitionProduceResponse } from '../messages/produce.ts'
-import { currentLeader, endpoint, type ExchangeOf, type HandlerContext } from './context.ts'
+import { currentLeader, type ExchangeOf, endpoint, type HandlerContext } from './context.ts'
 
 type ProduceExchange = ExchangeOf<typeof apis.produce>
 type PartitionAnswer = StructDraftOf<typeof partitionProduceResponse>
@@ -49,8 +55,15 @@ class ProduceCall implements ProduceWaiter {
     let slot = 0
     for (const { name, partitionData } of topicData) {
       for (const { index, records } of partitionData) {
-        if (level === undefined) this.#refuse(slot, index, KafkaError.INVALID_REQUIRED_ACKS, `acks must be -1, 0 or 1, not ${acks}`)
-        else if (transactionalId !== null) this.#refuse(slot, index, KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, 'transactions are not offered by this version')
+        if (level === undefined)
+          this.#refuse(slot, index, KafkaError.INVALID_REQUIRED_ACKS, `acks must be -1, 0 or 1, not ${acks}`)
+        else if (transactionalId !== null)
+          this.#refuse(
+            slot,
+            index,
+            KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            'transactions are not offered by this version',
+          )
         else this.#append(slot, name, index, records ?? NOTHING, level, zstdAllowed)
         slot++
       }
@@ -61,7 +74,9 @@ class ProduceCall implements ProduceWaiter {
   #append(slot: number, name: string, index: number, records: Buffer, level: ProduceLevel, zstdAllowed: boolean): void {
     const partition: Partition | undefined = this.#context.streams.find(name, index)
     if (partition === undefined) {
-      const error = this.#topicHas(name, index) ? KafkaError.NOT_LEADER_OR_FOLLOWER : KafkaError.UNKNOWN_TOPIC_OR_PARTITION
+      const error = this.#topicHas(name, index)
+        ? KafkaError.NOT_LEADER_OR_FOLLOWER
+        : KafkaError.UNKNOWN_TOPIC_OR_PARTITION
       this.#refuse(slot, index, error, null)
       return
     }
@@ -79,11 +94,19 @@ class ProduceCall implements ProduceWaiter {
     this.produced(slot, error, -1, -1, -1, message)
   }
 
-  produced(slot: number, error: number, baseOffset: number, logAppendTimeMs: number, logStartOffset: number, errorMessage: string | null): void {
+  produced(
+    slot: number,
+    error: number,
+    baseOffset: number,
+    logAppendTimeMs: number,
+    logStartOffset: number,
+    errorMessage: string | null,
+  ): void {
     const { index } = this.#answers[slot]!
     this.#answers[slot] = { index, errorCode: error, baseOffset, logAppendTimeMs, logStartOffset, errorMessage }
     if (this.#request.acks === 0) {
-      if (error !== KafkaError.NONE) this.#exchange.hangUp(`a write with acks = 0 failed with error ${error}: ${errorMessage ?? ''}`)
+      if (error !== KafkaError.NONE)
+        this.#exchange.hangUp(`a write with acks = 0 failed with error ${error}: ${errorMessage ?? ''}`)
       return
     }
     if (--this.#missing === 0) this.#finish()

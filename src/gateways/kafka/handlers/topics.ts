@@ -1,5 +1,5 @@
 /** CreateTopics, DeleteTopics, DescribeConfigs: any node takes them, the controller decides, the answer follows the commit. */
-import { type Topic, TOPIC_SETTINGS, type TopicResult, topicNameDefect } from '../../../cluster/index.ts'
+import { TOPIC_SETTINGS, type Topic, type TopicResult, topicNameDefect } from '../../../cluster/index.ts'
 import { KafkaError } from '../../../streams/index.ts'
 import type { apis } from '../api-table.ts'
 import { ZERO_UUID } from '../message-definition.ts'
@@ -16,7 +16,11 @@ const TOPIC_RESOURCE = 2
 const BROKER_RESOURCE = 4
 const CONFIG_TYPES = { long: 5, int: 3, string: 2, list: 7 } as const
 
-export function createTopics(context: HandlerContext, exchange: ExchangeOf<typeof apis.createTopics>, request: CreateTopicsRequest): void {
+export function createTopics(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.createTopics>,
+  request: CreateTopicsRequest,
+): void {
   const asked = request.topics
   const names = asked.map(({ name }) => name)
   const repeated = new Set(names.filter((name, i) => names.indexOf(name) !== i))
@@ -25,7 +29,10 @@ export function createTopics(context: HandlerContext, exchange: ExchangeOf<typeo
     name,
     partitions: numPartitions === -1 && assignments.length === 0 ? context.defaultPartitions : numPartitions,
     replicationFactor,
-    assignments: assignments.length === 0 ? null : assignments.map(({ partitionIndex, brokerIds }) => ({ partition: partitionIndex, replicas: brokerIds })),
+    assignments:
+      assignments.length === 0
+        ? null
+        : assignments.map(({ partitionIndex, brokerIds }) => ({ partition: partitionIndex, replicas: brokerIds })),
     configs: Object.fromEntries(configs.map((config) => [config.name, config.value])),
     validateOnly: request.validateOnly,
   }))
@@ -33,9 +40,21 @@ export function createTopics(context: HandlerContext, exchange: ExchangeOf<typeo
     const byName = new Map(results.map((result) => [result.name, result]))
     const topics = [...new Set(names)].map((name) => {
       const result = byName.get(name)
-      if (result === undefined) return { name, errorCode: KafkaError.INVALID_REQUEST, errorMessage: `topic ${name} is named twice in one request`, configs: null }
+      if (result === undefined)
+        return {
+          name,
+          errorCode: KafkaError.INVALID_REQUEST,
+          errorMessage: `topic ${name} is named twice in one request`,
+          configs: null,
+        }
       const { error, topic } = result
-      if (error !== null || topic === undefined) return { name, errorCode: error === null ? KafkaError.UNKNOWN_SERVER_ERROR : errorOfCommand(error.code), errorMessage: error?.message ?? null, configs: null }
+      if (error !== null || topic === undefined)
+        return {
+          name,
+          errorCode: error === null ? KafkaError.UNKNOWN_SERVER_ERROR : errorOfCommand(error.code),
+          errorMessage: error?.message ?? null,
+          configs: null,
+        }
       return {
         name,
         topicId: topic.id,
@@ -43,7 +62,13 @@ export function createTopics(context: HandlerContext, exchange: ExchangeOf<typeo
         errorMessage: null,
         numPartitions: topic.partitions.length,
         replicationFactor: topic.partitions[0]?.replicas.length ?? -1,
-        configs: settingsOf(topic).map(({ key, value, isDefault }) => ({ name: key, value, readOnly: false, configSource: isDefault ? DEFAULT_SOURCE : TOPIC_SOURCE, isSensitive: false })),
+        configs: settingsOf(topic).map(({ key, value, isDefault }) => ({
+          name: key,
+          value,
+          readOnly: false,
+          configSource: isDefault ? DEFAULT_SOURCE : TOPIC_SOURCE,
+          isSensitive: false,
+        })),
       }
     })
     exchange.respond({ topics })
@@ -52,16 +77,29 @@ export function createTopics(context: HandlerContext, exchange: ExchangeOf<typeo
   else context.cluster.createTopics(commands, answer)
 }
 
-export function deleteTopics(context: HandlerContext, exchange: ExchangeOf<typeof apis.deleteTopics>, request: DeleteTopicsRequest): void {
-  const asked = exchange.apiVersion >= 6 ? request.topics : request.topicNames.map((name) => ({ name, topicId: ZERO_UUID }))
-  const resolved = asked.map(({ name, topicId }) => ({ name: name ?? context.cluster.topicById(topicId)?.name ?? null, topicId }))
+export function deleteTopics(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.deleteTopics>,
+  request: DeleteTopicsRequest,
+): void {
+  const asked =
+    exchange.apiVersion >= 6 ? request.topics : request.topicNames.map((name) => ({ name, topicId: ZERO_UUID }))
+  const resolved = asked.map(({ name, topicId }) => ({
+    name: name ?? context.cluster.topicById(topicId)?.name ?? null,
+    topicId,
+  }))
   const names = [...new Set(resolved.flatMap(({ name }) => (name === null ? [] : [name])))]
   const answer = (results: readonly TopicResult[]): void => {
     const byName = new Map(results.map((result) => [result.name, result]))
     const responses = resolved.map(({ name, topicId }) => {
       if (name === null) return { name: null, topicId, errorCode: KafkaError.UNKNOWN_TOPIC_ID, errorMessage: null }
       const error = byName.get(name)?.error ?? null
-      return { name, topicId, errorCode: error === null ? KafkaError.NONE : errorOfCommand(error.code), errorMessage: error?.message ?? null }
+      return {
+        name,
+        topicId,
+        errorCode: error === null ? KafkaError.NONE : errorOfCommand(error.code),
+        errorMessage: error?.message ?? null,
+      }
     })
     exchange.respond({ responses })
   }
@@ -69,20 +107,39 @@ export function deleteTopics(context: HandlerContext, exchange: ExchangeOf<typeo
   else context.cluster.deleteTopics(names, answer)
 }
 
-export function describeConfigs(context: HandlerContext, exchange: ExchangeOf<typeof apis.describeConfigs>, request: DescribeConfigsRequest): void {
+export function describeConfigs(
+  context: HandlerContext,
+  exchange: ExchangeOf<typeof apis.describeConfigs>,
+  request: DescribeConfigsRequest,
+): void {
   const results = request.resources.map(({ resourceType, resourceName, configurationKeys }) => {
     const described = { resourceType, resourceName, errorMessage: null, configs: [] }
     if (resourceType === BROKER_RESOURCE) return { ...described, errorCode: KafkaError.NONE }
-    if (resourceType !== TOPIC_RESOURCE) return { ...described, errorCode: KafkaError.INVALID_REQUEST, errorMessage: `resource type ${resourceType} has no settings here; topics are type ${TOPIC_RESOURCE}` }
+    if (resourceType !== TOPIC_RESOURCE)
+      return {
+        ...described,
+        errorCode: KafkaError.INVALID_REQUEST,
+        errorMessage: `resource type ${resourceType} has no settings here; topics are type ${TOPIC_RESOURCE}`,
+      }
     const defect = topicNameDefect(resourceName)
     if (defect !== null) return { ...described, errorCode: KafkaError.INVALID_TOPIC_EXCEPTION, errorMessage: defect }
     const topic = context.cluster.topic(resourceName)
-    if (topic === undefined) return { ...described, errorCode: KafkaError.UNKNOWN_TOPIC_OR_PARTITION, errorMessage: `topic ${resourceName} does not exist` }
+    if (topic === undefined)
+      return {
+        ...described,
+        errorCode: KafkaError.UNKNOWN_TOPIC_OR_PARTITION,
+        errorMessage: `topic ${resourceName} does not exist`,
+      }
     const configs = settingsOf(topic)
-      .filter(({ key }) => configurationKeys === null || configurationKeys.length === 0 || configurationKeys.includes(key))
+      .filter(
+        ({ key }) => configurationKeys === null || configurationKeys.length === 0 || configurationKeys.includes(key),
+      )
       .map(({ key, value, isDefault }) => {
         const { type, defaultValue, doc } = TOPIC_SETTINGS[key]!
-        const synonyms = [...(isDefault ? [] : [{ name: key, value, source: TOPIC_SOURCE }]), { name: key, value: defaultValue, source: DEFAULT_SOURCE }]
+        const synonyms = [
+          ...(isDefault ? [] : [{ name: key, value, source: TOPIC_SOURCE }]),
+          { name: key, value: defaultValue, source: DEFAULT_SOURCE },
+        ]
         return {
           name: key,
           value,
