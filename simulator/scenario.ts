@@ -218,6 +218,6 @@ function faultOf(prng: Prng, kind: FaultKind, atMs: number, nodes: number): Faul
     case 'sync-error':
       return { kind, atMs, target, power, downMs }
     case 'wall-jump':
-      return { kind, atMs, target, byMs: (prng.below(2) === 0 ? -1 : 1) * prng.below(400 * 24 * 3600 * 1000) }
+      return { kind, atMs, target, byMs: (prng.below(2) === 0 ? -1000 : 1000) * prng.below(400 * 24 * 3600) }
   }
 }

@@ -49,19 +49,20 @@ export async function consume(topic: string, flags: ConsumeFlags): Promise<numbe
         await consumer.connect()
         await consumer.subscribe({ topic, fromBeginning: flags.from === 'start' })
         await consumer.run({
-          eachBatch: async ({ batch, resolveOffset, heartbeat }) => {
+          eachBatch: async ({ batch, resolveOffset, heartbeat, uncommittedOffsets, commitOffsetsIfNecessary }) => {
             for (const message of batch.messages) {
               if (printed >= max) break
               print(batch.partition, message, flags)
               resolveOffset(message.offset)
-              if (++printed >= max) resolve()
+              printed++
             }
             await heartbeat()
             const end = left?.get(batch.partition)
-            if (left !== null && end !== undefined && Number(batch.lastOffset()) + 1 >= end) {
-              left.delete(batch.partition)
-              if (left.size === 0) resolve()
-            }
+            if (left !== null && end !== undefined && Number(batch.lastOffset()) + 1 >= end) left.delete(batch.partition)
+            if (printed < max && left?.size !== 0) return
+            // What was printed must be committed before we leave: the client stops without waiting for its own commit.
+            await commitOffsetsIfNecessary(uncommittedOffsets())
+            resolve()
           },
         })
       }
