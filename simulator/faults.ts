@@ -45,7 +45,12 @@ export class Faults {
       machine.gate.crashAt = Number.POSITIVE_INFINITY
       machine.diskFactor = 1
       machine.networkFactor = 1
-      machine.disk.fault = null
+      if (machine.disk.fault !== null) {
+        // The sync that was to fail has not come.
+        machine.disk.fault = null
+        machine.expectsToStop = false
+        machine.onStopped = null
+      }
       machine.gate.resume()
       this.#world.startNode(machine.id)
     }
@@ -141,9 +146,11 @@ export class Faults {
         this.#impair(id)
         world.note(id, 'the next sync of its disk fails')
         machine.expectsToStop = true
+        let failed = false
         machine.disk.fault = (operation) => {
           if (operation !== 'datasync') return null
           machine.disk.fault = null
+          failed = true
           return 'EIO'
         }
         const { gate } = machine
@@ -155,7 +162,9 @@ export class Faults {
         }
         machine.onStopped = end
         // It may be a sync that its node can do without, or crash for another reason before.
-        world.clock.after(5000, end)
+        world.clock.after(5000, () => {
+          if (failed || !this.#over) end()
+        })
         return true
       }
       case 'wall-jump':
@@ -200,7 +209,7 @@ export class Faults {
   #backAfter(id: number, downMs: number): void {
     this.#world.clock.after(downMs, () => {
       this.#repair(id)
-      if (!this.#over) this.#world.startNode(id)
+      this.#world.startNode(id)
     })
   }
 

@@ -19,13 +19,15 @@ export interface DurableEntry {
   readonly crc: number
 }
 
-/** A vote for `vote` in `term`, as it was handed to the journal. */
+/** A vote for `vote` in `term` is on the disk. One that was written and lost before its sync has been told to nobody. */
 export type VoteSeen = (shard: number, term: number, vote: number) => void
 
 interface Seen {
   readonly shard: number
+  /** 0 for a hard state. */
   readonly index: number
   readonly entry: DurableEntry
+  readonly vote: number
 }
 
 export class ShadowDisk {
@@ -111,15 +113,16 @@ export class ShadowDisk {
         if (typeof entry === 'string') break
         from += entry.bytes.length
         const { kind, shard, term, index, crc } = entry
-        if (kind === EntryKind.hardState) this.#voteSeen(shard, term, decodeHardState(entry)!.vote)
-        else pending.push({ shard, index, entry: { term, crc } })
+        const vote = kind === EntryKind.hardState ? decodeHardState(entry)!.vote : 0
+        pending.push({ shard, index, entry: { term, crc }, vote })
       }
       at += blockFootprint(block.bodyBytes)
     }
   }
 
   /** A later entry with an index replaces it and all above (design §6). */
-  #synced({ shard, index, entry }: Seen): void {
+  #synced({ shard, index, entry, vote }: Seen): void {
+    if (index === 0) return this.#voteSeen(shard, entry.term, vote)
     let log = this.durable.get(shard)
     if (log === undefined) {
       log = []

@@ -78,15 +78,24 @@ class Simulation {
       (name) => idempotent.has(name),
     )
     const checkers: Checker[] = [this.#elections, this.#clients]
-    if (options.shadowChecks !== false) checkers.push(new OneVote(), this.#history, new Marks(world), new Acknowledged(world))
+    if (options.shadowChecks !== false)
+      checkers.push(new OneVote(), this.#history, new Marks(world), new Acknowledged(world))
     world.checkers.push(...checkers)
     const { topics } = scenario
     const common = { clock: world.clock, emit: world.client.bind(world), violated: world.fail.bind(world) }
     this.#producers = scenario.producers.map(
-      (producer) => new Producer({ ...producer, topics }, { ...common, client: this.#client(producer.name), prng: this.#prng(producer.name) }),
+      (producer) =>
+        new Producer(
+          { ...producer, topics },
+          { ...common, client: this.#client(producer.name), prng: this.#prng(producer.name) },
+        ),
     )
     this.#consumers = scenario.consumers.map(
-      (consumer) => new Consumer({ ...consumer, topics }, { ...common, client: this.#client(consumer.name), prng: this.#prng(consumer.name) }),
+      (consumer) =>
+        new Consumer(
+          { ...consumer, topics },
+          { ...common, client: this.#client(consumer.name), prng: this.#prng(consumer.name) },
+        ),
     )
   }
 
@@ -153,14 +162,28 @@ class Simulation {
       const request = {
         topics: topics
           .filter(({ name }) => missing.has(name))
-          .map(({ name, partitions }) => ({ name, numPartitions: partitions, replicationFactor: replication, assignments: [], configs: [] })),
+          .map(({ name, partitions }) => ({
+            name,
+            numPartitions: partitions,
+            replicationFactor: replication,
+            assignments: [],
+            configs: [],
+          })),
         timeoutMs: CREATE_TIMEOUT_MS,
       }
-      client.request(client.anyBroker(), apis.createTopics, CREATE_TOPICS_VERSION, request, CREATE_TIMEOUT_MS, (_failure, answer) => {
-        for (const { name, errorCode } of answer?.topics ?? []) if (errorCode === 0 || errorCode === TOPIC_EXISTS) missing.delete(name)
-        if (missing.size === 0) done()
-        else this.#world.clock.after(200, attempt)
-      })
+      client.request(
+        client.anyBroker(),
+        apis.createTopics,
+        CREATE_TOPICS_VERSION,
+        request,
+        CREATE_TIMEOUT_MS,
+        (_failure, answer) => {
+          for (const { name, errorCode } of answer?.topics ?? [])
+            if (errorCode === 0 || errorCode === TOPIC_EXISTS) missing.delete(name)
+          if (missing.size === 0) done()
+          else this.#world.clock.after(200, attempt)
+        },
+      )
     }
     attempt()
   }
@@ -174,7 +197,8 @@ class Simulation {
       const status = node.status()
       if (status.waitingFor !== null) return `node ${id}: ${status.waitingFor}`
       for (const { shard, commitIndex, lastIndex } of status.shards) {
-        if (commitIndex !== lastIndex) return `node ${id}, shard ${shard}: ${lastIndex - commitIndex} entries are not committed`
+        if (commitIndex !== lastIndex)
+          return `node ${id}, shard ${shard}: ${lastIndex - commitIndex} entries are not committed`
         const other = standing.get(shard)
         if (other !== undefined && other.commitIndex !== commitIndex) {
           return `shard ${shard}: node ${other.node} stands at ${other.commitIndex}, node ${id} at ${commitIndex}`
@@ -192,7 +216,9 @@ class Simulation {
 
   #notWell(created: boolean): void {
     const what = !created ? 'topics could not be created' : (this.#wrong() ?? 'readers did not reach the end')
-    this.#world.fail(new Violation('all is well again after the faults', `${what}, ${CONVERGENCE_MS} ms after the last of them`))
+    this.#world.fail(
+      new Violation('all is well again after the faults', `${what}, ${CONVERGENCE_MS} ms after the last of them`),
+    )
   }
 
   #atTheEnd(): void {
@@ -208,7 +234,7 @@ class Simulation {
   async #compareDisks(): Promise<void> {
     const world = this.#world
     if (world.violation !== null) return
-    for (const { id } of world.machines) world.crash(id, { power: true })
+    world.close()
     let done = false
     compareDisks(
       world.machines.map(({ id, disk }) => ({ node: id, disk })),
@@ -222,6 +248,7 @@ class Simulation {
         },
       },
     )
-    if (!(await world.runUntil(world.now() + CONVERGENCE_MS, () => done))) world.fail(new Violation('disks hold the committed history', 'reading them took too long'))
+    if (!(await world.runUntil(world.now() + CONVERGENCE_MS, () => done)))
+      world.fail(new Violation('disks hold the committed history', 'reading them took too long'))
   }
 }

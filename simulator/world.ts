@@ -84,6 +84,7 @@ export class World implements Truth {
   /** Last known leader by shard. */
   readonly leaders = new Map<number, number>()
   crashes = 0
+  #closed = false
 
   constructor(scenario: Scenario, interference: Interference = {}) {
     const { seed, networkUs } = scenario
@@ -154,7 +155,7 @@ export class World implements Truth {
 
   startNode(id: number): void {
     const machine = this.machine(id)
-    if (machine.state !== 'down') return
+    if (machine.state !== 'down' || this.#closed) return
     this.#interference.beforeRestart?.(machine, this.clock)
     const { host, shadow } = machine
     const { seed, journalSegmentBytes, shardSegmentBytes, shardLogFlushBytes, tailCacheBytes } = this.scenario
@@ -244,6 +245,12 @@ export class World implements Truth {
     this.network.crash(machine.host, { silent: options.silent === true })
     machine.disk = options.power ? machine.disk.powerLoss(this.#crashRandom) : machine.disk.kill(this.#crashRandom)
     machine.shadow.crashed()
+  }
+
+  /** All machines lose power, and none starts again: only their disks are left. */
+  close(): void {
+    this.#closed = true
+    for (const { id } of this.machines) this.crash(id, { power: true })
   }
 
   /** Asks it to stop, as an operator would. `done(false)`: it crashed before it had. */

@@ -163,3 +163,22 @@ test('a disk that fails stops its node with the code that says so, and the other
     await producer.disconnect()
   })
 })
+
+test('a node can be stopped at any moment of its start', async () => {
+  for (let turns = 0; turns < 24; turns++) {
+    const platform = nodePlatform()
+    const disk = new MemoryDisk({ powerLoss: false }, { clock: platform.clock })
+    const options = parseNodeOptions({ data: '/node', kafka: '127.0.0.1:0', peer: '127.0.0.1:0', http: '127.0.0.1:0' })
+    const node = await TidemarkNode.start(options, {
+      ...surroundings({ ...platform, disk }),
+      withHttp: false,
+      log: () => {},
+      terminated: (error: NodeError) => assert.fail(error.message),
+      tuning: { storage: { journalSegmentBytes: 1 << 20 } },
+    })
+    // Its election, its first entry, its registration: each takes a few turns.
+    for (let i = 0; i < turns; i++) await new Promise<void>((resolve) => platform.clock.endOfTurn(resolve))
+    await new Promise<void>((resolve) => platform.clock.after(turns, resolve))
+    await node.stop()
+  }
+})

@@ -26,15 +26,10 @@ import {
   type Topic,
   welcomeNewcomers,
 } from './cluster/index.ts'
-import {
-  type ClusterStatus,
-  HttpGateway,
-  mergeStatus,
-  type NodeStatus,
-  type ReplicaStatus,
-} from './gateways/http/index.ts'
+import { type ClusterStatus, HttpGateway, type NodeStatus } from './gateways/http/index.ts'
 import { GATEWAY_DEFAULTS, KafkaGateway } from './gateways/kafka/index.ts'
 import { formatAddress, type NodeOptions } from './node-options.ts'
+import { NodeReport } from './node-report.ts'
 import { type LogLine, Metrics, type NodeEvent, NodeLog, type TraceFile } from './observability/index.ts'
 import type { Address, Network, Platform } from './platform/index.ts'
 import {
@@ -86,7 +81,6 @@ export interface NodeCollaborators {
   readonly tuning?: NodeTuning
 }
 
-const STATUS_TIMEOUT_MS = 1000
 const RESIGN_PATIENCE_MS = 3000
 
 export class TidemarkNode {
@@ -102,6 +96,7 @@ export class TidemarkNode {
   readonly #http: HttpGateway | null
   readonly #metrics: Metrics
   readonly #log: NodeLog
+  readonly #report: NodeReport
   readonly #startedAt: number
   /** Term in which this node was last announced as a shard's leader. */
   readonly #announced = new Map<number, number>()
@@ -150,7 +145,7 @@ export class TidemarkNode {
     this.#storage = storage
     this.#startedAt = clock.now()
     this.#log = new NodeLog(collaborators.log)
-    this.#metrics = new Metrics({ shards: () => this.#replicaStatus(), memoryBytes: collaborators.memoryBytes })
+    this.#metrics = new Metrics({ shards: () => this.#report.replicas(), memoryBytes: collaborators.memoryBytes })
     const lamport = new LamportClock(storage.highestStamp)
     this.#mesh = new PeerMesh(
       { self: options.id, listen: options.peer, ...MESH_DEFAULTS },
@@ -231,6 +226,18 @@ export class TidemarkNode {
       },
     )
     this.#mesh.attach(this.#host)
+    this.#report = new NodeReport({
+      cluster: this.#cluster,
+      host: this.#host,
+      mesh: this.#mesh,
+      members: this.#members,
+      record: () => this.#record(),
+      absent: () => (this.#state === 'running' ? null : `the node is ${this.#state}`),
+      counters: () => this.#metrics.totals,
+      version: collaborators.version,
+      uptimeMs: () => clock.now() - this.#startedAt,
+      memoryBytes: collaborators.memoryBytes,
+    })
     this.#http = collaborators.withHttp === false ? null : this.#httpGateway()
   }
 
@@ -255,7 +262,6 @@ export class TidemarkNode {
     await listening('kafka', this.#options.kafka, (done) => this.#kafka.start(done))
     await this.#http?.start()
     await listening('peer', this.#options.peer, (done) => this.#mesh.start(done))
-    this.#mesh.handle('status', (_from, _body, reply) => reply(null, Buffer.from(JSON.stringify(this.status()))))
     this.#cluster.recall(this.#storage.recovered.get(METADATA_SHARD)?.entries ?? [])
     const { voters, learners } = metadataMembers(this.#members)
     this.#host.open({ shard: METADATA_SHARD, voters, learners, machine: (shard) => this.#cluster.machine(shard) })
@@ -361,108 +367,16 @@ export class TidemarkNode {
   // ── what is seen from outside ─────────────────────────────────────────────────────────────────────────────────────────
 
   get ready(): boolean {
-    return this.#waitingFor() === null
-  }
-
-  /** What keeps this node from serving its shards, in a sentence; null when nothing does. */
-  #waitingFor(): string | null {
-    if (this.#state !== 'running') return `the node is ${this.#state}`
-    if (this.#cluster.clusterId === null)
-      return `the cluster is being formed: waiting for a quorum of ${this.#members.length} members`
-    if (this.#cluster.controller() === null) return 'no leader of the metadata is known'
-    const registered = this.#cluster.nodes().find((node) => node.id === this.#options.id)
-    if (registered === undefined) return 'this node is not registered yet'
-    // Clients would be sent where this node was before its restart.
-    const { host, port } = this.kafkaAddress
-    if (registered.kafka.host !== host || registered.kafka.port !== port)
-      return "the cluster does not know this node's present address yet"
-    for (const replica of this.#host.replicas()) {
-      if (replica.standing.leader === null) return `shard ${replica.id} has no leader`
-    }
-    return null
+    return this.#report.waitingFor() === null
   }
 
   status(): NodeStatus {
-    const waitingFor = this.#waitingFor()
-    return {
-      node: this.#options.id,
-      version: this.#with.version,
-      cluster: this.#cluster.clusterId,
-      kafka: formatAddress(this.kafkaAddress),
-      http: this.httpAddress === null ? null : formatAddress(this.httpAddress),
-      peer: formatAddress(this.peerAddress),
-      rack: this.#options.rack,
-      diskIncarnation: this.#storage.identity.diskIncarnation,
-      uptimeMs: Math.round(this.#with.platform.clock.now() - this.#startedAt),
-      memoryBytes: this.#with.memoryBytes(),
-      ready: waitingFor === null,
-      waitingFor,
-      counters: { ...this.#metrics.totals },
-      shards: [...this.#replicaStatus()],
-    }
-  }
-
-  *#replicaStatus(): Generator<ReplicaStatus> {
-    for (const replica of this.#host.replicas()) {
-      const place = this.#cluster.partitionOf(replica.id)
-      const { role, term, leader } = replica.standing
-      yield {
-        shard: replica.id,
-        topic: place?.topic.name ?? null,
-        partition: place?.index ?? null,
-        role,
-        term,
-        leader,
-        startOffset: replica.startOffset,
-        highWatermark: replica.committedOffset,
-        endOffset: replica.endOffset,
-        commitIndex: replica.commitIndex,
-        lastIndex: replica.lastIndex,
-        journaledIndex: replica.raft.journaledIndex,
-      }
-    }
+    return this.#report.status()
   }
 
   /** The whole cluster, from what every node that answers says of itself. */
-  async clusterStatus(): Promise<ClusterStatus> {
-    const nodes = this.#cluster.nodes()
-    const others = nodes.filter((node) => node.up && node.id !== this.#options.id)
-    const reports = await Promise.all(others.map((node) => this.#askStatus(node.id)))
-    const placements = [
-      {
-        shard: METADATA_SHARD,
-        topic: null as string | null,
-        partition: null as number | null,
-        replicas: this.#members,
-      },
-    ]
-    for (const { name, partitions } of this.#cluster.topics()) {
-      partitions.forEach(({ shard, replicas }, partition) => {
-        placements.push({ shard, topic: name, partition, replicas: replicas.map(({ node }) => node) })
-      })
-    }
-    const known = nodes.map(({ id, up, kafka, http, peer, rack }) => ({
-      id,
-      up,
-      kafka: formatAddress(kafka),
-      http: http === null ? null : formatAddress(http),
-      peer: formatAddress(peer),
-      rack,
-    }))
-    return mergeStatus(
-      known,
-      [this.status(), ...reports.filter((report) => report !== null)],
-      placements,
-      this.#cluster.controller(),
-    )
-  }
-
-  #askStatus(node: number): Promise<NodeStatus | null> {
-    return new Promise((resolve) => {
-      this.#mesh.request(node, 'status', Buffer.alloc(0), STATUS_TIMEOUT_MS, (error, body) => {
-        resolve(error === null && body !== undefined ? (JSON.parse(body.toString()) as NodeStatus) : null)
-      })
-    })
+  clusterStatus(): Promise<ClusterStatus> {
+    return this.#report.clusterStatus()
   }
 
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -478,8 +392,9 @@ export class TidemarkNode {
     await new Promise<void>((resolve) => this.#kafka.stop(resolve))
     await this.#http?.stop()
     await new Promise<void>((resolve) => this.#mesh.stop(resolve))
-    await new Promise<void>((resolve) => this.#storage.close(resolve))
+    // Nothing may be appended while the directory is being closed: a node that has just started is still electing itself.
     this.#host.stop()
+    await new Promise<void>((resolve) => this.#storage.close(resolve))
     this.#state = 'stopped'
   }
 

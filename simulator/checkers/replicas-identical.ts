@@ -20,7 +20,12 @@ export interface DiskToRead {
 export function compareDisks(
   disks: readonly DiskToRead[],
   options: { readonly directory: string; readonly quorumOf: (shard: number) => number },
-  collaborators: { readonly clock: Clock; readonly history: OneHistory; readonly violated: (violation: Violation) => void; readonly done: (entries: number) => void },
+  collaborators: {
+    readonly clock: Clock
+    readonly history: OneHistory
+    readonly violated: (violation: Violation) => void
+    readonly done: (entries: number) => void
+  },
 ): void {
   const { history, violated, clock } = collaborators
   /** By shard: which nodes hold all that was committed. */
@@ -32,28 +37,35 @@ export function compareDisks(
     const platform = { clock, disk, network, random: new SeededRandom(`reader ${node}`) }
     const fatal = (error: Error): void => violated(new Violation(PROPERTY, `node ${node}: ${error.message}`))
     // The cluster's hash is in the identity; a reader that is no member has none to compare.
-    Storage.open({ directory: options.directory, nodeId: node, clusterHash: '' }, { platform, trace: () => {}, fatal }, (error, storage) => {
-      if (error !== null || storage === undefined) return violated(new Violation(PROPERTY, `the disk of node ${node} cannot be opened: ${error?.message}`))
-      const shards = [...history.shards]
-      const next = (): void => {
-        const shard = shards.pop()
-        if (shard === undefined) {
-          if (--missing === 0) finish()
-          return
+    Storage.open(
+      { directory: options.directory, nodeId: node, clusterHash: '' },
+      { platform, trace: () => {}, fatal },
+      (error, storage) => {
+        if (error !== null || storage === undefined)
+          return violated(new Violation(PROPERTY, `the disk of node ${node} cannot be opened: ${error?.message}`))
+        const shards = [...history.shards]
+        const next = (): void => {
+          const shard = shards.pop()
+          if (shard === undefined) {
+            if (--missing === 0) finish()
+            return
+          }
+          const recovered = storage.recovered.get(shard)
+          if (recovered === undefined) return next()
+          readAll(storage, shard, recovered.checkpoint?.index ?? 0, recovered.entries, (failure, entries) => {
+            if (failure !== null) return violated(new Violation(PROPERTY, `node ${node}, shard ${shard}: ${failure}`))
+            entriesRead += entries.length
+            const different = compare(history, shard, entries)
+            if (different !== null)
+              return violated(new Violation(PROPERTY, `node ${node}, shard ${shard}: ${different}`))
+            if (entries.length >= history.committedIndex(shard))
+              holders.set(shard, [...(holders.get(shard) ?? []), node])
+            next()
+          })
         }
-        const recovered = storage.recovered.get(shard)
-        if (recovered === undefined) return next()
-        readAll(storage, shard, recovered.checkpoint?.index ?? 0, recovered.entries, (failure, entries) => {
-          if (failure !== null) return violated(new Violation(PROPERTY, `node ${node}, shard ${shard}: ${failure}`))
-          entriesRead += entries.length
-          const different = compare(history, shard, entries)
-          if (different !== null) return violated(new Violation(PROPERTY, `node ${node}, shard ${shard}: ${different}`))
-          if (entries.length >= history.committedIndex(shard)) holders.set(shard, [...(holders.get(shard) ?? []), node])
-          next()
-        })
-      }
-      next()
-    })
+        next()
+      },
+    )
   }
   const finish = (): void => {
     for (const shard of history.shards) {
@@ -80,7 +92,8 @@ function readAll(
     if (entries.length >= checkpointIndex) return done(null, [...entries.slice(0, checkpointIndex), ...tail])
     log.readFromIndex(entries.length + 1, READ_BYTES, (error, read) => {
       if (error !== null) return done(error.message, entries)
-      if (read.length === 0) return done(`its log ends at ${entries.length}, below its checkpoint at ${checkpointIndex}`, entries)
+      if (read.length === 0)
+        return done(`its log ends at ${entries.length}, below its checkpoint at ${checkpointIndex}`, entries)
       entries.push(...read)
       more()
     })
@@ -95,7 +108,8 @@ function compare(history: OneHistory, shard: number, entries: readonly Entry[]):
     const entry = entries[index - 1]!
     if (entry.index !== index) return `index ${entry.index} where ${index} belongs`
     const { crc } = history.entryAt(shard, index)!
-    if (entry.crc !== crc) return `index ${index} is ${entry.crc.toString(16)} (term ${entry.term}), and ${crc.toString(16)} was committed`
+    if (entry.crc !== crc)
+      return `index ${index} is ${entry.crc.toString(16)} (term ${entry.term}), and ${crc.toString(16)} was committed`
   }
   return null
 }

@@ -45,11 +45,14 @@ export class Consumer {
   readonly #options: ConsumerOptions
   readonly #with: ConsumerCollaborators
   readonly #cursors: Cursor[]
+  /** Until the last reading. */
   #rewinds = true
+  #fetchBytes: number
 
   constructor(options: ConsumerOptions, collaborators: ConsumerCollaborators) {
     this.#options = options
     this.#with = collaborators
+    this.#fetchBytes = options.fetchBytes
     this.#cursors = options.topics.flatMap(({ name, partitions }) =>
       Array.from({ length: partitions }, (_, partition) => ({
         topic: name,
@@ -65,9 +68,10 @@ export class Consumer {
     for (const cursor of this.#cursors) this.#fetch(cursor)
   }
 
-  /** The last reading: everything once more from the start, without turning round. */
+  /** The last reading: everything once more from the start, in large pieces and without turning round. */
   readAllOnceMore(): void {
     this.#rewinds = false
+    this.#fetchBytes = 1 << 20
     for (const cursor of this.#cursors) {
       cursor.rounds++
       cursor.position = 0
@@ -95,11 +99,11 @@ export class Consumer {
     }
     const { topic, partition, position, rounds } = cursor
     const askedAtMs = clock.now()
-    const partitions = [{ partition, fetchOffset: position, partitionMaxBytes: this.#options.fetchBytes }]
+    const partitions = [{ partition, fetchOffset: position, partitionMaxBytes: this.#fetchBytes }]
     const request = {
       maxWaitMs: WAIT_MS,
       minBytes: 1,
-      maxBytes: this.#options.fetchBytes,
+      maxBytes: this.#fetchBytes,
       topics: [{ topic, partitions }],
       forgottenTopicsData: [],
     }

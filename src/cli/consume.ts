@@ -58,7 +58,8 @@ export async function consume(topic: string, flags: ConsumeFlags): Promise<numbe
             }
             await heartbeat()
             const end = left?.get(batch.partition)
-            if (left !== null && end !== undefined && Number(batch.lastOffset()) + 1 >= end) left.delete(batch.partition)
+            if (left !== null && end !== undefined && Number(batch.lastOffset()) + 1 >= end)
+              left.delete(batch.partition)
             if (printed < max && left?.size !== 0) return
             // What was printed must be committed before we leave: the client stops without waiting for its own commit.
             await commitOffsetsIfNecessary(uncommittedOffsets())

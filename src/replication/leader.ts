@@ -276,17 +276,19 @@ export class Leader implements Behaviour {
   }
 
   /** Answer to a read; see `CatchUpRead`. Empty if it failed: the next thing that happens to the peer asks again. */
-  entriesRead(peer: NodeId, entries: readonly Entry[]): void {
+  entriesRead(peer: NodeId, read: readonly Entry[]): void {
     const progress = this.progress.get(peer)
     if (progress === undefined || !progress.reading) return
     progress.reading = false
-    if (entries.length === 0) return
+    if (read.length === 0) return
     this.#core.dirty = true
     // The peer was probed afresh meanwhile, or the read was asked for by an earlier leadership: ask again, if need be.
-    if (progress.state !== 'replicate' || entries[0]!.index !== progress.next) return
+    if (progress.state !== 'replicate' || read[0]!.index !== progress.next) return
     const { log, commit, options } = this.#core
-    const last = must(entries.at(-1), 'last entry read')
-    assert(last.index <= commit, () => `read entry ${last.index} from the shard log, committed up to ${commit}`)
+    // A start begins at the checkpoint's index, which the shard log may be ahead of: what a former process knew to be committed
+    // this leader has yet to find out. It has those entries itself, and they go the usual way.
+    const entries =
+      must(read.at(-1), 'last entry read').index <= commit ? read : read.filter(({ index }) => index <= commit)
     for (let start = 0; start < entries.length; ) {
       let end = start
       let bytes = 0
