@@ -67,7 +67,7 @@ export class Faults {
     const world = this.#world
     switch (fault.kind) {
       case 'blackout': {
-        fault.downMs.forEach((downMs, i) => this.#crash(i + 1, true, true, downMs))
+        for (const [i, downMs] of fault.downMs.entries()) this.#crash(i + 1, true, true, downMs)
         return true
       }
       case 'cut':
