@@ -92,6 +92,11 @@ export class Gate {
     else if (this.#state === 'paused') this.#others.push(callback)
   }
 
+  /** The end of a turn that was begun. */
+  finish(callback: () => void): void {
+    if (this.#state !== 'closed') this.#run(callback)
+  }
+
   timer(callback: () => void): void {
     if (this.#state === 'paused') this.#timers.push(callback)
     else this.tell(callback)
@@ -174,7 +179,11 @@ class GatedClock implements Clock {
   }
 
   endOfTurn(callback: () => void): void {
-    if (!this.#gate.isClosed) this.#clock.endOfTurn(() => this.#gate.timer(callback))
+    const gate = this.#gate
+    if (gate.isClosed) return
+    // A pause falls between turns: what was begun is finished, as bytes that were delivered are valid until then.
+    if (gate.paused) this.#clock.endOfTurn(() => gate.timer(callback))
+    else this.#clock.endOfTurn(() => gate.finish(callback))
   }
 }
 

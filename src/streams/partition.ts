@@ -178,6 +178,9 @@ export class Partition implements StateMachine, Advancing {
     if (this.#pendingRecords === 0) {
       this.#pendingFirstOffset = this.#shard.endOffset
       this.#shard.requestProposal()
+    } else if (this.#pendingOwned > 0) {
+      // A handover holds batches back over turns: those of this turn, too, must get bytes of their own at its end.
+      this.#shard.requestProposal()
     }
     const baseOffset = this.#pendingFirstOffset + this.#pendingRecords
     const appendTime = this.#number(batch, baseOffset)
