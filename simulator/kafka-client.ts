@@ -105,6 +105,7 @@ export class KafkaClient {
     })
   }
 
+  /** Answers come in the order of the questions, so what may wait for long has a connection, a `lane`, of its own. */
   request<Q extends MessageDefinition, R extends MessageDefinition>(
     to: Address,
     api: Api<Q, R>,
@@ -112,8 +113,9 @@ export class KafkaClient {
     message: DraftOf<Q>,
     timeoutMs: number,
     done: (failure: RequestFailure | null, answer: MessageOf<R> | null) => void,
+    lane = '',
   ): void {
-    const key = `${to.host}:${to.port}`
+    const key = `${to.host}:${to.port}/${lane}`
     let link = this.#links.get(key)
     if (link === undefined) {
       link = new Link(to, this.#options.clientId, this.#with, (closed) => {

@@ -134,7 +134,7 @@ export class Consumer {
         cursor.highWatermark = result.highWatermark
       }
       this.#fetch(cursor)
-    })
+    }, `${topic}/${partition}`)
   }
 
   #ask(cursor: Cursor): void {
