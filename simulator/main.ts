@@ -11,8 +11,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MUTANTS } from './mutants.ts'
 import { type Profile, type Scenario, scenarioOf } from './scenario.ts'
-import { type RunOptions, type RunResult, simulate } from './simulation.ts'
 import { shrink } from './shrink.ts'
+import { type RunOptions, type RunResult, simulate } from './simulation.ts'
 
 const HELP = `Usage: npm run simulate -- [options]
 
@@ -55,7 +55,8 @@ function parse(args: readonly string[]): Options | string {
   for (let i = 0; i < args.length; i++) {
     const name = args[i]!
     if (['--mutants', '--shrink', '--keep-going', '--verbose', '--help', '-h'].includes(name)) flags.add(name)
-    else if (['--seeds', '--from', '--seed', '--profile', '--duration'].includes(name) && args[i + 1] !== undefined) values.set(name, args[++i]!)
+    else if (['--seeds', '--from', '--seed', '--profile', '--duration'].includes(name) && args[i + 1] !== undefined)
+      values.set(name, args[++i]!)
     else return `simulate: unknown or incomplete argument ${name}\n\n${HELP}`
   }
   if (flags.has('--help') || flags.has('-h')) return HELP
@@ -130,7 +131,9 @@ class Tally {
 
 function regressions(): { readonly file: string; readonly regression: Regression }[] {
   const files = readdirSync(REGRESSIONS).filter((name) => name.endsWith('.json'))
-  return files.sort().map((file) => ({ file, regression: JSON.parse(readFileSync(join(REGRESSIONS, file), 'utf8')) as Regression }))
+  return files
+    .sort()
+    .map((file) => ({ file, regression: JSON.parse(readFileSync(join(REGRESSIONS, file), 'utf8')) as Regression }))
 }
 
 async function campaign(options: Options): Promise<number> {
@@ -159,7 +162,12 @@ async function campaign(options: Options): Promise<number> {
   }
   if (live) process.stdout.write('\r\u001b[K')
   print(`simulate: ${tally.line()}`)
-  print(`faults: ${[...tally.faults].sort().map(([kind, hits]) => `${kind} ${hits}`).join(', ')}`)
+  print(
+    `faults: ${[...tally.faults]
+      .sort()
+      .map(([kind, hits]) => `${kind} ${hits}`)
+      .join(', ')}`,
+  )
   return tally.violations > 0 ? 1 : 0
 }
 
@@ -189,12 +197,17 @@ async function mutants(options: Options): Promise<number> {
   for (const mutant of MUTANTS) {
     const found = await seedsToFind(mutant.options, options)
     if (found === null) missed++
-    print(`${found === null ? 'MISSED' : 'found '} ${mutant.name.padEnd(18)} ${found === null ? `in ${options.seeds} seeds` : `by seed ${found.seed}, "${found.property}"`}: ${mutant.defect}`)
+    print(
+      `${found === null ? 'MISSED' : 'found '} ${mutant.name.padEnd(18)} ${found === null ? `in ${options.seeds} seeds` : `by seed ${found.seed}, "${found.property}"`}: ${mutant.defect}`,
+    )
   }
   return missed > 0 ? 1 : 0
 }
 
-async function seedsToFind(interfere: () => RunOptions, options: Options): Promise<{ seed: number; property: string } | null> {
+async function seedsToFind(
+  interfere: () => RunOptions,
+  options: Options,
+): Promise<{ seed: number; property: string } | null> {
   for (let seed = options.from; seed < options.from + options.seeds; seed++) {
     const { violation } = await simulate(scenarioOf(seed, options.profile, options.durationMs), interfere())
     if (violation !== null) return { seed, property: violation.property }

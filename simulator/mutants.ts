@@ -1,12 +1,12 @@
 /**
  * Deliberately broken clusters: what makes a green run mean something. Each mutant puts one defect between a node and the world
  * (the product's sources stay as they are), and the simulator must find it within a few seeds.
- *
- *   - `blind`: found even when nobody looks below the nodes, by clients, readers and the disks at the end alone.
+ * `blind` ones must be found by clients, readers and the nodes' own checks, without anybody who looks below the nodes.
  */
-import { crc32c } from '../src/stdx/index.ts'
+
 import type { Clock, Disk, DiskFile } from '../src/platform/index.ts'
-import { decodeEntry, encodeHardState, EntryKind } from '../src/storage/index.ts'
+import { crc32c } from '../src/stdx/index.ts'
+import { decodeEntry, EntryKind, encodeHardState } from '../src/storage/index.ts'
 import { BLOCK_ALIGNMENT, BLOCK_HEADER_BYTES, peekBlockHeader } from '../src/storage/journal-format.ts'
 import type { RunOptions } from './simulation.ts'
 
@@ -20,32 +20,48 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'lying-sync',
     defect: 'a sync of a file answers before anything is on the disk',
-    options: () => ({ interference: { disk: (_node, disk, clock) => withFiles(disk, (file) => lyingFile(file, clock)) } }),
+    options: () => ({
+      interference: { disk: (_node, disk, clock) => withFiles(disk, (file) => lyingFile(file, clock)) },
+    }),
   },
   {
     name: 'lying-sync-blind',
     defect: 'the same, and only clients and disks tell',
-    options: () => ({ shadowChecks: false, interference: { disk: (_node, disk, clock) => withFiles(disk, (file) => lyingFile(file, clock)) } }),
+    options: () => ({
+      shadowChecks: false,
+      interference: { disk: (_node, disk, clock) => withFiles(disk, (file) => lyingFile(file, clock)) },
+    }),
   },
   {
     name: 'names-not-synced',
     defect: 'a sync of a directory does nothing, so files and renames are lost with the power',
-    options: () => ({ interference: { disk: (_node, disk, clock) => ({ ...bound(disk), syncDirectory: (_path, done) => clock.endOfTurn(() => done(null)) }) } }),
+    options: () => ({
+      interference: {
+        disk: (_node, disk, clock) => ({
+          ...bound(disk),
+          syncDirectory: (_path, done) => clock.endOfTurn(() => done(null)),
+        }),
+      },
+    }),
   },
   {
-    name: 'votes-not-kept',
-    defect: 'the journal is given terms without the vote in them',
-    options: () => ({ interference: { disk: (_node, disk) => withFiles(disk, withoutVotes) } }),
+    name: 'hard-states-lost',
+    defect: 'terms and votes that were synced are gone after a restart',
+    options: () => ({ interference: { diskBelow: (_node, disk) => withFiles(disk, withoutHardStates) } }),
   },
   {
     name: 'lost-writes',
     defect: 'every hundredth write to a journal is acknowledged, synced, and never made',
-    options: () => ({ interference: { disk: (_node, disk, clock) => withFiles(disk, (file) => losingFile(file, clock, 100)) } }),
+    options: () => ({
+      interference: { disk: (_node, disk, clock) => withFiles(disk, (file) => losingFile(file, clock, 100)) },
+    }),
   },
   {
     name: 'torn-order',
     defect: 'the write of a block and its sync are told to be complete in the wrong order',
-    options: () => ({ interference: { disk: (_node, disk, clock) => withFiles(disk, (file) => hastyFile(file, clock)) } }),
+    options: () => ({
+      interference: { disk: (_node, disk, clock) => withFiles(disk, (file) => hastyFile(file, clock)) },
+    }),
   },
 ]
 
@@ -121,24 +137,25 @@ function hastyFile(file: DiskFile, clock: Clock): Partial<DiskFile> {
   }
 }
 
-function withoutVotes(file: DiskFile): Partial<DiskFile> {
+function withoutHardStates(file: DiskFile): Partial<DiskFile> {
   return {
     write: (buffers, position, done) => {
       const bytes = Buffer.concat(buffers)
       const at = position === 0 ? BLOCK_ALIGNMENT : 0
       const block = bytes.length > at ? peekBlockHeader(bytes, at) : null
-      if (block !== null) forgetVotes(bytes, at, block.bodyBytes)
+      if (block !== null) forgetHardStates(bytes, at, block.bodyBytes)
       file.write([bytes], position, done)
     },
   }
 }
 
-function forgetVotes(bytes: Buffer, at: number, bodyBytes: number): void {
+/** The block stays whole and its sum right: only a node that remembers can tell. */
+function forgetHardStates(bytes: Buffer, at: number, bodyBytes: number): void {
   const end = at + BLOCK_HEADER_BYTES + bodyBytes
   for (let from = at + BLOCK_HEADER_BYTES; from < end; ) {
     const entry = decodeEntry(bytes, from)
     if (typeof entry === 'string') return
-    if (entry.kind === EntryKind.hardState) encodeHardState(entry.shard, entry.term, 0).bytes.copy(bytes, from)
+    if (entry.kind === EntryKind.hardState) encodeHardState(entry.shard, 0, 0).bytes.copy(bytes, from)
     from += entry.bytes.length
   }
   bytes.writeUInt32LE(crc32c(bytes.subarray(at + 8, end)), at + 4)

@@ -2,7 +2,11 @@
 import type { Scenario } from './scenario.ts'
 import { simulate } from './simulation.ts'
 
-export async function shrink(scenario: Scenario, property: string, progress: (faultsLeft: number) => void): Promise<Scenario> {
+export async function shrink(
+  scenario: Scenario,
+  property: string,
+  progress: (faultsLeft: number) => void,
+): Promise<Scenario> {
   let best = scenario
   for (let piece = Math.ceil(best.faults.length / 2); piece >= 1; piece = piece === 1 ? 0 : Math.ceil(piece / 2)) {
     for (let at = 0; at < best.faults.length; ) {

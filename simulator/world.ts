@@ -30,9 +30,9 @@ import { VirtualClock } from './virtual-clock.ts'
 /** Puts something between a node and its disk or network; see mutants.ts. */
 export interface Interference {
   readonly disk?: (node: number, disk: Disk, clock: Clock) => Disk
+  /** Below the shadow, which then believes what it sees. */
+  readonly diskBelow?: (node: number, disk: Disk, clock: Clock) => Disk
   readonly network?: (node: number, network: Network) => Network
-  /** Between a crash and the start after it. */
-  readonly beforeRestart?: (machine: SimulatedMachine, clock: Clock) => void
 }
 
 export const DATA = '/tidemark'
@@ -156,7 +156,6 @@ export class World implements Truth {
   startNode(id: number): void {
     const machine = this.machine(id)
     if (machine.state !== 'down' || this.#closed) return
-    this.#interference.beforeRestart?.(machine, this.clock)
     const { host, shadow } = machine
     const { seed, journalSegmentBytes, shardSegmentBytes, shardLogFlushBytes, tailCacheBytes } = this.scenario
     const gate = new Gate()
@@ -168,7 +167,7 @@ export class World implements Truth {
     this.note(id, machine.process === 1 ? 'starts' : `starts again (process ${machine.process})`)
     this.#check((checker) => checker.started?.(id))
     const diskClock = this.#diskClock(id)
-    const watched = shadow.watch(machine.disk)
+    const watched = shadow.watch(this.#interference.diskBelow?.(id, machine.disk, diskClock) ?? machine.disk)
     const platform = revocable(gate, {
       clock: this.#wallClock(machine),
       disk: this.#interference.disk?.(id, watched, diskClock) ?? watched,

@@ -107,34 +107,42 @@ export class Consumer {
       topics: [{ topic, partitions }],
       forgottenTopicsData: [],
     }
-    client.request(leader, apis.fetch, FETCH_VERSION, request, REQUEST_TIMEOUT_MS, (failure, answer) => {
-      const result = answer?.responses[0]?.partitions[0]
-      if (failure !== null || result === undefined) return this.#ask(cursor)
-      if (result.errorCode !== KafkaError.NONE) {
-        if (KAFKA_ERRORS.get(result.errorCode)?.retriable !== true) {
-          const what = `${this.#options.name} at ${topic}/${partition} offset ${position}: ${kafkaErrorName(result.errorCode)}`
-          this.#with.violated(new Violation('consumers are served', what))
+    client.request(
+      leader,
+      apis.fetch,
+      FETCH_VERSION,
+      request,
+      REQUEST_TIMEOUT_MS,
+      (failure, answer) => {
+        const result = answer?.responses[0]?.partitions[0]
+        if (failure !== null || result === undefined) return this.#ask(cursor)
+        if (result.errorCode !== KafkaError.NONE) {
+          if (KAFKA_ERRORS.get(result.errorCode)?.retriable !== true) {
+            const what = `${this.#options.name} at ${topic}/${partition} offset ${position}: ${kafkaErrorName(result.errorCode)}`
+            this.#with.violated(new Violation('consumers are served', what))
+          }
+          return this.#ask(cursor)
         }
-        return this.#ask(cursor)
-      }
-      const records = recordsFrom(result.records, position)
-      this.#with.emit({
-        type: 'fetched',
-        client: this.#options.name,
-        topic,
-        partition,
-        askedAtMs,
-        position,
-        highWatermark: result.highWatermark,
-        records,
-      })
-      // Meanwhile the reading may have begun anew.
-      if (cursor.rounds === rounds) {
-        cursor.position = position + records.length
-        cursor.highWatermark = result.highWatermark
-      }
-      this.#fetch(cursor)
-    }, `${topic}/${partition}`)
+        const records = recordsFrom(result.records, position)
+        this.#with.emit({
+          type: 'fetched',
+          client: this.#options.name,
+          topic,
+          partition,
+          askedAtMs,
+          position,
+          highWatermark: result.highWatermark,
+          records,
+        })
+        // Meanwhile the reading may have begun anew.
+        if (cursor.rounds === rounds) {
+          cursor.position = position + records.length
+          cursor.highWatermark = result.highWatermark
+        }
+        this.#fetch(cursor)
+      },
+      `${topic}/${partition}`,
+    )
   }
 
   #ask(cursor: Cursor): void {

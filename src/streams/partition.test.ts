@@ -501,3 +501,22 @@ test('produce: a turn that has to wait for a handover keeps bytes of its own', (
     [1, 0, 2],
   ])
 })
+
+test('produce: every turn of a handover asks to be looked at, so that its batches get bytes of their own too', () => {
+  const { shard, partition, answers } = rig()
+  let asked = 0
+  const request = shard.requestProposal.bind(shard)
+  shard.requestProposal = () => {
+    asked++
+    request()
+  }
+  const batches = [batchOf(2), batchOf(1)]
+  for (const batch of batches) {
+    partition.produce(batch, 'quorum-journal', answers, 0)
+    partition.defer()
+    batch.fill(0xee)
+  }
+  assert.equal(asked, 2)
+  const payload = payloadOf(shard.turn()!)
+  for (const batch of splitBatches(payload)!) assert.equal(sumOf(batch, 0), crcOf(batch, 0))
+})

@@ -1,0 +1,189 @@
+/** Checkers against small histories: good ones pass, and each way of being wrong is seen. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { NodeEvent } from '../../src/observability/index.ts'
+import type { Truth } from '../observer.ts'
+import type { DurableEntry } from '../shadow-disk.ts'
+import { Violation } from '../violation.ts'
+import { Acknowledged } from './acknowledged.ts'
+import { ClientHistory } from './client-history.ts'
+import { ElectionSafety } from './election-safety.ts'
+import { Marks } from './marks.ts'
+import { OneHistory } from './one-history.ts'
+import { OneVote } from './one-vote.ts'
+
+class Disks implements Truth {
+  readonly nodes = [1, 2, 3]
+  readonly held = new Map<string, DurableEntry>()
+  now(): number {
+    return 0
+  }
+  quorumOf(): number {
+    return 2
+  }
+  durableEntry(node: number, shard: number, index: number): DurableEntry | undefined {
+    return this.held.get(`${node}/${shard}/${index}`)
+  }
+  durableLastIndex(node: number, shard: number): number {
+    return [...this.held.keys()].filter((key) => key.startsWith(`${node}/${shard}/`)).length
+  }
+  put(node: number, index: number, term: number, crc: number): void {
+    this.held.set(`${node}/16/${index}`, { term, crc })
+  }
+}
+
+const leads = (shard: number, term: number): NodeEvent => ({
+  layer: 'replication',
+  event: { type: 'standing-changed', shard, role: 'leader', term, leader: 1 },
+})
+const committed = (index: number, offset = index): NodeEvent => ({
+  layer: 'replication',
+  event: { type: 'committed', shard: 16, term: 1, index, offset, entries: 1 },
+})
+
+test('election safety', () => {
+  const checker = new ElectionSafety()
+  checker.node(1, leads(16, 1))
+  checker.node(2, leads(16, 2))
+  checker.node(2, leads(17, 1))
+  assert.throws(() => checker.node(3, leads(16, 2)), Violation)
+})
+
+test('one vote', () => {
+  const checker = new OneVote()
+  checker.vote(1, 16, 2, 0)
+  checker.vote(1, 16, 2, 3)
+  checker.vote(1, 16, 2, 0)
+  checker.vote(2, 16, 2, 1)
+  assert.throws(() => checker.vote(1, 16, 2, 2), Violation)
+  assert.throws(() => checker.node(1, leads(16, 1)), Violation)
+})
+
+test('one history, on a quorum', () => {
+  const disks = new Disks()
+  const checker = new OneHistory(disks)
+  disks.put(1, 1, 1, 0xa)
+  assert.throws(() => checker.node(1, committed(1)), /a quorum is 2/)
+  disks.put(2, 1, 1, 0xb)
+  assert.throws(() => checker.node(1, committed(1)), Violation)
+  disks.put(3, 1, 1, 0xa)
+  checker.node(1, committed(1))
+  assert.equal(checker.entryAt(16, 1)?.crc, 0xa)
+  assert.throws(() => checker.node(2, committed(1, 7)), /next offset/)
+})
+
+test('marks', () => {
+  const disks = new Disks()
+  const checker = new Marks(disks)
+  checker.node(1, committed(3))
+  assert.throws(() => checker.node(1, committed(3)), Violation)
+  checker.started(1)
+  disks.put(1, 1, 1, 1)
+  disks.put(1, 2, 1, 2)
+  const journaled = (index: number): NodeEvent => ({
+    layer: 'replication',
+    event: { type: 'journaled', shard: 16, term: 1, index },
+  })
+  assert.throws(() => checker.node(1, journaled(1)), /synced up to 2/)
+})
+
+test('acknowledged', () => {
+  const disks = new Disks()
+  const checker = new Acknowledged(disks)
+  const event: NodeEvent = {
+    layer: 'streams',
+    event: { type: 'stream-acknowledged', shard: 16, term: 1, index: 1, offset: 1, answers: 1 },
+  }
+  disks.put(1, 1, 1, 1)
+  assert.throws(() => checker.node(1, event), Violation)
+  disks.put(2, 1, 2, 2)
+  assert.throws(() => checker.node(1, event), Violation)
+  disks.put(3, 1, 1, 1)
+  checker.node(1, event)
+})
+
+const value = (n: number, producer = 'p'): string => `${producer}#t/0#${n}#`
+
+function history(time: { now: number } = { now: 1 }) {
+  const checker = new ClientHistory(
+    () => time.now,
+    (producer) => producer === 'p',
+  )
+  return {
+    acknowledge: (baseOffset: number, values: string[]) =>
+      checker.client({ type: 'acknowledged', client: 'p', topic: 't', partition: 0, baseOffset, values }),
+    read: (position: number, values: string[], highWatermark = position + values.length, askedAtMs = time.now) =>
+      checker.client({
+        type: 'fetched',
+        client: 'c',
+        topic: 't',
+        partition: 0,
+        askedAtMs,
+        position,
+        highWatermark,
+        records: values.map((each, i) => ({ offset: position + i, value: each })),
+      }),
+    finish: (position: number) => checker.finish(() => position),
+  }
+}
+
+test('client history: a good one', () => {
+  const { acknowledge, read, finish } = history()
+  acknowledge(0, [value(0), value(1)])
+  read(0, [value(0)], 2)
+  read(1, [value(1), value(0, 'plain')], 3)
+  acknowledge(0, [value(0), value(1)])
+  finish(3)
+})
+
+test('client history: bad ones', () => {
+  const bad: ((h: ReturnType<typeof history>) => void)[] = [
+    // another value at an acknowledged offset
+    (h) => {
+      h.acknowledge(0, [value(0)])
+      h.read(0, [value(1)])
+    },
+    // one value twice
+    (h) => h.read(0, [value(0), value(0)]),
+    // acknowledged at another place than it is read at
+    (h) => {
+      h.acknowledge(1, [value(0)])
+      h.read(0, [value(0)], 2)
+    },
+    // above the mark
+    (h) => h.read(0, [value(0), value(1)], 1),
+    // of another partition
+    (h) => h.read(0, ['p#t/1#0#']),
+    // lost
+    (h) => {
+      h.acknowledge(0, [value(0)])
+      h.finish(0)
+    },
+    // lost in the middle: nobody ever saw offset 0
+    (h) => {
+      h.acknowledge(1, [value(0)])
+      h.finish(2)
+    },
+    // a producer's records in another order
+    (h) => {
+      h.read(0, [value(1), value(0)])
+      h.finish(2)
+    },
+    // a gap in a producer's records
+    (h) => {
+      h.read(0, [value(0), value(2)])
+      h.finish(2)
+    },
+  ]
+  for (const [i, play] of bad.entries()) assert.throws(() => play(history()), Violation, `history ${i}`)
+})
+
+test('client history: a read shows what was known before it was asked for', () => {
+  const time = { now: 1 }
+  const { acknowledge, read } = history(time)
+  acknowledge(0, [value(0)])
+  // Asked in the same moment: either answer is right.
+  read(0, [], 0, 1)
+  time.now = 2
+  assert.throws(() => read(0, [], 0, 2), /was known before/)
+})

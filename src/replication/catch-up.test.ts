@@ -1,0 +1,54 @@
+/** A follower that is fed from the shard log. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { EntryKind } from '../storage/index.ts'
+import { ProtocolHarness } from './protocol-harness.test.ts'
+
+/**
+ * After a restart the mark of a leader starts at its checkpoint, while its shard log may hold what a former process knew to be
+ * committed beyond that. Found by the simulator (seed 10).
+ */
+test('a read of the shard log that reaches beyond the mark is sent up to the mark', () => {
+  const harness = new ProtocolHarness({ voters: [1, 2, 3] })
+  for (const id of [1, 2, 3]) harness.add(id)
+  const propose = (text: string): void => {
+    const draft = { kind: EntryKind.data, recordCount: 1, payload: [Buffer.from(text)], stamp: 1 }
+    harness.act(1, (raft) => void raft.propose(draft))
+  }
+  const settle = (): void => {
+    for (let again = true; again; ) {
+      again = false
+      for (const flight of harness.deliverable()) {
+        harness.deliver(flight)
+        again = true
+      }
+      for (const { id, writes } of harness.running()) {
+        while (writes.length > 0) harness.sync(id)
+      }
+      again ||= harness.flights.length > 0
+    }
+  }
+  harness.act(1, (raft) => raft.campaign())
+  settle()
+  harness.crash(3)
+  for (const text of ['a', 'b', 'c']) propose(text)
+  settle()
+  const { raft, committed } = harness.node(1)
+  assert.equal(raft.commit, 4)
+  raft.log.releaseUpTo(3)
+  harness.crash(2)
+  propose('not committed')
+  settle()
+  harness.restart(3)
+  settle()
+  const read = harness.node(1).reads.shift()
+  assert.equal(read?.peer, 3)
+  const beyond = [...committed.slice(read!.fromIndex - 1), raft.log.entry(5)!]
+  harness.act(1, (leader) => leader.entriesRead(3, beyond))
+  const sent = harness.flights.flatMap(({ message }) =>
+    message.type === 'append' && message.entries.length > 0 ? [message.entries.map(({ index }) => index)] : [],
+  )
+  assert.deepEqual(sent[0], [2, 3, 4])
+  settle()
+  assert.equal(harness.node(3).raft.log.lastIndex, 5)
+})
