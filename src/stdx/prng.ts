@@ -5,6 +5,8 @@
  * Each concern draws from a generator of its own, seeded from (seed, name), so that one more draw here does not shift
  * every other random decision of a run.
  */
+import { assert } from './assert.ts'
+
 export class Prng {
   #a: number
   #b: number
@@ -35,6 +37,7 @@ export class Prng {
 
   /** Uniform in [0, bound), without modulo bias. */
   below(bound: number): number {
+    assert(Number.isInteger(bound) && bound > 0 && bound <= 0x1_0000_0000, () => `no uniform draw below ${bound}`)
     const limit = 0x1_0000_0000 - (0x1_0000_0000 % bound)
     for (;;) {
       const draw = this.uint32()
