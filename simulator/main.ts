@@ -7,7 +7,7 @@
  *
  * Exit code 1: a promise was broken, or a mutant was not found.
  */
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MUTANTS } from './mutants.ts'
 import { type Profile, type Scenario, scenarioOf } from './scenario.ts'
@@ -24,6 +24,7 @@ const HELP = `Usage: npm run simulate -- [options]
   --mutants         run the mutants instead, each until it is found or --seeds are used up
   --shrink          cut a failing seed down to few faults (with --seed)
   --keep-going      do not stop at the first violation
+  --json FILE       write the tally there
   --verbose         the whole timeline of a failing seed
   --help
 `
@@ -41,6 +42,8 @@ interface Options {
   readonly shrink: boolean
   readonly keepGoing: boolean
   readonly verbose: boolean
+  /** Where the tally goes, for machines. */
+  readonly json: string | null
 }
 
 /** A seed that once failed and was fixed: the whole scenario, since what a seed stands for changes with the generator. */
@@ -55,7 +58,10 @@ function parse(args: readonly string[]): Options | string {
   for (let i = 0; i < args.length; i++) {
     const name = args[i]!
     if (['--mutants', '--shrink', '--keep-going', '--verbose', '--help', '-h'].includes(name)) flags.add(name)
-    else if (['--seeds', '--from', '--seed', '--profile', '--duration'].includes(name) && args[i + 1] !== undefined)
+    else if (
+      ['--seeds', '--from', '--seed', '--profile', '--duration', '--json'].includes(name) &&
+      args[i + 1] !== undefined
+    )
       values.set(name, args[++i]!)
     else return `simulate: unknown or incomplete argument ${name}\n\n${HELP}`
   }
@@ -73,6 +79,7 @@ function parse(args: readonly string[]): Options | string {
     shrink: flags.has('--shrink'),
     keepGoing: flags.has('--keep-going'),
     verbose: flags.has('--verbose'),
+    json: values.get('--json') ?? null,
   }
   for (const value of [options.seeds, options.from, options.seed ?? 1, options.durationMs]) {
     if (!Number.isSafeInteger(value) || value < 0) return `simulate: a whole number is needed, not ${value}\n`
@@ -122,6 +129,25 @@ class Tally {
     for (const [kind, hits] of result.faults) this.faults.set(kind, (this.faults.get(kind) ?? 0) + hits)
   }
 
+  summary({ from, seeds, profile, durationMs }: Options): object {
+    const { violations, simulatedMs, events, acknowledged, elections, crashes } = this
+    const faults = Object.fromEntries([...this.faults].sort())
+    return {
+      from,
+      asked: seeds,
+      profile,
+      durationMs,
+      ran: this.seeds,
+      violations,
+      simulatedMs,
+      events,
+      acknowledged,
+      elections,
+      crashes,
+      faults,
+    }
+  }
+
   line(): string {
     const seconds = (performance.now() - this.startedAt) / 1000
     const faults = [...this.faults.values()].reduce((sum, hits) => sum + hits, 0)
@@ -168,6 +194,7 @@ async function campaign(options: Options): Promise<number> {
       .map(([kind, hits]) => `${kind} ${hits}`)
       .join(', ')}`,
   )
+  if (options.json !== null) writeFileSync(options.json, `${JSON.stringify(tally.summary(options), null, 2)}\n`)
   return tally.violations > 0 ? 1 : 0
 }
 
