@@ -34,7 +34,7 @@ export interface NodeOptions {
 
 interface Setting {
   readonly flag: string
-  readonly placeholder: string | null
+  readonly argument: string | null
   readonly help: string
 }
 
@@ -42,48 +42,49 @@ interface Setting {
 export const SETTINGS = [
   {
     flag: 'id',
-    placeholder: 'N',
+    argument: 'N',
     help: "this node's number, 1 to 65535; it belongs to the data directory (default 1)",
   },
-  { flag: 'data', placeholder: 'DIR', help: 'the data directory (default ./tidemark-data)' },
-  { flag: 'kafka', placeholder: 'HOST:PORT', help: 'where Kafka clients connect (default 127.0.0.1:9092)' },
-  { flag: 'redis', placeholder: 'HOST:PORT', help: 'refused until tables exist' },
-  { flag: 'http', placeholder: 'HOST:PORT', help: 'health, metrics, API and the page (default 127.0.0.1:9644)' },
+  { flag: 'data', argument: 'DIR', help: 'the data directory (default ./tidemark-data)' },
+  { flag: 'kafka', argument: 'HOST:PORT', help: 'where Kafka clients connect (default 127.0.0.1:9092)' },
+  { flag: 'redis', argument: 'HOST:PORT', help: 'refused until tables exist' },
+  { flag: 'http', argument: 'HOST:PORT', help: 'health, metrics, API and the page (default 127.0.0.1:9644)' },
   {
     flag: 'peer',
-    placeholder: 'HOST:PORT',
+    argument: 'HOST:PORT',
     help: 'where the other nodes connect (default: as in --cluster, else 127.0.0.1:7400)',
   },
   {
     flag: 'cluster',
-    placeholder: 'MEMBERS',
+    argument: 'MEMBERS',
     help: 'first start of a cluster: 1@HOST:PORT,2@HOST:PORT,… all peer addresses, the same on each',
   },
-  { flag: 'join', placeholder: 'HOST:PORT', help: 'refused until membership changes exist' },
+  { flag: 'join', argument: 'HOST:PORT', help: 'refused until membership changes exist' },
   {
     flag: 'advertise-kafka',
-    placeholder: 'HOST:PORT',
+    argument: 'HOST:PORT',
     help: 'where Kafka clients reach this node, if not where it listens',
   },
   {
     flag: 'advertise-peer',
-    placeholder: 'HOST:PORT',
+    argument: 'HOST:PORT',
     help: 'where the other nodes reach this node, if not where it listens',
   },
-  { flag: 'rack', placeholder: 'NAME', help: 'replicas of a partition are kept on different racks' },
+  { flag: 'advertise-redis', argument: 'HOST:PORT', help: 'refused until tables exist' },
+  { flag: 'rack', argument: 'NAME', help: 'replicas of a partition are kept on different racks' },
   {
     flag: 'allow-insecure',
-    placeholder: null,
+    argument: null,
     help: 'allow listeners beyond the loopback interface, unauthenticated and in clear text',
   },
   {
     flag: 'default-partitions',
-    placeholder: 'N',
+    argument: 'N',
     help: 'partitions of a topic that does not say how many (default 4)',
   },
   {
     flag: 'group-initial-rebalance-delay-ms',
-    placeholder: 'MS',
+    argument: 'MS',
     help: 'how long a new consumer group waits for more members (default 300)',
   },
 ] as const satisfies readonly Setting[]
@@ -132,8 +133,11 @@ export function settingsFromFile(text: string, file: string): RawSettings {
 }
 
 export function parseNodeOptions(raw: RawSettings): NodeOptions {
-  if (raw.redis !== undefined)
-    throw invalid('redis', raw.redis, 'cannot be served yet: tables do not exist in this version; leave the option out')
+  for (const option of ['redis', 'advertise-redis'] as const) {
+    const value = raw[option]
+    if (value === undefined) continue
+    throw invalid(option, value, 'cannot be served yet: tables do not exist in this version; leave the option out')
+  }
   if (raw.join !== undefined) {
     throw invalid(
       'join',

@@ -58,8 +58,8 @@ function build(finish: (code: number) => void): Command {
       .option('--json', 'print JSON')
 
   const start = command('start', 'Run one node in the foreground.')
-  for (const { flag, placeholder, help } of SETTINGS)
-    start.option(placeholder === null ? `--${flag}` : `--${flag} <${placeholder}>`, help)
+  for (const { flag, argument, help } of SETTINGS)
+    start.option(argument === null ? `--${flag}` : `--${flag} <${argument}>`, help)
   start
     .option('--config <FILE>', 'a JSON object with these options as keys')
     .option('--json', 'log JSON lines')

@@ -60,17 +60,17 @@ export class NodeLog {
         return error(`shard ${event.shard}: ${event.error.message}`)
       case 'malformed':
         return warning(`${event.remote}: ${event.reason}`)
-      case 'RecoveryDone':
+      case 'recovery-done':
         return event.fresh
           ? info('new data directory')
           : info(
               `recovered ${event.entries} entries of ${event.shards} shards from ${event.segments} journal segments in ${Math.round(event.milliseconds)} ms (${event.ending})`,
             )
-      case 'SegmentNotPrepared':
+      case 'segment-not-prepared':
         return warning(`journal segment ${event.number} could not be prepared: ${event.reason}`)
-      case 'ShardQuarantined':
+      case 'shard-quarantined':
         return warning(`shard ${event.shard}: files set aside at ${event.path}`)
-      case 'StorageFailed':
+      case 'storage-failed':
         return error(`storage: ${event.message}`)
       default:
         return layer === 'streams' && event.type === 'stream-refused' && event.error === CORRUPT_MESSAGE

@@ -37,8 +37,8 @@ test('events are counted, states are read when somebody asks', async () => {
   const metrics = metricsOf(shards)
   const note = (layer: NodeEvent['layer'], event: object): void =>
     metrics.note({ layer, event } as unknown as NodeEvent)
-  note('storage', { type: 'JournalSynced', microseconds: 800, bytes: 4096, entries: 3 })
-  note('storage', { type: 'JournalSynced', microseconds: 90_000, bytes: 512, entries: 1 })
+  note('storage', { type: 'journal-synced', microseconds: 800, bytes: 4096, entries: 3 })
+  note('storage', { type: 'journal-synced', microseconds: 90_000, bytes: 512, entries: 1 })
   note('streams', { type: 'stream-appended', shard: 16, index: 1, firstOffset: 0, records: 10, bytes: 900 })
   note('streams', { type: 'stream-refused', shard: 16, error: 2, reason: 'crc' })
   note('streams', { type: 'stream-duplicate', shard: 16 })

@@ -125,7 +125,7 @@ export class Metrics {
 
   note({ event }: NodeEvent): void {
     switch (event.type) {
-      case 'JournalSynced':
+      case 'journal-synced':
         this.#journalSyncs.observe(event.microseconds / 1e6)
         this.#journalBytes.inc(event.bytes)
         this.#journalEntries.inc(event.entries)

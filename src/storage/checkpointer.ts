@@ -241,7 +241,7 @@ export class Checkpointer {
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
     const milliseconds = this.#the.clock.now() - started
     const [shards, count] = [this.#stored.size, captured.size]
-    this.#the.trace({ type: 'Checkpointed', shards, captured: count, bytes, journalFrom, milliseconds })
+    this.#the.trace({ type: 'checkpointed', shards, captured: count, bytes, journalFrom, milliseconds })
     if (freed > 0) this.#the.freed(journal.forget(freed))
   }
 
@@ -280,7 +280,7 @@ export class Checkpointer {
       `the checkpoint could not be written (${file}): ${cause.message}`,
       { cause },
     )
-    this.#the.trace({ type: 'StorageFailed', code: error.code, message: error.message })
+    this.#the.trace({ type: 'storage-failed', code: error.code, message: error.message })
     this.#the.fatal(error)
   }
 }

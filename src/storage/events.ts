@@ -1,19 +1,19 @@
 /** What the storage layer does, for metrics, the page and the checkers. */
 export type StorageEvent =
   /** A block is on the disk: `microseconds` from the start of its write to the end of its sync. */
-  | { type: 'JournalSynced'; blocks: number; bytes: number; entries: number; microseconds: number; sequence: number }
-  | { type: 'SegmentPrepared'; number: number; bytes: number; recycled: boolean; milliseconds: number }
+  | { type: 'journal-synced'; blocks: number; bytes: number; entries: number; microseconds: number; sequence: number }
+  | { type: 'segment-prepared'; number: number; bytes: number; recycled: boolean; milliseconds: number }
   /** The disk has no room for the next segment; the present one grows meanwhile. */
-  | { type: 'SegmentNotPrepared'; number: number; reason: string }
-  | { type: 'SegmentEntered'; number: number; firstSequence: number }
-  | { type: 'SegmentsFreed'; numbers: number[]; recycled: number }
-  | { type: 'Checkpointed'; shards: number; captured: number; bytes: number; journalFrom: number; milliseconds: number }
-  | { type: 'ShardLogWritten'; shard: number; bytes: number; entries: number; writtenIndex: number }
-  | { type: 'ShardSegmentSealed'; shard: number; firstIndex: number; lastIndex: number; bytes: number }
-  | { type: 'ShardRemoved'; shard: number }
-  | { type: 'ShardQuarantined'; shard: number; path: string }
+  | { type: 'segment-not-prepared'; number: number; reason: string }
+  | { type: 'segment-entered'; number: number; firstSequence: number }
+  | { type: 'segments-freed'; numbers: number[]; recycled: number }
+  | { type: 'checkpointed'; shards: number; captured: number; bytes: number; journalFrom: number; milliseconds: number }
+  | { type: 'shard-log-written'; shard: number; bytes: number; entries: number; writtenIndex: number }
+  | { type: 'shard-segment-sealed'; shard: number; firstIndex: number; lastIndex: number; bytes: number }
+  | { type: 'shard-removed'; shard: number }
+  | { type: 'shard-quarantined'; shard: number; path: string }
   | {
-      type: 'RecoveryDone'
+      type: 'recovery-done'
       fresh: boolean
       segments: number
       blocks: number
@@ -25,4 +25,4 @@ export type StorageEvent =
       milliseconds: number
     }
   /** The node must stop: the same error goes to `fatal`. */
-  | { type: 'StorageFailed'; code: string; message: string }
+  | { type: 'storage-failed'; code: string; message: string }

@@ -16,7 +16,7 @@ test('journal: what arrives during a sync shares the next block', () => {
   for (let i = 1; i <= 20; i++) storage.append([entries[i]!], () => order.push(i))
   world.clock.settle()
   assert.deepEqual(order, [...Array(21).keys()])
-  const synced = world.events.filter((event) => event.type === 'JournalSynced')
+  const synced = world.events.filter((event) => event.type === 'journal-synced')
   assert.deepEqual(
     synced.map((event) => event.entries),
     [1, 20],
@@ -35,7 +35,7 @@ test('journal: what its callers append when they are told shares one block', () 
     for (const entry of entries.slice(1)) storage.append([entry], () => {})
   })
   world.clock.settle()
-  const synced = world.events.filter((event) => event.type === 'JournalSynced')
+  const synced = world.events.filter((event) => event.type === 'journal-synced')
   assert.deepEqual(
     synced.map((event) => event.entries),
     [1, 39],
@@ -74,7 +74,7 @@ test('journal: segments turn over, are freed by checkpoints and used again', () 
     })
     world.clock.settle()
   }
-  const prepared = world.events.filter((event) => event.type === 'SegmentPrepared')
+  const prepared = world.events.filter((event) => event.type === 'segment-prepared')
   assert.ok(prepared.length > 10 && prepared.at(-1)!.recycled, 'later segments are recycled ones')
   assert.ok(world.list('/data/journal').length <= 5, `${world.list('/data/journal')}`)
   world.close(storage)

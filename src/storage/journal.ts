@@ -196,7 +196,7 @@ export class Journal {
         this.#segment = new JournalSegment(prepared.number, prepared.path, prepared.bytes, this.#nextSequence)
         this.#file = prepared.file
         this.#position = 0
-        this.#trace({ type: 'SegmentEntered', number: prepared.number, firstSequence: this.#nextSequence })
+        this.#trace({ type: 'segment-entered', number: prepared.number, firstSequence: this.#nextSequence })
         this.#clock.endOfTurn(this.#segmentClosed)
       }
     }
@@ -230,7 +230,14 @@ export class Journal {
         // The disk first: the next block is on its way while this one's callers are being told.
         if (this.#queue.length > 0) this.#writeBlock()
         else this.#state = 'telling'
-        this.#trace({ type: 'JournalSynced', blocks: 1, bytes: bodyBytes, entries: entryCount, microseconds, sequence })
+        this.#trace({
+          type: 'journal-synced',
+          blocks: 1,
+          bytes: bodyBytes,
+          entries: entryCount,
+          microseconds,
+          sequence,
+        })
         for (const call of calls) call.done()
         if (this.#state === 'telling') this.#rest()
       })
@@ -265,7 +272,7 @@ export class Journal {
       `the journal could not ${operation} ${file}, so what it was asked to keep may not be on the disk: ${full}`,
       { cause },
     )
-    this.#trace({ type: 'StorageFailed', code: error.code, message: error.message })
+    this.#trace({ type: 'storage-failed', code: error.code, message: error.message })
     this.#fatal(error)
     this.#onIdle?.()
   }

@@ -226,7 +226,7 @@ function* tidyShards(
       yield* call<void>((done) => disk.rename(folder, path, done))
       yield* call<void>((done) => disk.syncDirectory(quarantineDirectory(directory), done))
       yield* call<void>((done) => disk.syncDirectory(shardsDirectory(directory), done))
-      trace({ type: 'ShardQuarantined', shard, path })
+      trace({ type: 'shard-quarantined', shard, path })
     } else {
       const last = checkpoint.shards.get(shard)?.log?.firstIndex ?? 0
       const behind = names.filter((name) => (firstIndexIn(name) ?? 0) > last || name === `${digitsOf(last)}.index`)

@@ -86,14 +86,14 @@ export class SegmentSupply {
       if (error !== null) {
         if (this.#state !== 'closed') this.#state = 'idle'
         this.#retryAtMs = this.#clock.now() + RETRY_AFTER_MS
-        this.#trace({ type: 'SegmentNotPrepared', number, reason: error.message })
+        this.#trace({ type: 'segment-not-prepared', number, reason: error.message })
       } else if (this.#state === 'closed') prepared!.file.close(() => {})
       else {
         this.#state = 'ready'
         this.#prepared = prepared!
         const milliseconds = this.#clock.now() - started
         const recycled = spare !== undefined
-        this.#trace({ type: 'SegmentPrepared', number, bytes: prepared!.bytes, recycled, milliseconds })
+        this.#trace({ type: 'segment-prepared', number, bytes: prepared!.bytes, recycled, milliseconds })
       }
       this.#onIdle?.()
     })

@@ -167,7 +167,7 @@ export class SegmentWriter {
     yield* call<void>((done) => file.close(() => done(null)))
     this.#file = null
     this.#position = null
-    this.#trace({ type: 'ShardSegmentSealed', shard, firstIndex, lastIndex, bytes: segmentBytes })
+    this.#trace({ type: 'shard-segment-sealed', shard, firstIndex, lastIndex, bytes: segmentBytes })
   }
 }
 

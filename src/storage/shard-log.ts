@@ -238,7 +238,7 @@ export class ShardLog {
     this.#writtenIndex = last.index
     return () => {
       const [shard, writtenIndex] = [this.shard, last.index]
-      this.#collaborators.trace({ type: 'ShardLogWritten', shard, bytes, entries: written.length, writtenIndex })
+      this.#collaborators.trace({ type: 'shard-log-written', shard, bytes, entries: written.length, writtenIndex })
       this.onWritten?.(writtenIndex)
     }
   }
@@ -254,7 +254,7 @@ export class ShardLog {
             `the log of shard ${this.shard} could not be written (${file}): ${cause.message}`,
             { cause },
           )
-    this.#collaborators.trace({ type: 'StorageFailed', code: error.code, message: error.message })
+    this.#collaborators.trace({ type: 'storage-failed', code: error.code, message: error.message })
     this.#collaborators.fatal(error)
     this.#onIdle?.()
   }

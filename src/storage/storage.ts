@@ -99,7 +99,7 @@ export class Storage {
       const { segments, blocks, entries, bytes, ending } = opened.scan
       const [shards, milliseconds] = [opened.recovered.size, platform.clock.now() - started]
       const counts = { segments: segments.length, blocks, entries, bytes, shards }
-      trace({ type: 'RecoveryDone', fresh: opened.fresh, ...counts, ending, milliseconds })
+      trace({ type: 'recovery-done', fresh: opened.fresh, ...counts, ending, milliseconds })
       return storage
     } catch (error) {
       yield* call<void>((done) => claim.release(() => done(null)))
@@ -242,7 +242,7 @@ export class Storage {
     }
     const afterCheckpoint = (): void =>
       this.#inBackground(removeFiles(), () => {
-        this.#trace({ type: 'ShardRemoved', shard })
+        this.#trace({ type: 'shard-removed', shard })
         done()
       })
     const afterClose = (): void => this.checkpoint(afterCheckpoint)
@@ -309,7 +309,7 @@ export class Storage {
       else this.#background.write((finished) => this.#platform.disk.remove(path, () => finished()))
     }
     if (segments.length > 0)
-      this.#trace({ type: 'SegmentsFreed', numbers: segments.map(({ number }) => number), recycled })
+      this.#trace({ type: 'segments-freed', numbers: segments.map(({ number }) => number), recycled })
   }
 
   #inBackground<T>(procedure: Procedure<T>, done: (error: Error | null, value?: T) => void): void {
