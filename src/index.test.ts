@@ -230,3 +230,31 @@ test('CommonJS programs can require it: the entry has no top-level await', async
   )
   assert.equal(stdout.trim(), 'stopped')
 })
+
+test('offsets of a deleted topic are forgotten by every coordinator, wherever the topic was', async () => {
+  const tidemark = await Tidemark.start({ memory: true, nodes: 5 })
+  try {
+    const kafka = new kafkajs.Kafka({ brokers: tidemark.kafka.brokers, logLevel: kafkajs.logLevel.NOTHING })
+    const admin = kafka.admin()
+    await admin.connect()
+    // One replica on one of five nodes: most coordinators hold nothing of the topic.
+    const create = () => admin.createTopics({ topics: [{ topic: 'gone', numPartitions: 1, replicationFactor: 1 }] })
+    const groups = ['a', 'b', 'c', 'd', 'e', 'f']
+    const positions = async () =>
+      Promise.all(
+        groups.map(
+          async (groupId) => (await admin.fetchOffsets({ groupId, topics: ['gone'] }))[0]!.partitions[0]!.offset,
+        ),
+      )
+    await create()
+    const partitions = [{ partition: 0, offset: '7' }]
+    await Promise.all(groups.map((groupId) => admin.setOffsets({ groupId, topic: 'gone', partitions })))
+    assert.deepEqual(new Set(await positions()), new Set(['7']))
+    await admin.deleteTopics({ topics: ['gone'] })
+    await create()
+    assert.deepEqual(new Set(await positions()), new Set(['-1']))
+    await admin.disconnect()
+  } finally {
+    await tidemark.stop()
+  }
+})

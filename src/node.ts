@@ -190,6 +190,10 @@ export class TidemarkNode {
           learnerKnown: () => {},
           isCaughtUp: (shard, peer) => this.#isCaughtUp(shard, peer),
           transferLeadership: (shard, to) => this.#host.transfer(shard, to),
+          // A later topic of the same name must not be read from where this one was left.
+          topicRemoved: (topic) => {
+            for (const coordinator of this.#groups.all()) coordinator.forgetTopic(topic.name, () => {})
+          },
           evicted: (message) =>
             this.#terminate(new NodeError({ code: 'REFUSED_BY_CLUSTER', exitCode: 1, refusal: 'EVICTED' }, message)),
         },
@@ -337,11 +341,7 @@ export class TidemarkNode {
 
   #removePartition(topic: Topic, partition: number, shard: number): void {
     if (topic.name === GROUPS_TOPIC) this.#groups.remove(partition)
-    else {
-      this.#streams.remove(shard)
-      // A later topic of the same name must not be read from where this one was left.
-      for (const coordinator of this.#groups.all()) coordinator.forgetTopic(topic.name, () => {})
-    }
+    else this.#streams.remove(shard)
     this.#host.remove(shard)
     this.#mesh.leaders.forget(shard)
     this.#announced.delete(shard)

@@ -2,7 +2,7 @@
 import type { Clock, Random } from '../platform/index.ts'
 import type { ClusterEvent } from './events.ts'
 import type { HostingEvents } from './hosting.ts'
-import type { NodeRecord } from './metadata.ts'
+import type { NodeRecord, Topic } from './metadata.ts'
 import type { PeerMesh } from './peer-mesh.ts'
 
 export interface ClusterOptions {
@@ -46,6 +46,8 @@ export interface ClusterHooks extends HostingEvents {
   /** A follower's journal holds all that is committed of a shard that this node leads. */
   isCaughtUp(shard: number, node: number): boolean
   transferLeadership(shard: number, to: number): void
+  /** The topic is gone, wherever its replicas were: what else refers to it by name must forget it. */
+  topicRemoved(topic: Topic): void
   /** The metadata says that this node's id belongs to another data directory: it must stop, with this message. */
   evicted(message: string): void
 }

@@ -255,6 +255,7 @@ export class World {
           learnerKnown: (learner) => told.push(`learner ${learner}`),
           isCaughtUp: () => true,
           transferLeadership: (shard, to) => told.push(`transfer ${shard} to ${to}`),
+          topicRemoved: () => {},
           evicted: (message) => told.push(`evicted: ${message}`),
         },
       },

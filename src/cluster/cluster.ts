@@ -332,6 +332,7 @@ export class Cluster implements MetadataListener {
     if (change.type === 'cluster') this.#with.hooks.clusterIdKnown(change.id)
     else if (change.type === 'node') this.#nodeKnown(change.node)
     else this.#hosting.changed(change)
+    if (change.type === 'topic-removed') this.#with.hooks.topicRemoved(change.topic)
   }
 
   metadataRestored(): void {
