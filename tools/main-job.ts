@@ -30,6 +30,7 @@ const LINES_PER_SEND = 2000
 const BYTES_PER_SEND = 512 << 10
 const RECORD_OVERHEAD_BYTES = 40
 const PATIENCE_MS = 30_000
+const PIPE_PATIENCE_MS = 500
 
 interface Arguments {
   input?: string
@@ -62,7 +63,7 @@ const terminal = process.stdout.isTTY === true
 
 async function main(): Promise<void> {
   const began = performance.now()
-  const corpus = await readCorpus(args.input ?? (process.stdin.isTTY === false && isPiped() ? '-' : null))
+  const corpus = await readCorpus(args.input ?? ((await isPiped()) ? '-' : null))
   if (corpus.lines.length === 0) throw new Error(`no lines in ${corpus.name}`)
   say(
     `${count(corpus.lines.length)} lines (${(corpus.bytes / 1e6).toFixed(1)} MB) of ${corpus.keys.length} ${corpus.keys.length === 1 ? 'key' : 'keys'} from ${corpus.name}`,
@@ -361,9 +362,21 @@ async function until(condition: () => boolean, timeoutMs: number, what: string):
   }
 }
 
-function isPiped(): boolean {
+/** Lines on standard input are the input. A pipe that says nothing is not: many programs leave one open for no reason. */
+async function isPiped(): Promise<boolean> {
+  if (process.stdin.isTTY === true) return false
   const stat = fs.fstatSync(0)
-  return (stat.isFIFO() || stat.isFile()) && stat.size !== 0
+  if (stat.isFile()) return stat.size > 0
+  if (!stat.isFIFO() && !stat.isSocket()) return false
+  const speaks = await new Promise<boolean>((resolve) => {
+    const silence = setTimeout(() => resolve(false), PIPE_PATIENCE_MS)
+    process.stdin.once('readable', () => {
+      clearTimeout(silence)
+      resolve(process.stdin.readableLength > 0)
+    })
+  })
+  if (!speaks) process.stdin.destroy()
+  return speaks
 }
 
 function showProgress(corpus: Corpus, ledger: Ledger): void {
