@@ -43,7 +43,10 @@ await consumer.run({
         crc32c(message.value ?? Buffer.alloc(0), crc32c(message.key ?? Buffer.alloc(0))),
       ),
     }
-    process.send!(reading)
+    // Out of this process before the group's position may move past it: whoever is killed in between takes nothing along.
+    await new Promise<void>((resolve, reject) =>
+      process.send!(reading, (error: Error | null) => (error === null ? resolve() : reject(error))),
+    )
     await heartbeat()
   },
 })
