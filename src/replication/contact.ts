@@ -9,7 +9,9 @@ export interface Contact {
   alive(node: NodeId): boolean
   /**
    * When (monotonic, here) the latest of our own beats that this node has answered was *sent*; −Infinity without a session.
-   * Until one election timeout after that moment the node helps nobody to replace us.
+   * Until one election timeout after that moment the node helps nobody to replace us, unless its end of the session closes
+   * before: that is evidence at once. So a lease on this is not proof against a reset that only the other side has seen
+   * (docs/decisions/0002).
    */
   answeredAt(node: NodeId): number
 }

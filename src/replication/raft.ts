@@ -191,7 +191,7 @@ export class Raft {
     this.#leading?.checkQuorum()
   }
 
-  /** No other leader can have been elected before this call; see `leader.ts`. */
+  /** A quorum's beats say that we still lead; what that is worth, and what not: docs/decisions/0002. */
   leadsNow(): boolean {
     return this.#leading?.leadsNow() ?? false
   }

@@ -70,7 +70,8 @@ export interface Shard {
   onRoom(callback: () => void): void
   /**
    * True if this node led the shard, settled, at some moment not before this call: a quorum answered beats recently enough
-   * that no other leader can have been elected (monotonic clock).
+   * (monotonic clock) that no other leader can have been elected, short of a reset that only the followers have seen. Enough to
+   * show committed records, not for linearizable reads (docs/decisions/0002).
    */
   leadsNow(): boolean
   /** Highest index, and offset after the last record, in this replica's log. */
