@@ -18,8 +18,13 @@ export type BackgroundOperation = (finished: () => void) => void
 export class Background {
   readonly #reads: BackgroundOperation[] = []
   readonly #writes: BackgroundOperation[] = []
+  readonly #chance: (site: string) => boolean
   /** Invariant: ≤ IN_FLIGHT_MAX, and equal to it whenever something is queued. */
   #inFlight = 0
+
+  constructor(chance: (site: string) => boolean = () => false) {
+    this.#chance = chance
+  }
 
   get inFlight(): number {
     return this.#inFlight
@@ -41,7 +46,8 @@ export class Background {
 
   #start(): void {
     while (this.#inFlight < IN_FLIGHT_MAX) {
-      const operation = this.#reads.shift() ?? this.#writes.shift()
+      const last = this.#writes.length > 1 && this.#chance('storage/last-write-first')
+      const operation = this.#reads.shift() ?? (last ? this.#writes.pop() : this.#writes.shift())
       if (operation === undefined) return
       this.#inFlight++
       let finished = false

@@ -29,7 +29,8 @@
  *     64  u64  startOffset
  *     72  u32  epochCount, u32 configurationBytes, u32 stateBytes, u32 hasLog (0 or 1)
  *     88       shard log position, 64 bytes: u64 firstIndex, firstOffset, bytes, lastIndex, nextOffset; f64 maxTimestamp;
- *              u32 segmentCrc, lastCrc; u64 reserved
+ *              u32 segmentCrc, lastCrc
+ *    144  u64  journalAfter   entries of the shard in blocks up to here came before an installed snapshot; 0 for none
  *    152       epochs: u64 term, firstIndex, firstOffset each; then configuration; then state
  *
  * The bytes with a worked example: docs/formats/checkpoint.md.
@@ -77,7 +78,13 @@ export interface ShardLogPosition {
 
 export interface StoredShard {
   readonly state: ShardCheckpoint
+  /** Null when the log's files hold nothing: nothing was written yet, or nothing since a snapshot was installed. */
   readonly log: ShardLogPosition | null
+  /**
+   * The journal's entries of this shard count only in blocks above this. What a follower had when a snapshot was installed may
+   * be another history, and must never be taken for what follows the snapshot. Hard states always count.
+   */
+  readonly journalAfter: number
 }
 
 export interface Checkpoint {
@@ -123,7 +130,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Buffer[] {
   return pieces
 }
 
-function encodeRecord({ state, log }: StoredShard): Buffer[] {
+function encodeRecord({ state, log, journalAfter }: StoredShard): Buffer[] {
   const fixed = Buffer.alloc(RECORD_BYTES + state.epochs.length * EPOCH_BYTES)
   fixed.writeUInt32LE(fixed.length + state.configuration.length + state.state.length, 0)
   fixed.writeUInt32LE(state.shard, 4)
@@ -150,6 +157,7 @@ function encodeRecord({ state, log }: StoredShard): Buffer[] {
     fixed.writeUInt32LE(log.segmentCrc, 136)
     fixed.writeUInt32LE(log.lastCrc, 140)
   }
+  writeU64(fixed, journalAfter, 144)
   let at = RECORD_BYTES
   for (const epoch of state.epochs) {
     writeU64(fixed, epoch.term, at)
@@ -195,7 +203,7 @@ function decodeRecord(bytes: Buffer): StoredShard | null {
   const hasLog = bytes.readUInt32LE(84)
   const variable = epochCount * EPOCH_BYTES + configurationBytes + stateBytes
   if (RECORD_BYTES + variable !== bytes.length || hasLog > 1) return null
-  for (const at of [8, 24, 32, 40, 48, 56, 64, 88, 96, 104, 112, 120]) if (readU64(bytes, at) < 0) return null
+  for (const at of [8, 24, 32, 40, 48, 56, 64, 88, 96, 104, 112, 120, 144]) if (readU64(bytes, at) < 0) return null
   const epochs: { term: number; firstIndex: number; firstOffset: number }[] = []
   let at = RECORD_BYTES
   for (let i = 0; i < epochCount; i++, at += EPOCH_BYTES) {
@@ -218,9 +226,11 @@ function decodeRecord(bytes: Buffer): StoredShard | null {
     configuration: Buffer.from(bytes.subarray(at, at + configurationBytes)),
     state: Buffer.from(bytes.subarray(at + configurationBytes)),
   }
-  if (hasLog === 0) return { state, log: null }
+  const journalAfter = readU64(bytes, 144)
+  if (hasLog === 0) return { state, log: null, journalAfter }
   return {
     state,
+    journalAfter,
     log: {
       firstIndex: readU64(bytes, 88),
       firstOffset: readU64(bytes, 96),

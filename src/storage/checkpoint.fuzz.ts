@@ -49,8 +49,8 @@ export function sampleCheckpoint(): Checkpoint {
     journalThrough: 14,
     highestStamp: 901,
     shards: new Map([
-      [16, { state, log }],
-      [17, { state: idle, log: null }],
+      [16, { state, log, journalAfter: 10 }],
+      [17, { state: idle, log: null, journalAfter: 0 }],
     ]),
     removed: new Map([[18, 12]]),
   }

@@ -7,6 +7,9 @@
  * The order is the point: the file may only say what the shard logs have under a sync, and the journal may only forget what
  * the file says under a sync.
  *
+ * A snapshot from another replica goes the same way: it stands in the file instead of what this node would have captured,
+ * with no log behind it (installs.ts).
+ *
  * A segment is held by every shard of which it has an entry above the shard's index in the checkpoint, or a newer vote. Votes
  * hold nothing for long: each checkpoint carries the latest hard state of every shard, active or not. Entries might: a shard
  * that cannot commit (its quorum is gone) keeps a tail that no checkpoint covers, and the journal is freed in order. Such a
@@ -22,6 +25,7 @@ import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { type HardState, laterOf } from './hard-state.ts'
+import { type Install, type InstallDone, Installs } from './installs.ts'
 import type { Journal } from './journal.ts'
 import type { Covered, JournalSegment } from './journal-segment.ts'
 import { checkpointFile } from './layout.ts'
@@ -53,6 +57,8 @@ export interface CheckpointerCollaborators {
   readonly fatal: (error: StorageError) => void
   /** Segments that the checkpoint on disk no longer needs. */
   readonly freed: (segments: JournalSegment[]) => void
+  /** `Random.chance`. */
+  readonly chance: (site: string) => boolean
 }
 
 const NOTHING = { index: 0, entryTerm: 0, crc: 0, nextOffset: 0, stamp: 0, startIndex: 1, startOffset: 0, epochs: [] }
@@ -69,6 +75,8 @@ export class Checkpointer {
   #highestStamp: number
   #source: CheckpointSource | null = null
   #running = false
+  #stopped = false
+  readonly #installs: Installs
   /** Asked for while one was running: those waiting for the next. */
   #next: (() => void)[] | null = null
 
@@ -84,6 +92,7 @@ export class Checkpointer {
   ) {
     this.#options = options
     this.#the = collaborators
+    this.#installs = new Installs(collaborators)
     this.#stored = start.stored
     this.#removed = start.removed
     this.#hardStates = start.hardStates
@@ -96,6 +105,10 @@ export class Checkpointer {
 
   get hasSource(): boolean {
     return this.#source !== null
+  }
+
+  get busy(): boolean {
+    return this.#running || this.#installs.size > 0
   }
 
   /** Appended to the journal. */
@@ -113,35 +126,82 @@ export class Checkpointer {
     this.#stored.delete(shard)
     this.#hardStates.delete(shard)
     this.#removed.set(shard, this.#the.journal.sequenceBound)
+    this.#installs.drop(shard)
+  }
+
+  isRemoved(shard: number): boolean {
+    return this.#removed.has(shard)
+  }
+
+  isInstalling(shard: number): boolean {
+    return this.#installs.has(shard)
+  }
+
+  /**
+   * `done` in the turn in which the shard's log stands at the snapshot's index, before the next checkpoint is captured:
+   * that one must find whatever the driver makes of it.
+   */
+  install(state: ShardCheckpoint, done: InstallDone): void {
+    this.#installs.begin(state, done, () => this.take(() => {}))
+  }
+
+  /** The shard's removal is in no file yet, or the journal may still have entries of it. */
+  refuses(shard: number, done: InstallDone): boolean {
+    if (!this.#removed.has(shard)) return false
+    this.#installs.refuse(shard, done)
+    return true
+  }
+
+  /** From here on the directory may be somebody else's: none is taken any more, asked for or not. */
+  stop(): void {
+    this.#stopped = true
   }
 
   /** Takes one; if one is being taken, another after it. */
   take(done: () => void): void {
+    if (this.#stopped) return
     if (this.#running) {
       this.#next ??= []
       this.#next.push(done)
       return
     }
     this.#running = true
-    const { background, clock } = this.#the
+    const { background, clock, journal } = this.#the
     const started = clock.now()
     const captured = this.#capture()
+    const installs = this.#installs.ready()
     this.#syncLogs(captured, (positions) => {
-      background.write((finished) =>
-        run(this.#write(captured, positions, started), (error) => {
-          finished()
-          if (error !== null) return this.#fail(error)
-          this.#running = false
-          const next = this.#next
-          this.#next = null
-          done()
-          if (next === null) return
-          this.take(() => {
-            for (const waiting of next) waiting()
-          })
-        }),
-      )
+      const write = (): void =>
+        background.write((finished) =>
+          run(this.#write(captured, installs, positions, started), (error) => {
+            finished()
+            if (error !== null) return this.#fail(error)
+            this.#cutLogs(captured, positions)
+            this.#installs.finish(installs, () => {
+              this.#running = false
+              const next = this.#next
+              this.#next = null
+              done()
+              if (next === null || this.#stopped) return
+              this.take(() => {
+                for (const waiting of next) waiting()
+              })
+            })
+          }),
+        )
+      // What is committed may not be on this disk yet. Were the file to speak of entries that the journal does not hold, those
+      // that they replaced would stand behind it after a power loss, in a log that is none.
+      if (journal.queuedBytes === 0) write()
+      else journal.append([], write)
     })
+  }
+
+  #cutLogs(
+    captured: ReadonlyMap<number, ShardCheckpoint>,
+    positions: ReadonlyMap<number, ShardLogPosition | null>,
+  ): void {
+    for (const [shard, { startIndex: index, startOffset: offset }] of captured)
+      this.#the.logs.get(shard)?.cut({ index, offset }, positions.get(shard) ?? null)
   }
 
   #capture(): Map<number, ShardCheckpoint> {
@@ -153,17 +213,32 @@ export class Checkpointer {
       for (const shard of segment.heldBy((id) => this.#covered(id))) if (this.#the.logs.has(shard)) shards.add(shard)
     }
     for (const shard of shards) {
-      if (this.#removed.has(shard)) continue
-      const state = source.capture(shard)
-      // Never behind what a record or the journal already says, whatever the driver remembers.
-      let { term, vote }: HardState = laterOf(state, this.#hardStates.get(shard) ?? state)
-      const stored = this.#stored.get(shard)?.state
-      if (stored !== undefined) ({ term, vote } = laterOf({ term, vote }, stored))
-      captured.set(shard, { ...state, term, vote })
+      // A shard that is being given a snapshot has nothing to say until it stands there.
+      if (this.#removed.has(shard) || this.#installs.has(shard)) continue
+      const state = this.#neverBack(source.capture(shard))
+      if (state === null) continue
+      captured.set(shard, state)
       this.noteStamp(state.stamp)
     }
     this.#carryTails(source, captured)
     return captured
+  }
+
+  /** Never behind what a record or the journal already says, whatever the driver remembers; null if it says nothing new. */
+  #neverBack(state: ShardCheckpoint): ShardCheckpoint | null {
+    const { shard, index } = state
+    assert(
+      state.startIndex <= index + 1,
+      () => `shard ${shard} starts at ${state.startIndex}, beyond its end at ${index}`,
+    )
+    const { term, vote }: HardState = laterOf(state, this.#hardStates.get(shard) ?? state)
+    const stored = this.#stored.get(shard)?.state
+    if (stored === undefined) return { ...state, term, vote }
+    if (index < stored.index) return null
+    // A snapshot's log starts behind it on this disk, wherever it starts where it came from.
+    const { startIndex, startOffset } = stored.startIndex > state.startIndex ? stored : state
+    const later = laterOf({ term, vote }, stored)
+    return { ...state, term: later.term, vote: later.vote, startIndex, startOffset }
   }
 
   /**
@@ -172,7 +247,8 @@ export class Checkpointer {
    */
   #carryTails(source: CheckpointSource, captured: Map<number, ShardCheckpoint>): void {
     const segments = [...this.#the.journal.closedSegments]
-    if (source.tail === undefined || segments.length <= SEGMENTS_BEFORE_CARRY) return
+    const patience = this.#the.chance('storage/carry-tails') ? 0 : SEGMENTS_BEFORE_CARRY
+    if (source.tail === undefined || segments.length <= patience) return
     for (const shard of segments[0]!.heldBy((id) => captured.get(id) ?? this.#covered(id))) {
       const index = captured.get(shard)?.index
       if (index === undefined) continue
@@ -216,19 +292,26 @@ export class Checkpointer {
 
   *#write(
     captured: Map<number, ShardCheckpoint>,
+    installs: readonly Install[],
     positions: Map<number, ShardLogPosition | null>,
     started: number,
   ): Procedure<void> {
     const { disk, journal } = this.#the
     for (const [shard, state] of captured) {
-      if (!this.#removed.has(shard)) this.#stored.set(shard, { state, log: positions.get(shard) ?? null })
+      if (this.#removed.has(shard)) continue
+      const journalAfter = this.#stored.get(shard)?.journalAfter ?? 0
+      this.#stored.set(shard, { state, log: positions.get(shard) ?? null, journalAfter })
     }
+    for (const install of installs) this.#place(install)
     for (const [shard, hardState] of this.#hardStates)
       if (!this.#removed.has(shard)) this.#carryHardState(shard, hardState)
     this.#hardStates.clear()
     const freed = this.#freeable()
     const journalFrom = (journal.closedSegments[freed] ?? { firstSequence: journal.currentFirstSequence }).firstSequence
     for (const [shard, through] of this.#removed) if (through < journalFrom) this.#removed.delete(shard)
+    for (const [shard, stored] of this.#stored)
+      if (stored.journalAfter > 0 && stored.journalAfter < journalFrom)
+        this.#stored.set(shard, { ...stored, journalAfter: 0 })
     const pieces = encodeCheckpoint({
       diskIncarnation: this.#options.diskIncarnation,
       journalFrom,
@@ -240,9 +323,23 @@ export class Checkpointer {
     yield* replaceFile(disk, checkpointFile(this.#options.directory), pieces)
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
     const milliseconds = this.#the.clock.now() - started
-    const [shards, count] = [this.#stored.size, captured.size]
+    const [shards, count] = [this.#stored.size, captured.size + installs.length]
     this.#the.trace({ type: 'checkpointed', shards, captured: count, bytes, journalFrom, milliseconds })
     if (freed > 0) this.#the.freed(journal.forget(freed))
+  }
+
+  /** The snapshot instead of what there was, its votes excepted. */
+  #place(install: Install): void {
+    const { state, journalAfter } = install
+    const { shard, index, nextOffset } = state
+    if (!this.#installs.isPending(install)) return
+    const known = this.#stored.get(shard)?.state
+    const { term, vote } = known === undefined ? state : laterOf(state, known)
+    // No entry below is on this disk, so the log starts behind the snapshot, wherever it starts where it came from.
+    const start = { startIndex: index + 1, startOffset: nextOffset }
+    this.#stored.set(shard, { state: { ...state, term, vote, ...start }, log: null, journalAfter: journalAfter! })
+    this.noteStamp(state.stamp)
+    this.#the.journal.forgetEntries(shard)
   }
 
   #carryHardState(shard: number, hardState: HardState): void {
@@ -257,7 +354,8 @@ export class Checkpointer {
     }
     const { term, vote } = laterOf(state, hardState)
     if (term !== state.term || vote !== state.vote || stored === undefined) {
-      this.#stored.set(shard, { state: { ...state, term, vote }, log: stored?.log ?? null })
+      const log = stored?.log ?? null
+      this.#stored.set(shard, { state: { ...state, term, vote }, log, journalAfter: stored?.journalAfter ?? 0 })
     }
   }
 

@@ -19,6 +19,8 @@ export type StorageFailure =
   | { code: 'SHARD_LOG_MISSING'; shard: number; file: string }
   | { code: 'SHARD_LOG_DAMAGED'; shard: number; file: string; position: number; reason: string }
   | { code: 'BELOW_LOG_START'; shard: number; index: number; start: number }
+  | { code: 'OFFSET_BELOW_LOG_START'; shard: number; offset: number; start: number }
+  | { code: 'SHARD_REMOVED'; shard: number }
   | { code: 'JOURNAL_FAILED'; file: string; operation: 'write' | 'sync'; reason: string }
   | { code: 'SHARD_LOG_FAILED'; shard: number; file: string; operation: string; reason: string }
   | { code: 'CHECKPOINT_FAILED'; file: string; reason: string }

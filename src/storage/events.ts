@@ -10,6 +10,9 @@ export type StorageEvent =
   | { type: 'checkpointed'; shards: number; captured: number; bytes: number; journalFrom: number; milliseconds: number }
   | { type: 'shard-log-written'; shard: number; bytes: number; entries: number; writtenIndex: number }
   | { type: 'shard-segment-sealed'; shard: number; firstIndex: number; lastIndex: number; bytes: number }
+  /** Segments that lie wholly below the log's start, which is now at `firstIndex`, are going. */
+  | { type: 'shard-log-cut'; shard: number; firstIndex: number; segments: number }
+  | { type: 'snapshot-installed'; shard: number; index: number; bytes: number; milliseconds: number }
   | { type: 'shard-removed'; shard: number }
   | { type: 'shard-quarantined'; shard: number; path: string }
   | {

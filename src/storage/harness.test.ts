@@ -2,6 +2,7 @@
 import type { Clock, Disk, Platform, Random, Timer } from '../platform/index.ts'
 import { MemoryDisk } from '../platform/memory/index.ts'
 import { assert, Prng } from '../stdx/index.ts'
+import type { ShardCheckpoint } from './checkpoint-format.ts'
 import { type Entry, EntryKind, encodeEntry } from './entry.ts'
 import type { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
@@ -53,9 +54,13 @@ export class HandClock implements Clock {
 
 export class SeededRandom implements Random {
   readonly #prng: Prng
+  readonly #chances: Prng
+  readonly #chancePermille: number
 
-  constructor(seed: number | string) {
+  constructor(seed: number | string, chancePermille = 0) {
     this.#prng = new Prng(seed)
+    this.#chances = new Prng(`${seed}/chances`)
+    this.#chancePermille = chancePermille
   }
 
   below(bound: number): number {
@@ -66,8 +71,9 @@ export class SeededRandom implements Random {
     return this.#prng.bytes(length)
   }
 
+  /** Rare things are as common as asked for. */
   chance(): boolean {
-    return false
+    return this.#chances.below(1000) < this.#chancePermille
   }
 }
 
@@ -78,8 +84,11 @@ export class World {
   readonly events: StorageEvent[] = []
   readonly fatals: StorageError[] = []
 
-  constructor(seed: number | string = 1, options: { capacityBytes?: number } = {}) {
-    this.random = new SeededRandom(seed)
+  constructor(
+    seed: number | string = 1,
+    { chancePermille, ...options }: { capacityBytes?: number; chancePermille?: number } = {},
+  ) {
+    this.random = new SeededRandom(seed, chancePermille)
     this.disk = new MemoryDisk({ powerLoss: true, ...options }, { clock: this.clock })
   }
 
@@ -105,6 +114,13 @@ export class World {
     const outcome = this.tryOpen(options)
     if (outcome instanceof Error) throw outcome
     return outcome
+  }
+
+  /** How many turns there are before which a crash would make a difference. */
+  turnsToRest(): number {
+    let turns = 0
+    while (this.clock.step()) turns++
+    return turns
   }
 
   powerLoss(): void {
@@ -186,4 +202,24 @@ export function chain(shard: number, count: number, bytes = 100, term = 1): Entr
   for (let i = 0; i < count; i++)
     entries.push(follow(shard, entries.at(-1) ?? null, term, Buffer.alloc(bytes, i + 1), 2))
   return entries
+}
+
+/** The checkpoint of a shard whose log `entries` (from index 1 on) is applied up to `index`. */
+export function checkpointAt(shard: number, entries: readonly Entry[], index: number): ShardCheckpoint {
+  const entry = entries[index - 1]
+  return {
+    shard,
+    term: entry?.term ?? 0,
+    vote: 0,
+    index,
+    entryTerm: entry?.term ?? 0,
+    crc: entry?.crc ?? 0,
+    nextOffset: entry === undefined ? 0 : entry.firstOffset + entry.recordCount,
+    stamp: entry?.stamp ?? 0,
+    startIndex: 1,
+    startOffset: 0,
+    epochs: [],
+    configuration: Buffer.from('voters'),
+    state: Buffer.from(`state at ${index}`),
+  }
 }

@@ -38,8 +38,15 @@ export interface ScanRequest {
   readonly from: number
   /** The checkpoint was written when everything up to here was synced; 0 for none. */
   readonly through: number
-  /** False refuses the entry as none that we write. */
-  readonly take: (entry: Entry) => boolean
+  /** Null refuses the entry as none that we write; false: it counts for nothing, so nothing is kept for it. */
+  readonly take: (entry: Entry, sequence: number) => boolean | null
+}
+
+export interface LastBlock {
+  readonly body: Buffer
+  readonly entryCount: number
+  /** Those that count. */
+  readonly entries: readonly Entry[]
 }
 
 export interface ScanResult {
@@ -48,7 +55,7 @@ export interface ScanResult {
   /** Files in the journal's folder that nothing needs: below `from`, or prepared and never used. */
   readonly unused: { number: number; path: string; bytes: number }[]
   /** The last good block: not known to be durable, since no block follows it. */
-  readonly last: { sequence: number; body: Buffer; entryCount: number; entries: Entry[] } | null
+  readonly last: (LastBlock & { readonly sequence: number }) | null
   readonly blocks: number
   readonly entries: number
   readonly bytes: number
@@ -74,13 +81,15 @@ export function* scanJournal(request: ScanRequest): Procedure<ScanResult> {
   }
 }
 
-function* openAll({ disk, directory, diskIncarnation }: ScanRequest): Procedure<Candidate[]> {
+function* openAll({ disk, directory, diskIncarnation, from }: ScanRequest): Procedure<Candidate[]> {
   const candidates: Candidate[] = []
   let names: string[] = []
   try {
     names = yield* call<string[]>((done) => disk.list(journalDirectory(directory), done))
   } catch (error) {
     if (!isNotFound(error)) throw error
+    // It is older than the identity, and its name was synced with it.
+    throw damage(journalDirectory(directory), 0, from, 'the folder is missing')
   }
   for (const name of names) {
     const number = segmentNumberIn(name)
@@ -116,6 +125,9 @@ function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedur
     const file = serving[0]?.path ?? journalDirectory(request.directory)
     throw damage(file, 0, request.from, 'segment missing: the journal does not reach back to the checkpoint')
   }
+  // No segment in service looks like a journal that nobody has written to yet, and so does the only one without its header.
+  const orphan = at < 0 ? yield* placeBeyond(candidates, -1, 0, request.from) : null
+  if (orphan !== null) throw damage(orphan, 0, request.from, 'blocks in a segment without its header or first block')
   const segments: JournalSegment[] = []
   let last: ScanResult['last'] = null
   let ending = 'empty'
@@ -134,7 +146,7 @@ function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedur
       const seen = yield* observe(reader, position, header!, sequence)
       const proved = sequence <= request.through
       const mayEnd = successor === 'none' && seen.here !== 'expected'
-      const beyond = mayEnd && (yield* anythingBeyond(candidates, number, position, sequence))
+      const beyond = mayEnd && (yield* placeBeyond(candidates, number, position, sequence)) !== null
       const row = decide({ here: seen.here, successor, beyond, proved })
       if (row.verdict === 'damage') throw damage(path, position, sequence, row.label)
       if (row.verdict !== 'take') {
@@ -144,11 +156,16 @@ function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedur
       const block = seen.block!
       const entries = decodeBody(block.body, block.entryCount)
       if (entries === null) throw damage(path, position, sequence, 'a whole block with an entry that is not')
-      for (const entry of entries) {
-        if (!request.take(entry)) throw damage(path, position, sequence, 'an entry of a kind that no log has')
+      const counting: Entry[] = []
+      // A segment that was entered and not yet written leaves an older one as the first: its blocks are not needed.
+      for (const entry of sequence < request.from ? [] : entries) {
+        const counts = request.take(entry, sequence)
+        if (counts === null) throw damage(path, position, sequence, 'an entry of a kind that no log has')
+        if (!counts) continue
         segment.note(entry)
+        counting.push(entry)
       }
-      last = { sequence, body: block.body, entryCount: block.entryCount, entries }
+      last = { sequence, body: block.body, entryCount: block.entryCount, entries: counting }
       counts.blocks++
       counts.entries += entries.length
       counts.bytes += block.body.length
@@ -187,17 +204,17 @@ function* observe(reader: WindowReader, position: number, header: SegmentHeader,
 }
 
 /**
- * Looks through the rest of this file and all later ones, at every place where a block can start. Tens of MiB without a
- * match are the ordinary case, so this looks for the magic first and makes nothing of a place without it.
+ * The file of the first good block with this sequence or a higher one, or null. Looks through the rest of this file and all
+ * later ones, at every place where a block can start. Tens of MiB without a match are the ordinary case, so this looks for the magic first and makes nothing of a place without it.
  */
-function* anythingBeyond(
+function* placeBeyond(
   candidates: readonly Candidate[],
   number: number,
   position: number,
   sequence: number,
-): Procedure<boolean> {
+): Procedure<string | null> {
   const window = Buffer.allocUnsafeSlow(SEARCH_BYTES)
-  for (const { reader, number: other } of candidates) {
+  for (const { reader, path, number: other } of candidates) {
     if (other < number) continue
     for (let start = other === number ? position + BLOCK_ALIGNMENT : 0; start < reader.size; start += SEARCH_BYTES) {
       const count = yield* call<number>((done) => reader.file.read(window, start, done))
@@ -208,11 +225,11 @@ function* anythingBeyond(
         // A first block whose header page is not there: half of the one write that would have put the file in service.
         if (other !== number && start + at === BLOCK_ALIGNMENT && block.sequence === sequence) continue
         const bytes = yield* reader.view(start + at, BLOCK_HEADER_BYTES + block.bodyBytes)
-        if (blockVerifies(bytes, 0, block.bodyBytes)) return true
+        if (blockVerifies(bytes, 0, block.bodyBytes)) return path
       }
     }
   }
-  return false
+  return null
 }
 
 /** The entries of a whole block, or null if they do not fill it exactly. */

@@ -44,7 +44,7 @@ export class JournalSegment {
     else if (entry.index === 0) held.hardState = laterOf(held.hardState, decodeHardState(entry) ?? held.hardState)
   }
 
-  /** The shard's entries were written again further on (or it is gone): it no longer needs this segment. */
+  /** The shard's entries here no longer count: written again further on, or replaced by a snapshot. */
   forgetEntries(shard: number): void {
     const held = this.#held.get(shard)
     if (held !== undefined) held.maxIndex = 0

@@ -23,6 +23,7 @@ import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { BLOCK_ALIGNMENT, BLOCK_BODY_BYTES_MAX, blockFootprint, encodeSegmentHeader } from './journal-format.ts'
+import type { LastBlock } from './journal-scan.ts'
 import { JournalSegment } from './journal-segment.ts'
 import type { PreparedSegment, SegmentSupply } from './segment-supply.ts'
 
@@ -49,6 +50,8 @@ export interface JournalCollaborators {
   readonly fatal: (error: StorageError) => void
   /** A segment was closed: a checkpoint could free some. */
   readonly segmentClosed: () => void
+  /** `Random.chance`. */
+  readonly chance: (site: string) => boolean
 }
 
 interface Waiting {
@@ -64,6 +67,7 @@ export class Journal {
   readonly #trace: (event: StorageEvent) => void
   readonly #fatal: (error: StorageError) => void
   readonly #segmentClosed: () => void
+  readonly #chance: (site: string) => boolean
   readonly #builder: BlockBuilder
   /** Closed segments, ascending; the last blocks of the journal are in `#segment`. */
   readonly #closed: JournalSegment[]
@@ -81,6 +85,8 @@ export class Journal {
   #nextSequence: number
   #syncedSequence: number
   #onIdle: (() => void) | null = null
+  /** While an opening waits for its first block: a failure refuses the start, and is not the end of a running node. */
+  #rewriteFailed: ((error: StorageError) => void) | null = null
 
   constructor(start: JournalStart, collaborators: JournalCollaborators) {
     this.#start = start
@@ -89,6 +95,7 @@ export class Journal {
     this.#trace = collaborators.trace
     this.#fatal = collaborators.fatal
     this.#segmentClosed = collaborators.segmentClosed
+    this.#chance = collaborators.chance
     this.#builder = new BlockBuilder(start.incarnation)
     this.#closed = start.older
     const { number, path, bytes, file } = start.segment
@@ -140,11 +147,27 @@ export class Journal {
    * The last block that recovery read, once more, as the first of this opening: only a block that was synced under our eyes,
    * or has a successor, is known to be on the disk.
    */
-  rewrite(body: Buffer, entries: readonly Entry[], done: () => void): void {
+  rewrite({ body, entryCount, entries }: LastBlock, done: (error: StorageError | null) => void): void {
     assert(this.#state === 'idle' && this.#position === 0, 'rewrite is the first block')
+    this.#rewriteFailed = done
     for (const entry of entries) this.#segment.note(entry)
-    const pieces = this.#builder.rebuild(body, entries.length, this.#nextSequence)
-    this.#write(pieces, body.length, entries.length, [{ entries, bytes: 0, done }])
+    const pieces = this.#builder.rebuild(body, entryCount, this.#nextSequence)
+    this.#write(pieces, body.length, entryCount, [
+      {
+        entries,
+        bytes: 0,
+        done: () => {
+          this.#rewriteFailed = null
+          done(null)
+        },
+      },
+    ])
+  }
+
+  /** What was journaled of the shard's log so far no longer counts, so no segment is held for it. */
+  forgetEntries(shard: number): void {
+    for (const segment of this.#closed) segment.forgetEntries(shard)
+    this.#segment.forgetEntries(shard)
   }
 
   /** Removes from the list what a checkpoint has freed; the caller does something with the files. */
@@ -168,8 +191,9 @@ export class Journal {
     let entries = first.entries
     let bytes = 0
     let count = 0
+    const bytesMax = this.#chance('storage/batch-of-one') ? 0 : BLOCK_BODY_BYTES_SOFT
     for (const call of this.#queue) {
-      if (count > 0 && bytes + call.bytes > BLOCK_BODY_BYTES_SOFT) break
+      if (count > 0 && bytes + call.bytes > bytesMax) break
       bytes += call.bytes
       count++
     }
@@ -187,7 +211,8 @@ export class Journal {
   /** Leaves the segment when the block does not fit and the next one is ready; otherwise the file grows, a little slower. */
   #enterSegmentFor(footprint: number): void {
     const segment = this.#segment
-    if (this.#position > 0 && this.#position + footprint > segment.bytes) {
+    const full = this.#position + footprint > segment.bytes || this.#chance('storage/roll-journal')
+    if (this.#position > 0 && full) {
       const prepared = this.#supply.take()
       if (prepared !== null) {
         // All of it was synced: this runs between two blocks.
@@ -273,7 +298,8 @@ export class Journal {
       { cause },
     )
     this.#trace({ type: 'storage-failed', code: error.code, message: error.message })
-    this.#fatal(error)
+    if (this.#rewriteFailed !== null) this.#rewriteFailed(error)
+    else this.#fatal(error)
     this.#onIdle?.()
   }
 }

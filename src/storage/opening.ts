@@ -7,7 +7,7 @@
  * of unknown origin is moved aside). Nothing that was found is believed only because it reads well: the journal's last block
  * and the names are synced again first.
  */
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { type Disk, type Platform, PlatformError } from '../platform/index.ts'
 import { readFile, replaceFile } from './atomic-file.ts'
 import type { Background } from './background.ts'
@@ -18,20 +18,11 @@ import { decodeIdentity, encodeIdentity, IDENTITY_BYTES_MAX, type Identity, isNo
 import { BLOCK_ALIGNMENT, blockFootprint } from './journal-format.ts'
 import { type ScanResult, scanJournal } from './journal-scan.ts'
 import type { JournalSegment } from './journal-segment.ts'
-import {
-  checkpointFile,
-  identityFile,
-  journalDirectory,
-  quarantineDirectory,
-  segmentNumberIn,
-  shardDirectory,
-  shardIdIn,
-  shardSegmentFile,
-  shardsDirectory,
-} from './layout.ts'
+import { checkpointFile, identityFile, journalDirectory, shardsDirectory } from './layout.ts'
 import { call, type Procedure } from './procedure.ts'
 import { type RecoveredShard, Replay } from './replay.ts'
 import { type PreparedSegment, SegmentSupply } from './segment-supply.ts'
+import { namesIn, tidyShards } from './shard-folders.ts'
 
 /** The first segment of an opening: written in some ten milliseconds. */
 const FIRST_SEGMENT_BYTES = 4 << 20
@@ -95,7 +86,8 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
   const { identity, fresh } = yield* identify(options, platform)
   const checkpoint = yield* readCheckpoint(disk, directory, identity)
 
-  const replay = new Replay(new Set(checkpoint.removed.keys()))
+  const journalAfter = new Map([...checkpoint.shards].map(([shard, stored]) => [shard, stored.journalAfter]))
+  const replay = new Replay(new Set(checkpoint.removed.keys()), journalAfter)
   const { diskIncarnation } = identity
   const { journalFrom: from, journalThrough: through } = checkpoint
   const scan = yield* scanJournal({
@@ -104,13 +96,14 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
     diskIncarnation,
     from,
     through,
-    take: (entry) => replay.take(entry),
+    take: (entry, sequence) => replay.take(entry, sequence),
   })
   const states = new Map([...checkpoint.shards].map(([shard, { state }]) => [shard, state]))
   const recovered = replay.finish(states)
   if (recovered instanceof StorageError) throw recovered
   const highestStamp = Math.max(checkpoint.highestStamp, replay.highestStamp)
-  const sealed = yield* tidyShards(disk, directory, checkpoint, recovered, random.bytes(4).toString('hex'), trace)
+  const suffix = random.bytes(4).toString('hex')
+  const sealed = yield* tidyShards({ directory, checkpoint, recovered, suffix }, { disk, trace })
 
   const supply = new SegmentSupply({ directory, segmentBytes }, { disk, clock, background, trace })
   for (const file of scan.unused) {
@@ -199,71 +192,4 @@ function* readCheckpoint(disk: Disk, directory: string, identity: Identity): Pro
   if (checkpoint.diskIncarnation === identity.diskIncarnation) return checkpoint
   const details = { code: 'CHECKPOINT_DAMAGED', file, position: 16 } as const
   throw new StorageError(details, `${file} belongs to another data directory. ${REPLACE_THE_DISK}`)
-}
-
-/** Lists the shards' segments; drops what is behind the checkpoint, which the journal has, and moves aside what is unknown. */
-function* tidyShards(
-  disk: Disk,
-  directory: string,
-  checkpoint: Checkpoint,
-  recovered: ReadonlyMap<number, RecoveredShard>,
-  suffix: string,
-  trace: (event: StorageEvent) => void,
-): Procedure<Map<number, number[]>> {
-  const sealed = new Map<number, number[]>()
-  const found = new Map<number, string[]>()
-  for (const name of yield* namesIn(disk, shardsDirectory(directory))) {
-    const shard = shardIdIn(name)
-    if (shard !== null) found.set(shard, yield* namesIn(disk, shardDirectory(directory, shard)))
-  }
-  for (const [shard, names] of found) {
-    const folder = shardDirectory(directory, shard)
-    const known = recovered.get(shard)
-    if (checkpoint.removed.has(shard)) yield* removeFolder(disk, folder, names)
-    else if (names.length > 0 && (known === undefined || (known.checkpoint === null && known.entries.length === 0))) {
-      const path = join(quarantineDirectory(directory), `${shard}-${suffix}`)
-      yield* call<void>((done) => disk.makeDirectory(quarantineDirectory(directory), done))
-      yield* call<void>((done) => disk.rename(folder, path, done))
-      yield* call<void>((done) => disk.syncDirectory(quarantineDirectory(directory), done))
-      yield* call<void>((done) => disk.syncDirectory(shardsDirectory(directory), done))
-      trace({ type: 'shard-quarantined', shard, path })
-    } else {
-      const last = checkpoint.shards.get(shard)?.log?.firstIndex ?? 0
-      const behind = names.filter((name) => (firstIndexIn(name) ?? 0) > last || name === `${digitsOf(last)}.index`)
-      for (const name of behind) yield* call<void>((done) => disk.remove(join(folder, name), done))
-      if (behind.length > 0) yield* call<void>((done) => disk.syncDirectory(folder, done))
-      const firsts = names.map(segmentNumberIn).filter((first) => first !== null && first < last)
-      sealed.set(shard, firsts as number[])
-    }
-  }
-  for (const [shard, { log }] of checkpoint.shards) {
-    if (log === null) continue
-    const file = shardSegmentFile(shardDirectory(directory, shard), log.firstIndex)
-    if (found.get(shard)?.includes(`${digitsOf(log.firstIndex)}.log`)) continue
-    const details = { code: 'SHARD_LOG_MISSING', shard, file } as const
-    throw new StorageError(details, `${file}, a part of the log of shard ${shard}, is missing. ${REPLACE_THE_DISK}`)
-  }
-  return sealed
-}
-
-export function* removeFolder(disk: Disk, folder: string, names: readonly string[]): Procedure<void> {
-  for (const name of names) yield* call<void>((done) => disk.remove(join(folder, name), done))
-  if (names.length > 0) yield* call<void>((done) => disk.syncDirectory(folder, done))
-}
-
-export function* namesIn(disk: Disk, directory: string): Procedure<string[]> {
-  try {
-    return yield* call<string[]>((done) => disk.list(directory, done))
-  } catch (error) {
-    if (!isNotFound(error)) throw error
-    return []
-  }
-}
-
-function firstIndexIn(name: string): number | null {
-  return segmentNumberIn(name.replace(/\.index$/, '.log'))
-}
-
-function digitsOf(index: number): string {
-  return `${index}`.padStart(20, '0')
 }

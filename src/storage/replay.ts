@@ -7,6 +7,11 @@
  *
  *     written   5a 6a 7a 6b 7b 8b         log   5a 6b 7b 8b
  *
+ * It also holds what a follower had when a snapshot took the place of its log (Raft §7). The checkpoint with the snapshot names
+ * the block up to which that reaches, and of what lies before nothing counts but votes:
+ *
+ *     written   5a 6a 7a │ 51 52          log   (snapshot at 50) 51 52
+ *
  * Only what is left at the end is judged: it must follow the checkpoint without a hole, and each entry must name its
  * predecessor's sum. Judging on the way would refuse healthy journals, because the predecessor of an entry that was replaced
  * may have been recycled.
@@ -33,30 +38,36 @@ interface ShardReplay {
 
 export class Replay {
   readonly #shards = new Map<number, ShardReplay>()
-  readonly #ignored: ReadonlySet<number>
+  readonly #removed: ReadonlySet<number>
+  readonly #journalAfter: ReadonlyMap<number, number>
   #highestStamp = 0
 
-  /** Entries of `removed` shards are passed over: their removal is committed, and ids are never used again. */
-  constructor(removed: ReadonlySet<number>) {
-    this.#ignored = removed
+  /**
+   * Entries of `removed` shards are passed over: their removal is committed, and ids are never used again. So are a shard's
+   * entries in blocks up to `journalAfter`, which a snapshot replaced.
+   */
+  constructor(removed: ReadonlySet<number>, journalAfter: ReadonlyMap<number, number> = new Map()) {
+    this.#removed = removed
+    this.#journalAfter = journalAfter
   }
 
   get highestStamp(): number {
     return this.#highestStamp
   }
 
-  /** False for an entry that no writer of ours makes. */
-  take(entry: Entry): boolean {
-    if (this.#ignored.has(entry.shard)) return true
+  /** Whether the entry, of block `sequence`, counts; null if no writer of ours makes such a one. */
+  take(entry: Entry, sequence: number): boolean | null {
+    if (this.#removed.has(entry.shard)) return false
     const shard = this.#shardOf(entry.shard)
     if (entry.kind === EntryKind.hardState) {
       const state = decodeHardState(entry)
-      if (state === null) return false
+      if (state === null) return null
       shard.hardState = laterOf(shard.hardState, state)
       return true
     }
-    if (entry.index < 1) return false
+    if (entry.index < 1) return null
     if (entry.stamp > this.#highestStamp) this.#highestStamp = entry.stamp
+    if (sequence <= (this.#journalAfter.get(entry.shard) ?? 0)) return false
     const first = shard.entries[0]
     if (first === undefined || entry.index <= first.index) {
       shard.entries = [entry]

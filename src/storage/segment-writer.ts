@@ -3,6 +3,10 @@
  *
  * A segment that is left is synced, gets its index beside it, and is never written again. A new one's name is made durable
  * before anything can refer to it.
+ *
+ * A cut removes whole segments only, and never the one in use. A log that is cut often and grows slowly would keep a segment
+ * of full size for the little that counts in it, so a cut that reaches into the segment in use also has it left: the cut after
+ * the next one can remove it.
  */
 
 import { dirname } from 'node:path'
@@ -12,7 +16,7 @@ import type { ShardLogPosition } from './checkpoint-format.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import type { StorageEvent } from './events.ts'
 import { call, type Procedure } from './procedure.ts'
-import { completeIndex, Segment } from './segment.ts'
+import { completeIndex, damaged, Segment } from './segment.ts'
 import { encodeSegmentIndex, encodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { maxTimestampOf } from './timestamps.ts'
 
@@ -28,21 +32,24 @@ export class SegmentWriter {
   readonly #options: { readonly shard: number; readonly directory: string; readonly segmentBytes: number }
   readonly #disk: Disk
   readonly #trace: (event: StorageEvent) => void
+  readonly #chance: (site: string) => boolean
   /** The end of what was written to the segment in use. */
   #position: ShardLogPosition | null
   #file: DiskFile | null = null
   /** Written since the last sync. */
   #unsyncedBytes = 0
+  #leaveSegment = false
 
   constructor(
     options: { shard: number; directory: string; segmentBytes: number },
     position: ShardLogPosition | null,
     sealed: Segment[],
-    collaborators: { disk: Disk; trace: (event: StorageEvent) => void },
+    collaborators: { disk: Disk; trace: (event: StorageEvent) => void; chance: (site: string) => boolean },
   ) {
     this.#options = options
     this.#disk = collaborators.disk
     this.#trace = collaborators.trace
+    this.#chance = collaborators.chance
     this.#position = position
     this.segments = sealed
     if (position === null) return
@@ -56,7 +63,9 @@ export class SegmentWriter {
   /** Writes a run of entries from the front, as many as go into one segment; returns those written. */
   *write(entries: readonly Entry[]): Procedure<readonly Entry[]> {
     const first = entries[0]!
-    if (this.#position !== null && this.#position.bytes >= this.#options.segmentBytes) yield* this.#seal()
+    const full = this.#position !== null && this.#position.bytes >= this.#options.segmentBytes
+    if (this.#position !== null && (full || this.#leaveSegment || this.#chance('storage/roll-shard-log')))
+      yield* this.#seal()
     if (this.#position === null) yield* this.#create(first)
     else if (this.#file === null) this.#file = yield* this.#reopen()
     const start = this.#position!
@@ -83,6 +92,36 @@ export class SegmentWriter {
       this.#unsyncedBytes = 0
     }
     return position
+  }
+
+  /**
+   * Takes the segments that lie wholly below the new start off the list, but none from `keepFrom` on: there lies the segment
+   * that the checkpoint names as the one in use. We may have left it since, with all that it holds below the start, but an
+   * opening will look for it.
+   */
+  cut(startIndex: number, keepFrom: number): Segment[] {
+    const holder = this.segments.findLastIndex(({ firstIndex }) => firstIndex <= startIndex)
+    const named = this.segments.findIndex(({ firstIndex }) => firstIndex >= keepFrom)
+    if (this.#position !== null && this.#position.firstIndex < startIndex) this.#leaveSegment = true
+    return this.#drop(Math.max(0, Math.min(holder, named)))
+  }
+
+  /** Takes all segments off the list: the next entry, whichever it is, begins a new one. */
+  *abandon(): Procedure<Segment[]> {
+    const file = this.#file
+    this.#file = null
+    this.#position = null
+    this.#unsyncedBytes = 0
+    this.#leaveSegment = false
+    // Nobody waits for what was in it.
+    if (file !== null) yield* call<void>((done) => file.close(() => done(null)))
+    return this.#drop(this.segments.length)
+  }
+
+  #drop(count: number): Segment[] {
+    const dropped = this.segments.splice(0, count)
+    for (const segment of dropped) segment.dropped = true
+    return dropped
   }
 
   close(done: () => void): void {
@@ -112,6 +151,11 @@ export class SegmentWriter {
   *#reopen(): Procedure<DiskFile> {
     const { path } = this.segments.at(-1)!
     const file = yield* call<DiskFile>((done) => this.#disk.open(path, 'write', done))
+    const size = yield* call<number>((done) => file.size(done))
+    if (size < this.#position!.bytes) {
+      yield* call<void>((done) => file.close(() => done(null)))
+      throw damaged(this.segments.at(-1)!, size, 'the file is shorter than was written')
+    }
     yield* call<void>((done) => file.truncate(this.#position!.bytes, done))
     return file
   }
@@ -167,6 +211,7 @@ export class SegmentWriter {
     yield* call<void>((done) => file.close(() => done(null)))
     this.#file = null
     this.#position = null
+    this.#leaveSegment = false
     this.#trace({ type: 'shard-segment-sealed', shard, firstIndex, lastIndex, bytes: segmentBytes })
   }
 }

@@ -33,6 +33,10 @@ export class Segment {
   indexed = false
   /** Of all its entries as far as known; sealed and not indexed: unknown. */
   maxTimestamp = -1
+  /** Below the log's start: its file is gone or going, and a read that began earlier may not find it. */
+  dropped = false
+  /** As found in the sealed file when its index was completed; null before. */
+  lastIndexFound: number | null = null
 
   constructor(shard: number, directory: string, firstIndex: number) {
     this.shard = shard
@@ -81,6 +85,7 @@ export function* completeIndex(disk: Disk, segment: Segment, file: DiskFile, sea
   const built = new SparseIndex()
   const start = { segment, file, position: SHARD_SEGMENT_HEADER_BYTES, end: size, maxBytes: 1 << 20 }
   let max = -1
+  let lastIndex = segment.firstIndex - 1
   let position = start.position
   for (const reader = new ChunkReader(start); ; ) {
     const chunk = yield* reader.next()
@@ -88,12 +93,14 @@ export function* completeIndex(disk: Disk, segment: Segment, file: DiskFile, sea
     for (const entry of chunk) {
       built.add(entry, position, max)
       max = Math.max(max, maxTimestampOf(entry))
+      lastIndex = entry.index
       position += entry.bytes.length
     }
   }
   // Meanwhile the segment in use may have grown: its newer points stay.
   segment.index = built.followedBy(segment.index)
   segment.maxTimestamp = Math.max(segment.maxTimestamp, max)
+  if (sealed) segment.lastIndexFound = lastIndex
   segment.indexed = true
 }
 
@@ -101,10 +108,11 @@ function* readIndexFile(disk: Disk, segment: Segment, size: number): Procedure<b
   try {
     const decoded = decodeSegmentIndex(yield* readFile(disk, segment.indexPath, INDEX_FILE_BYTES_MAX))
     if (typeof decoded === 'string') return false
-    const { shard, firstIndex, segmentBytes, maxTimestamp } = decoded.summary
+    const { shard, firstIndex, lastIndex, segmentBytes, maxTimestamp } = decoded.summary
     if (shard !== segment.shard || firstIndex !== segment.firstIndex || segmentBytes !== size) return false
     segment.index = decoded.index
     segment.maxTimestamp = maxTimestamp
+    segment.lastIndexFound = lastIndex
     segment.indexed = true
     return true
   } catch (error) {
@@ -192,7 +200,7 @@ class ChunkReader {
   }
 }
 
-function damaged(segment: Segment, position: number, reason: string): StorageError {
+export function damaged(segment: Segment, position: number, reason: string): StorageError {
   const { shard, path } = segment
   return new StorageError(
     { code: 'SHARD_LOG_DAMAGED', shard, file: path, position, reason },

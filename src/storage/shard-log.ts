@@ -11,10 +11,17 @@
  * One piece of work per shard is in flight at a time. What was written and not synced is lost in a power failure, and that is
  * no loss: until a checkpoint has said otherwise, under a sync, the journal still has it. A start takes the log to be as long
  * as the checkpoint says and writes over the rest.
+ *
+ * The front goes when a checkpoint has said so. A cut moves the start up, at once for readers; whole segments below it are
+ * removed when there is time. An installed snapshot is the extreme: the log stands at its index and has nothing at all.
+ *
+ *     1.log   31.log   61.log   91.log          start = 70: 1.log and 31.log go
+ *     └── removed ──┘    ▲ start
  */
 
+import { basename } from 'node:path'
 import type { Clock, Disk } from '../platform/index.ts'
-import { assert } from '../stdx/index.ts'
+import { assert, TypedError } from '../stdx/index.ts'
 import type { Background } from './background.ts'
 import type { ShardLogPosition } from './checkpoint-format.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
@@ -23,10 +30,13 @@ import type { StorageEvent } from './events.ts'
 import { type Procedure, run } from './procedure.ts'
 import { Segment } from './segment.ts'
 import { SegmentWriter } from './segment-writer.ts'
-import { type ReadDone, ShardReader } from './shard-reader.ts'
+import { removeFiles } from './shard-folders.ts'
+import { type LogStart, type ReadDone, ShardReader } from './shard-reader.ts'
 
 /** One write carries no more, so that reads find a gap between two. */
 const WRITE_BYTES_MAX = 4 << 20
+/** Segments removed in one piece of work, for the same reason. */
+const REMOVED_AT_ONCE = 8
 
 export interface ShardLogOptions {
   readonly shard: number
@@ -44,11 +54,31 @@ export interface ShardLogCollaborators {
   readonly fatal: (error: StorageError) => void
   /** So many more bytes are buffered (or fewer); true while the sum over all shards is above its limit. */
   readonly buffered: (bytes: number) => boolean
+  /** `Random.chance`. */
+  readonly chance: (site: string) => boolean
 }
+
+/** What the checkpoint says of the log; the journal has what comes after. */
+export interface ShardLogStart {
+  readonly start: LogStart
+  /** The segment in use; null when there are no files. */
+  readonly position: ShardLogPosition | null
+  /** First indexes of the segments before that one. */
+  readonly sealed: readonly number[]
+  /** Of the checkpoint's state: where the log ends when there are no files. */
+  readonly index: number
+}
+
+export const EMPTY_LOG: ShardLogStart = { start: { index: 1, offset: 0 }, position: null, sealed: [], index: 0 }
 
 interface SyncWaiter {
   readonly index: number
   readonly done: (position: ShardLogPosition | null) => void
+}
+
+interface Replacement {
+  readonly start: LogStart
+  readonly done: () => void
 }
 
 export class ShardLog {
@@ -68,22 +98,27 @@ export class ShardLog {
   /** Work until the buffer is written up to here. */
   #flushThrough = 0
   readonly #syncs: SyncWaiter[] = []
+  #start: LogStart
+  /** Off the list; their files are still there. Those that could not be removed wait for the next cut. */
+  #useless: Segment[] = []
+  #notRemoved: Segment[] = []
+  #replacement: Replacement | null = null
   #state: 'idle' | 'working' | 'failed' | 'closed' = 'idle'
   #onIdle: (() => void) | null = null
 
-  /** `sealed`: first indexes of the segments before the one in `position`. */
   constructor(
     options: ShardLogOptions,
-    start: { position: ShardLogPosition | null; sealed: number[] },
+    { start, position, sealed, index }: ShardLogStart,
     collaborators: ShardLogCollaborators,
   ) {
     this.#options = options
     this.#collaborators = collaborators
+    this.#start = start
     const { shard, directory } = options
-    const sealed = start.sealed.map((firstIndex) => new Segment(shard, directory, firstIndex))
-    this.#writer = new SegmentWriter(options, start.position, sealed, collaborators)
-    this.#reader = new ShardReader(shard, this.#writer.segments, collaborators)
-    this.#lastIndex = start.position?.lastIndex ?? 0
+    const segments = sealed.map((firstIndex) => new Segment(shard, directory, firstIndex))
+    this.#writer = new SegmentWriter(options, position, segments, collaborators)
+    this.#reader = new ShardReader(shard, this.#writer.segments, () => this.#start, collaborators)
+    this.#lastIndex = position?.lastIndex ?? index
     this.#writtenIndex = this.#lastIndex
   }
 
@@ -104,9 +139,14 @@ export class ShardLog {
     return this.#bufferBytes
   }
 
-  /** Lowest index in the files, or the first to come. */
-  get startIndex(): number {
-    return this.#writer.segments[0]?.firstIndex ?? this.#buffer[0]?.index ?? this.#lastIndex + 1
+  /** Lowest index that can be read; one above `lastIndex` when there is none. */
+  get firstIndex(): number {
+    return this.#start.index
+  }
+
+  /** Lowest offset that can be read; the next to come when there is none. */
+  get firstOffset(): number {
+    return this.#start.offset
   }
 
   /**
@@ -115,7 +155,7 @@ export class ShardLog {
    */
   append(entry: Entry): void {
     if (entry.index <= this.#lastIndex) return
-    assert(this.#state !== 'closed', 'append to a closed shard log')
+    assert(this.#state !== 'closed' && this.#replacement === null, 'append to a shard log that is closed or replaced')
     assert(entry.shard === this.shard, () => `entry of shard ${entry.shard} for the log of ${this.shard}`)
     assert(
       this.#lastIndex === 0 || entry.index === this.#lastIndex + 1,
@@ -125,7 +165,8 @@ export class ShardLog {
     this.#bufferBytes += entry.bytes.length
     this.#lastIndex = entry.index
     const crowded = this.#collaborators.buffered(entry.bytes.length)
-    if (crowded || this.#bufferBytes >= this.#options.flushBytes) this.flush()
+    const full = this.#bufferBytes >= this.#options.flushBytes || this.#collaborators.chance('storage/flush-shard-log')
+    if (crowded || full) this.flush()
   }
 
   /** Writes what is buffered, in the background. */
@@ -145,19 +186,25 @@ export class ShardLog {
     this.#work()
   }
 
-  /** Entries from `index` on, written or not; none only if the log ends before it. `done` in a later turn. */
+  /**
+   * Entries from `index` on, written or not; none only if the log ends before it. Below `firstIndex`: `BELOW_LOG_START`.
+   * `done` in a later turn.
+   */
   readFromIndex(index: number, maxBytes: number, done: ReadDone): void {
     const first = this.#buffer[0]
     if (index > this.#lastIndex) this.#answer([], done)
-    else if (first !== undefined && index >= first.index)
+    else if (first !== undefined && index >= Math.max(first.index, this.#start.index))
       this.#answer(take(this.#buffer, index - first.index, maxBytes), done)
     else this.#reader.fromIndex(index, maxBytes, done)
   }
 
-  /** The first entry is the one that holds `offset`, or, where none does, the next that has records. */
+  /**
+   * The first entry is the one that holds `offset`, or, where none does, the next that has records. Below `firstOffset`:
+   * `OFFSET_BELOW_LOG_START`.
+   */
   readFromOffset(offset: number, maxBytes: number, done: ReadDone): void {
     const first = this.#buffer[0]
-    if (first !== undefined && offset >= first.firstOffset) {
+    if (first !== undefined && offset >= Math.max(first.firstOffset, this.#start.offset)) {
       const at = this.#buffer.findIndex((entry) => entry.recordCount > 0 && nextOffsetAfter(entry) > offset)
       this.#answer(at < 0 ? [] : take(this.#buffer, at, maxBytes), done)
       return
@@ -176,6 +223,35 @@ export class ShardLog {
     this.#reader.indexForTimestamp(timestamp, this.#buffer[0]?.index ?? this.#lastIndex + 1, done)
   }
 
+  /**
+   * A checkpoint on the disk says that the log starts here, and is synced up to `position`. The start never moves back.
+   */
+  cut(start: LogStart, position: ShardLogPosition | null): void {
+    if (start.index > this.#start.index) this.#start = start
+    if (position !== null) this.#discard(this.#writer.cut(this.#start.index, position.firstIndex))
+    this.#useless.push(...this.#notRemoved.splice(0))
+    this.#work()
+  }
+
+  /**
+   * A checkpoint on the disk says that a snapshot is the log up to before `start`, where it now begins and ends. What was
+   * buffered goes unwritten: all of it lies below.
+   */
+  replace(start: LogStart, done: () => void): void {
+    assert(this.#syncs.length === 0, 'replaced while a checkpoint waits for it')
+    assert(start.index > this.#lastIndex + 1, () => `replaced from ${start.index}, and it has ${this.#lastIndex}`)
+    assert(this.#state !== 'closed', 'replaced after it was closed')
+    this.#replacement = { start, done }
+    this.#work()
+  }
+
+  #discard(segments: readonly Segment[]): void {
+    this.#useless.push(...segments)
+    if (segments.length === 0) return
+    const { index: firstIndex } = this.#start
+    this.#collaborators.trace({ type: 'shard-log-cut', shard: this.shard, firstIndex, segments: segments.length })
+  }
+
   /** Finishes what is in flight and lets the files go. What is only buffered stays in the journal. */
   close(done: () => void): void {
     if (this.#state === 'working') {
@@ -191,13 +267,10 @@ export class ShardLog {
   }
 
   #work(): void {
-    if (this.#state !== 'idle') return
-    const due = this.#syncs.filter(({ index }) => index <= this.#writtenIndex)
-    if (due.length === 0 && (this.#buffer.length === 0 || this.#flushThrough <= this.#writtenIndex)) return
+    if (this.#state !== 'idle' || !this.#hasWork()) return
     this.#state = 'working'
     this.#collaborators.background.write((finished) => {
-      const job = due.length > 0 ? this.#syncFiles(due) : this.#writeSome()
-      run(job, (error, tell) => {
+      run(this.#nextJob(), (error, tell) => {
         finished()
         if (error !== null) return this.#fail(error)
         this.#state = 'idle'
@@ -212,7 +285,50 @@ export class ShardLog {
     })
   }
 
-  /** Returns what to say once this job is over. */
+  #hasWork(): boolean {
+    if (this.#replacement !== null || this.#useless.length > 0) return true
+    if (this.#syncs.some(({ index }) => index <= this.#writtenIndex)) return true
+    return this.#buffer.length > 0 && this.#flushThrough > this.#writtenIndex
+  }
+
+  /** What it returns is said once the job is over. */
+  #nextJob(): Procedure<() => void> {
+    if (this.#replacement !== null) return this.#beginAnew(this.#replacement)
+    const due = this.#syncs.filter(({ index }) => index <= this.#writtenIndex)
+    if (due.length > 0) return this.#syncFiles(due)
+    // Before writes: they come on and on, and a removal makes room.
+    const late = this.#flushThrough > this.#writtenIndex && this.#collaborators.chance('storage/remove-late')
+    return this.#useless.length > 0 && !late ? this.#removeSome() : this.#writeSome()
+  }
+
+  *#beginAnew({ start, done }: Replacement): Procedure<() => void> {
+    const segments = yield* this.#writer.abandon()
+    this.#replacement = null
+    this.#collaborators.buffered(-this.#bufferBytes)
+    this.#buffer = []
+    this.#bufferBytes = 0
+    this.#start = start
+    this.#lastIndex = this.#writtenIndex = this.#flushThrough = start.index - 1
+    this.#discard(segments)
+    return done
+  }
+
+  /**
+   * A failure leaves useless files, no wrong ones: the next cut tries again, and so does the next opening. Names that a power
+   * loss brings back are known as useless by the checkpoint.
+   */
+  *#removeSome(): Procedure<() => void> {
+    const segments = this.#useless.splice(0, REMOVED_AT_ONCE)
+    const names = segments.flatMap(({ path, indexPath }) => [basename(path), basename(indexPath)])
+    try {
+      yield* removeFiles(this.#collaborators.disk, this.#options.directory, names)
+    } catch (error) {
+      if (!(error instanceof TypedError)) throw error
+      this.#notRemoved.push(...segments)
+    }
+    return () => {}
+  }
+
   *#syncFiles(due: readonly SyncWaiter[]): Procedure<() => void> {
     const position = yield* this.#writer.sync()
     for (const waiter of due) this.#syncs.splice(this.#syncs.indexOf(waiter), 1)

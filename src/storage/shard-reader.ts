@@ -3,13 +3,21 @@
  *
  * Segments from before this start are not opened until somebody asks for what is in them; then their header and index are
  * read once and kept for the few that were used last.
+ *
+ * Sums tell whether what is there is right, not whether all of it is there: a file that is missing, or was cut at the end of an
+ * entry, leaves only whole ones. So a sealed segment must end where the next one starts, and the first entry of an answer must
+ * be the one that was asked for. A reader that stepped over a hole would lose records without anybody noticing.
+ *
+ * The log's start may move up under a read. A read keeps the list of segments that it began with: what it finds in them was
+ * committed all the same, and a file that it finds gone is answered as if it had been asked for later, as below the start.
  */
 import type { Clock, Disk, DiskFile, PlatformError } from '../platform/index.ts'
 import type { Background } from './background.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
-import { StorageError } from './errors.ts'
+import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import { isNotFound } from './identity.ts'
 import { call, type Procedure, run } from './procedure.ts'
-import { completeIndex, readEntries, readFirstOffset, type Segment } from './segment.ts'
+import { completeIndex, damaged, readEntries, readFirstOffset, type Segment } from './segment.ts'
 import { SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { SparseIndex } from './sparse-index.ts'
 
@@ -18,12 +26,19 @@ const INDEXES_MAX = 8
 
 export type ReadDone = (error: StorageError | PlatformError | null, entries: Entry[]) => void
 
+/** The lowest index, and the lowest offset, that can be read. */
+export interface LogStart {
+  readonly index: number
+  readonly offset: number
+}
+
 type Body<T> = (segment: Segment, file: DiskFile, end: number) => Procedure<T>
 
 export class ShardReader {
   readonly #shard: number
-  /** Ascending; the last one is in use. The writer's own list. */
+  /** Ascending; the last one is in use. The writer's own list, which changes under us. */
   readonly #segments: readonly Segment[]
+  readonly #start: () => LogStart
   readonly #disk: Disk
   readonly #background: Background
   /** Sealed segments with an index in memory, the most recently used last. */
@@ -32,10 +47,12 @@ export class ShardReader {
   constructor(
     shard: number,
     segments: readonly Segment[],
+    start: () => LogStart,
     collaborators: { disk: Disk; clock: Clock; background: Background },
   ) {
     this.#shard = shard
     this.#segments = segments
+    this.#start = start
     this.#disk = collaborators.disk
     this.#background = collaborators.background
   }
@@ -63,28 +80,41 @@ export class ShardReader {
   }
 
   *#fromIndex(index: number, maxBytes: number): Procedure<Entry[]> {
-    const at = this.#segments.findLastIndex(({ firstIndex }) => firstIndex <= index)
-    if (at < 0) throw this.#belowStart(index)
-    const entries = yield* this.#within(at, function* (segment, file, end) {
+    const segments = this.#segments.slice()
+    const at = segments.findLastIndex(({ firstIndex }) => firstIndex <= index)
+    if (at < 0 || index < this.#start().index) throw this.#belowStart(index)
+    const entries = yield* this.#within(segments, at, function* (segment, file, end) {
       const position = segment.index.positionOfIndex(index, SHARD_SEGMENT_HEADER_BYTES)
-      return yield* readEntries({ segment, file, position, end, maxBytes }, (entry) => entry.index >= index)
+      const read = yield* readEntries({ segment, file, position, end, maxBytes }, (entry) => entry.index >= index)
+      // Whoever asks knows that the log has this entry.
+      if (read[0]?.index !== index) throw damaged(segment, position, `entry ${index} is not where it belongs`)
+      return read
     })
     return entries ?? []
   }
 
   *#fromOffset(offset: number, maxBytes: number): Procedure<Entry[]> {
-    // The last segment that starts at or below the offset; the first one for an offset from before the log.
-    let [low, high] = [0, this.#segments.length - 1]
+    if (offset < this.#start().offset) throw this.#offsetBelowStart(offset)
+    const segments = this.#segments.slice()
+    // The last segment that starts at or below the offset.
+    let [low, high] = [0, segments.length - 1]
     while (low < high) {
       const middle = (low + high + 1) >>> 1
-      if ((yield* this.#firstOffsetOf(this.#segments[middle]!)) <= offset) low = middle
+      if ((yield* this.#firstOffsetOf(segments[middle]!)) <= offset) low = middle
       else high = middle - 1
     }
-    for (let at = low; at < this.#segments.length; at++) {
-      const entries = yield* this.#within(at, function* (segment, file, end) {
+    const first = segments[low]
+    if (low === 0 && first !== undefined && (yield* this.#firstOffsetOf(first)) > offset)
+      throw this.#belowStart(first.firstIndex - 1)
+    for (let at = low; at < segments.length; at++) {
+      const entries = yield* this.#within(segments, at, function* (segment, file, end) {
         const position = segment.index.positionOfOffset(offset, SHARD_SEGMENT_HEADER_BYTES)
         const wanted = (entry: Entry): boolean => entry.recordCount > 0 && nextOffsetAfter(entry) > offset
-        return yield* readEntries({ segment, file, position, end, maxBytes }, wanted)
+        const read = yield* readEntries({ segment, file, position, end, maxBytes }, wanted)
+        // Offsets have no holes.
+        if (read.length > 0 && read[0]!.firstOffset > offset)
+          throw damaged(segment, position, `offset ${offset} is not where it belongs`)
+        return read
       })
       if (entries !== null && entries.length > 0) return entries
     }
@@ -92,21 +122,26 @@ export class ShardReader {
   }
 
   *#forTimestamp(timestamp: number, otherwise: number): Procedure<number> {
-    for (let at = 0; at < this.#segments.length; at++) {
-      yield* this.#within(at, null)
-      const segment = this.#segments[at]!
-      if (segment.maxTimestamp >= timestamp) return segment.index.indexOfTimestamp(timestamp, segment.firstIndex)
+    const segments = this.#segments.slice()
+    for (const [at, segment] of segments.entries()) {
+      if (segment.dropped) continue
+      yield* this.#within(segments, at, null)
+      if (segment.maxTimestamp < timestamp) continue
+      return Math.max(this.#start().index, segment.index.indexOfTimestamp(timestamp, segment.firstIndex))
     }
     return otherwise
   }
 
   /** Opens a segment, completes its index, and reads in it as it is at this moment. */
-  *#within<T>(at: number, body: Body<T> | null): Procedure<T | null> {
-    const segment = this.#segments[at]!
-    const file = yield* call<DiskFile>((done) => this.#disk.open(segment.path, 'read', done))
+  *#within<T>(segments: readonly Segment[], at: number, body: Body<T> | null): Procedure<T | null> {
+    const segment = segments[at]!
+    const next = segments[at + 1]
+    const file = yield* this.#open(segment)
     try {
-      const sealed = at < this.#segments.length - 1
+      const sealed = next !== undefined
       if (!segment.indexed) yield* completeIndex(this.#disk, segment, file, sealed)
+      if (sealed && segment.lastIndexFound !== null && segment.lastIndexFound !== next.firstIndex - 1)
+        throw damaged(segment, segment.bytes ?? 0, `the next segment starts with entry ${next.firstIndex}`)
       if (sealed) this.#remember(segment)
       return body === null ? null : yield* body(segment, file, segment.bytes!)
     } finally {
@@ -116,11 +151,20 @@ export class ShardReader {
 
   *#firstOffsetOf(segment: Segment): Procedure<number> {
     if (segment.firstOffset !== null) return segment.firstOffset
-    const file = yield* call<DiskFile>((done) => this.#disk.open(segment.path, 'read', done))
+    const file = yield* this.#open(segment)
     try {
       return yield* readFirstOffset(segment, file)
     } finally {
       yield* call<void>((done) => file.close(() => done(null)))
+    }
+  }
+
+  /** A file that is open stays readable when its name is removed. */
+  *#open(segment: Segment): Procedure<DiskFile> {
+    try {
+      return yield* call<DiskFile>((done) => this.#disk.open(segment.path, 'read', done))
+    } catch (error) {
+      throw segment.dropped && isNotFound(error) ? this.#belowStart(segment.firstIndex) : error
     }
   }
 
@@ -133,9 +177,22 @@ export class ShardReader {
     oldest.indexed = false
   }
 
+  /** Cut, or, at or above the start, missing. */
   #belowStart(index: number): StorageError {
-    const start = this.#segments[0]?.firstIndex ?? 0
-    const details = { code: 'BELOW_LOG_START', shard: this.#shard, index, start } as const
-    return new StorageError(details, `entry ${index} of shard ${this.#shard} is below the start of its log, ${start}`)
+    const shard = this.#shard
+    const start = this.#start().index
+    if (index < start) {
+      const details = { code: 'BELOW_LOG_START', shard, index, start } as const
+      return new StorageError(details, `entry ${index} of shard ${shard} is below the start of its log, ${start}`)
+    }
+    const file = this.#segments[0]?.path ?? 'its folder'
+    const message = `the log of shard ${shard} has no segment with entry ${index} before ${file}. ${REPLACE_THE_DISK}`
+    return new StorageError({ code: 'SHARD_LOG_MISSING', shard, file }, message)
+  }
+
+  #offsetBelowStart(offset: number): StorageError {
+    const start = this.#start().offset
+    const details = { code: 'OFFSET_BELOW_LOG_START', shard: this.#shard, offset, start } as const
+    return new StorageError(details, `offset ${offset} of shard ${this.#shard} is below the start of its log, ${start}`)
   }
 }

@@ -12,6 +12,7 @@ import type { Platform, PlatformError } from '../platform/index.ts'
 import { assert } from '../stdx/index.ts'
 import { replaceFile } from './atomic-file.ts'
 import { Background } from './background.ts'
+import type { ShardCheckpoint } from './checkpoint-format.ts'
 import { Checkpointer, type CheckpointSource } from './checkpointer.ts'
 import { type Entry, EntryKind } from './entry.ts'
 import type { StorageError } from './errors.ts'
@@ -21,10 +22,11 @@ import { encodeIdentity, type Identity, otherCluster } from './identity.ts'
 import { Journal } from './journal.ts'
 import type { JournalSegment } from './journal-segment.ts'
 import { identityFile, shardDirectory } from './layout.ts'
-import { type Claim, claimDirectory, namesIn, type Opened, openDirectory, removeFolder } from './opening.ts'
+import { type Claim, claimDirectory, type Opened, openDirectory } from './opening.ts'
 import { call, type Procedure, run } from './procedure.ts'
 import type { RecoveredShard } from './replay.ts'
-import { ShardLog } from './shard-log.ts'
+import { namesIn, removeFiles } from './shard-folders.ts'
+import { EMPTY_LOG, ShardLog, type ShardLogStart } from './shard-log.ts'
 
 export type { CheckpointSource } from './checkpointer.ts'
 
@@ -89,7 +91,7 @@ export class Storage {
   static *#open(options: StorageOptions, collaborators: StorageCollaborators): Procedure<Storage> {
     const { platform, trace } = collaborators
     const started = platform.clock.now()
-    const background = new Background()
+    const background = new Background((site) => platform.random.chance(site))
     const claim = yield* claimDirectory(platform.disk, options.directory)
     try {
       const journalSegmentBytes = options.journalSegmentBytes ?? JOURNAL_SEGMENT_BYTES
@@ -129,11 +131,12 @@ export class Storage {
     const { identity, incarnation, segment, older, nextSequence, supply, checkpoint, highestStamp } = opened
     const { diskIncarnation } = identity
     const { clock, disk } = platform
+    const chance = (site: string): boolean => platform.random.chance(site)
     const fatal = (error: StorageError): void => this.#fatal(error)
     const segmentBytes = options.journalSegmentBytes ?? JOURNAL_SEGMENT_BYTES
     this.#journal = new Journal(
       { diskIncarnation, incarnation, segmentBytes, segment, older, nextSequence },
-      { clock, supply, trace, fatal, segmentClosed: () => this.#segmentClosed() },
+      { clock, supply, trace, fatal, segmentClosed: () => this.#segmentClosed(), chance },
     )
     const hardStates = new Map([...opened.recovered].map(([shard, { term, vote }]) => [shard, { term, vote }]))
     this.#checkpointer = new Checkpointer(
@@ -148,6 +151,7 @@ export class Storage {
         trace,
         fatal,
         freed: (gone) => this.#recycle(gone),
+        chance,
       },
     )
   }
@@ -183,10 +187,17 @@ export class Storage {
   append(entries: readonly Entry[], done: () => void): void {
     if (this.#state === 'failed') return
     for (const entry of entries) {
-      if (entry.kind === EntryKind.hardState) this.#checkpointer.noteHardState(entry.shard, decodeHardState(entry)!)
+      const { kind, shard } = entry
+      assert(
+        kind === EntryKind.hardState || !this.#checkpointer.isInstalling(shard),
+        () => `entry ${entry.index} of shard ${shard} while a snapshot is installed`,
+      )
+      if (kind === EntryKind.hardState) this.#checkpointer.noteHardState(shard, decodeHardState(entry)!)
       else this.#checkpointer.noteStamp(entry.stamp)
     }
     this.#journal.append(entries, done)
+    if (this.#platform.random.chance('storage/checkpoint-now'))
+      this.#platform.clock.endOfTurn(() => this.#segmentClosed())
   }
 
   /** The shard's long-lived log; made at its first write. */
@@ -194,7 +205,7 @@ export class Storage {
     const open = this.#logs.get(shard)
     if (open !== undefined) return open
     const options = this.#options
-    const { disk, clock } = this.#platform
+    const { disk, clock, random } = this.#platform
     const log = new ShardLog(
       {
         shard,
@@ -202,10 +213,7 @@ export class Storage {
         segmentBytes: options.shardSegmentBytes ?? SHARD_SEGMENT_BYTES,
         flushBytes: options.shardLogFlushBytes ?? SHARD_LOG_FLUSH_BYTES,
       },
-      {
-        position: this.#opened.checkpoint.shards.get(shard)?.log ?? null,
-        sealed: this.#opened.sealed.get(shard) ?? [],
-      },
+      this.#startOf(shard),
       {
         disk,
         clock,
@@ -213,10 +221,20 @@ export class Storage {
         trace: this.#trace,
         fatal: (error) => this.#fatal(error),
         buffered: (bytes) => this.#buffered(bytes),
+        chance: (site) => random.chance(site),
       },
     )
     this.#logs.set(shard, log)
     return log
+  }
+
+  /** As the last start found it: nobody but its log changes a shard's files. */
+  #startOf(shard: number): ShardLogStart {
+    const stored = this.#opened.checkpoint.shards.get(shard)
+    if (stored === undefined) return EMPTY_LOG
+    const { startIndex, startOffset, index } = stored.state
+    const start = { index: startIndex, offset: startOffset }
+    return { start, position: stored.log, sealed: this.#opened.sealed.get(shard) ?? [], index }
   }
 
   setCheckpointSource(source: CheckpointSource): void {
@@ -229,6 +247,28 @@ export class Storage {
     if (this.#state !== 'failed') this.#checkpointer.take(done)
   }
 
+  /**
+   * Puts the shard at `checkpoint`, which its log does not reach, atomically: after a crash there is the old state or the new
+   * one. Entries of the shard that were handed to `append` before do not count any more, those after `done` do, and until then
+   * there must be none. After `done` the shard's log stands at the checkpoint's index. A shard that is removed meanwhile answers
+   * `SHARD_REMOVED`.
+   */
+  installSnapshot(checkpoint: ShardCheckpoint, done: (error: StorageError | null) => void): void {
+    if (this.#state === 'failed') return
+    const { shard, index } = checkpoint
+    if (this.#checkpointer.refuses(shard, done)) return
+    const { lastIndex } = this.openShardLog(shard)
+    assert(index > lastIndex, () => `a snapshot of shard ${shard} at ${index}, its log reaches ${lastIndex}`)
+    this.#checkpointer.install(checkpoint, (error) => {
+      if (this.#state !== 'failed') done(error)
+    })
+  }
+
+  /** Its removal is on the disk, maybe ahead of the metadata that a start begins with: what is opened would be another log. */
+  isRemoved(shard: number): boolean {
+    return this.#checkpointer.isRemoved(shard)
+  }
+
   /** Once the committed removal of the shard is applied: its files go, and its id never comes back. */
   removeShard(shard: number, done: () => void = () => {}): void {
     const log = this.#logs.get(shard)
@@ -237,11 +277,11 @@ export class Storage {
     this.#checkpointer.remove(shard)
     const folder = shardDirectory(this.#options.directory, shard)
     const { disk } = this.#platform
-    const removeFiles = function* (): Procedure<void> {
-      yield* removeFolder(disk, folder, yield* namesIn(disk, folder))
+    const removeAll = function* (): Procedure<void> {
+      yield* removeFiles(disk, folder, yield* namesIn(disk, folder))
     }
     const afterCheckpoint = (): void =>
-      this.#inBackground(removeFiles(), () => {
+      this.#inBackground(removeAll(), () => {
         this.#trace({ type: 'shard-removed', shard })
         done()
       })
@@ -262,6 +302,7 @@ export class Storage {
     const finish = (): void => {
       this.#finishClosing = null
       this.#state = 'closing'
+      this.#checkpointer.stop()
       const logs = [...this.#logs.values()]
       const next = (): void => {
         const log = logs.pop()
@@ -270,7 +311,7 @@ export class Storage {
       }
       next()
     }
-    if (failed || !this.#checkpointer.hasSource) {
+    if (failed || !(this.#checkpointer.hasSource || this.#checkpointer.busy)) {
       finish()
       return
     }
@@ -283,7 +324,7 @@ export class Storage {
     const { scan, superseded } = this.#opened
     const { last } = scan
     if (last === null) return
-    yield* call<void>((done) => this.#journal.rewrite(last.body, last.entries, () => done(null)))
+    yield* call<void>((done) => this.#journal.rewrite(last, done))
     this.#recycle(superseded)
   }
 

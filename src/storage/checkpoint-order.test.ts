@@ -1,0 +1,81 @@
+/** What a checkpoint may say while the journal is slow. */
+import { strict as assert } from 'node:assert'
+import { test } from 'node:test'
+import type { Entry } from './entry.ts'
+import { chain, checkpointAt, follow, World } from './harness.test.ts'
+
+/** Syncs of the journal return only when `release` is called. */
+function holdJournalSyncs(world: World): { held: boolean; release(): void } {
+  const { disk } = world
+  const open = disk.open.bind(disk)
+  const waiting: (() => void)[] = []
+  const hold = {
+    held: false,
+    release(): void {
+      hold.held = false
+      for (const sync of waiting.splice(0)) sync()
+    },
+  }
+  disk.open = (path, mode, done) =>
+    open(path, mode, (error, file) => {
+      if (file !== undefined && path.includes('journal')) {
+        const datasync = file.datasync.bind(file)
+        file.datasync = (synced) => {
+          if (hold.held) waiting.push(() => datasync(synced))
+          else datasync(synced)
+        }
+      }
+      if (file === undefined) done(error)
+      else done(error, file)
+    })
+  return hold
+}
+
+/**
+ * A follower replaces entries of a leader that lost, and hears in the same breath that they are committed: a quorum of other
+ * disks has them, its own not yet. Were a checkpoint to speak of them before its own journal holds them, a power loss would leave
+ * a journal whose entries are of another history than the checkpoint, and a node that refuses to start.
+ */
+test('a checkpoint waits for the journal to hold what it stands for', () => {
+  for (let seed = 0; seed < 12; seed++) {
+    const world = new World(`slow journal ${seed}`)
+    const hold = holdJournalSyncs(world)
+    const storage = world.open()
+    const ours = chain(16, 6)
+    const theirs = ours.slice(0, 3)
+    while (theirs.length < 5) theirs.push(follow(16, theirs.at(-1)!, 2, Buffer.from('theirs')))
+    let log: readonly Entry[] = ours
+    let committed = 3
+    storage.setCheckpointSource({
+      activeShards: () => [16],
+      capture: () => checkpointAt(16, log, committed),
+      tail: () => log.slice(committed),
+    })
+    const shardLog = storage.openShardLog(16)
+    storage.append(ours, () => {})
+    for (const entry of ours.slice(0, 3)) shardLog.append(entry)
+    world.clock.settle()
+    hold.held = true
+    storage.append(theirs.slice(3), () => {})
+    log = theirs
+    committed = 5
+    for (const entry of theirs.slice(3)) shardLog.append(entry)
+    let taken = false
+    storage.checkpoint(() => {
+      taken = true
+    })
+    world.clock.settle()
+    assert.equal(taken, false)
+    if (seed % 3 === 0) {
+      hold.release()
+      world.clock.settle()
+      assert.equal(taken, true)
+    }
+    world.powerLoss()
+    const again = world.tryOpen()
+    if (again instanceof Error) throw again
+    const { checkpoint, entries } = again.recovered.get(16)!
+    const last = entries.at(-1)?.index ?? checkpoint!.index
+    assert.ok(seed % 3 === 0 ? last === 5 : last >= 5, `recovered up to ${last}`)
+  }
+})

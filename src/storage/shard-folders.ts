@@ -1,0 +1,139 @@
+/**
+ * What an opening finds in the shards' folders, held against what the checkpoint says should be there.
+ *
+ * The checkpoint is the only word on which files are part of a log: it names the segment in use and the log's start. So every
+ * file of a log is one of four, told by its name alone, and no file is read:
+ *
+ *     below the start          kept                      in use              behind
+ *     1.log   31.log       │   61.log   91.log           121.log         │   151.log
+ *     (start = 70)             61 holds the start        the checkpoint's    the journal has what is in it
+ *
+ * Files below the start are what a crash left between a checkpoint that carried a cut and the removal of what it cut, or an
+ * installed snapshot and the removal of what it replaced. Some of them may be gone and others not, in any order. They are
+ * certain to be useless, and go.
+ */
+import { join } from 'node:path'
+import type { Disk } from '../platform/index.ts'
+import type { Checkpoint, StoredShard } from './checkpoint-format.ts'
+import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import type { StorageEvent } from './events.ts'
+import { isNotFound } from './identity.ts'
+import {
+  quarantineDirectory,
+  segmentNumberIn,
+  shardDirectory,
+  shardIdIn,
+  shardIndexFile,
+  shardSegmentFile,
+  shardsDirectory,
+} from './layout.ts'
+import { call, type Procedure } from './procedure.ts'
+import type { RecoveredShard } from './replay.ts'
+
+export interface FoldersToTidy {
+  readonly directory: string
+  readonly checkpoint: Checkpoint
+  readonly recovered: ReadonlyMap<number, RecoveredShard>
+  /** Makes names in the quarantine unlike earlier ones. */
+  readonly suffix: string
+}
+
+/** Leaves of each shard what its log is made of, and answers, per shard, the first indexes of its sealed segments. */
+export function* tidyShards(
+  { directory, checkpoint, recovered, suffix }: FoldersToTidy,
+  { disk, trace }: { disk: Disk; trace: (event: StorageEvent) => void },
+): Procedure<Map<number, number[]>> {
+  const sealed = new Map<number, number[]>()
+  const found = new Map<number, string[]>()
+  for (const name of yield* namesIn(disk, shardsDirectory(directory))) {
+    const shard = shardIdIn(name)
+    if (shard !== null) found.set(shard, yield* namesIn(disk, shardDirectory(directory, shard)))
+  }
+  // Before anything is removed: a refusal says that nothing was changed.
+  for (const [shard, stored] of checkpoint.shards) {
+    const missing = missingSegment(shardDirectory(directory, shard), stored, found.get(shard) ?? [])
+    if (missing === null) continue
+    throw new StorageError(
+      { code: 'SHARD_LOG_MISSING', shard, file: missing },
+      `${missing}, a part of the log of shard ${shard}, is missing. ${REPLACE_THE_DISK}`,
+    )
+  }
+  for (const [shard, names] of found) {
+    const folder = shardDirectory(directory, shard)
+    const known = recovered.get(shard)
+    if (checkpoint.removed.has(shard)) yield* removeFiles(disk, folder, names)
+    else if (names.length > 0 && (known === undefined || (known.checkpoint === null && known.entries.length === 0))) {
+      const path = join(quarantineDirectory(directory), `${shard}-${suffix}`)
+      yield* call<void>((done) => disk.makeDirectory(quarantineDirectory(directory), done))
+      yield* call<void>((done) => disk.rename(folder, path, done))
+      yield* call<void>((done) => disk.syncDirectory(quarantineDirectory(directory), done))
+      yield* call<void>((done) => disk.syncDirectory(shardsDirectory(directory), done))
+      trace({ type: 'shard-quarantined', shard, path })
+    } else {
+      const kept = keptSegments(checkpoint.shards.get(shard), names)
+      const inUse = checkpoint.shards.get(shard)?.log?.firstIndex ?? 0
+      const useless = names.filter((name) => {
+        const first = firstIndexIn(name)
+        // An index beside the segment in use is from a life in which that one was left already.
+        return first !== null && (!kept.includes(first) || shardIndexFile(folder, inUse) === join(folder, name))
+      })
+      yield* removeFiles(disk, folder, useless)
+      sealed.set(
+        shard,
+        kept.filter((first) => first !== inUse),
+      )
+    }
+  }
+  return sealed
+}
+
+/** First indexes of the segments that the log is made of, ascending: from the one that holds the start to the one in use. */
+function keptSegments(stored: StoredShard | undefined, names: readonly string[]): number[] {
+  const inUse = stored?.log?.firstIndex ?? 0
+  const firsts = names
+    .map(segmentNumberIn)
+    .filter((first) => first !== null)
+    .filter((first) => first <= inUse)
+    .sort((a, b) => a - b)
+  const start = stored?.state.startIndex ?? 1
+  return firsts.slice(
+    Math.max(
+      0,
+      firsts.findLastIndex((first) => first <= start),
+    ),
+  )
+}
+
+/** The segment in use is there, and so is the one that holds the log's start; null if both are. */
+function missingSegment(folder: string, stored: StoredShard, names: readonly string[]): string | null {
+  const { state, log } = stored
+  if (log === null) return null
+  const kept = keptSegments(stored, names)
+  if (!kept.includes(log.firstIndex)) return shardSegmentFile(folder, log.firstIndex)
+  const startIndex = Math.max(1, state.startIndex)
+  return kept[0]! <= startIndex ? null : `the segment with index ${startIndex} in ${folder}`
+}
+
+/** Those that are gone already are no failure: whoever removed them wanted the same. */
+export function* removeFiles(disk: Disk, folder: string, names: readonly string[]): Procedure<void> {
+  for (const name of names) {
+    yield* call<void>((done) =>
+      disk.remove(join(folder, name), (failure) => done(isNotFound(failure) ? null : failure)),
+    )
+  }
+  if (names.length > 0) yield* call<void>((done) => disk.syncDirectory(folder, done))
+}
+
+export function* namesIn(disk: Disk, directory: string): Procedure<string[]> {
+  try {
+    return yield* call<string[]>((done) => disk.list(directory, done))
+  } catch (error) {
+    if (!isNotFound(error)) throw error
+    return []
+  }
+}
+
+/** Of a segment or of the index beside one. */
+function firstIndexIn(name: string): number | null {
+  return segmentNumberIn(name.replace(/\.index$/, '.log'))
+}
