@@ -78,6 +78,7 @@ export class Cluster implements MetadataListener {
     this.#forwarder = new Forwarder({
       self: this.nodeId,
       clock,
+      chance: (site) => random.chance(site),
       wire: mesh,
       controller: () => this.controller(),
       local: (command, done) => this.#controller.execute(command, done),
@@ -333,6 +334,9 @@ export class Cluster implements MetadataListener {
     else if (change.type === 'node') this.#nodeKnown(change.node)
     else this.#hosting.changed(change)
     if (change.type === 'topic-removed') this.#with.hooks.topicRemoved(change.topic)
+    // Deleted and created again behind our back: a snapshot of the metadata shows only the later one.
+    else if (change.type === 'topic' && change.before !== null && change.before.id !== change.topic.id)
+      this.#with.hooks.topicRemoved(change.before)
   }
 
   metadataRestored(): void {
@@ -351,7 +355,8 @@ export class Cluster implements MetadataListener {
       const { name, id, partitions } = change.topic
       if (change.before?.id !== id) trace({ type: 'topic-created', topic: name, id, partitions: partitions.length })
     } else if (change.type === 'topic-removed') {
-      trace({ type: 'topic-removed', topic: change.topic.name, id: change.topic.id })
+      const { name: topic, id, partitions } = change.topic
+      trace({ type: 'topic-removed', topic, id, shards: partitions.map(({ shard }) => shard) })
     }
   }
 

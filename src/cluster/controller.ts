@@ -9,6 +9,10 @@
  * Because a batch is planned only when the one before it is applied, there is never a decision that rests on an uncommitted
  * one, and losing leadership needs no undoing: what was in the entry may or may not come true (`lost`), the rest was never
  * tried (`not-controller`). Batches form by themselves while an entry is on its way.
+ *
+ * A refusal says something of the state as well ("there is one", "there is none"), and a leader that was replaced without
+ * knowing has a state of the past. So no answer leaves before an entry of its batch is committed: where nothing changes the
+ * entry says just that, which only the true leader can get a quorum to log.
  */
 import type { Clock, Random } from '../platform/index.ts'
 import type { KeyedChange } from '../records/index.ts'
@@ -81,7 +85,7 @@ export class Controller {
   }
 
   execute(command: Command, done: (reply: CommandReply) => void): void {
-    if (!this.#leads) {
+    if (!this.#leads || this.#with.random.chance('cluster/not-controller')) {
       done({ outcome: 'not-controller' })
       return
     }
@@ -107,8 +111,8 @@ export class Controller {
     }
     const changes = draft.changes()
     if (changes.length === 0) {
-      answer()
-      return
+      if (answers.length === 0) return
+      changes.push(draft.confirmation())
     }
     this.#busy = true
     this.#with.change(changes, (outcome) => {

@@ -32,6 +32,6 @@ export type ClusterEvent =
   | { readonly type: 'node-registered'; readonly node: number; readonly diskIncarnation: string }
   /** Committed and applied here. */
   | { readonly type: 'topic-created'; readonly topic: string; readonly id: string; readonly partitions: number }
-  | { readonly type: 'topic-removed'; readonly topic: string; readonly id: string }
+  | { readonly type: 'topic-removed'; readonly topic: string; readonly id: string; readonly shards: readonly number[] }
   /** A shard that this node leads goes back to the node that placement prefers. */
   | { readonly type: 'leader-handed-back'; readonly shard: number; readonly to: number }

@@ -31,6 +31,7 @@ export interface RequestWire {
 export interface ForwarderCollaborators {
   readonly self: number
   readonly clock: Clock
+  readonly chance: (site: string) => boolean
   readonly wire: RequestWire
   /** The node that leads the metadata shard and can be reached, if one is known. */
   readonly controller: () => number | null
@@ -97,6 +98,7 @@ export class Forwarder {
     const controller = this.#with.controller()
     if (controller === null) return
     errand.state = 'under-way'
+    if (this.#with.chance('cluster/forward-late')) return this.#replied(errand, { outcome: 'not-controller' })
     const remainingMs = Math.max(1, Math.ceil(errand.deadline - this.#with.clock.now()))
     const command = errand.build(errand.again, remainingMs)
     if (controller === this.#with.self) {
@@ -105,7 +107,8 @@ export class Forwarder {
     }
     const body = Buffer.from(JSON.stringify(command))
     this.#with.wire.request(controller, command.type, body, remainingMs, (error, answer) => {
-      this.#replied(errand, error === null ? parseReply(answer!) : { outcome: 'lost' })
+      const lost = error !== null || this.#with.chance('cluster/reply-lost')
+      this.#replied(errand, lost ? { outcome: 'lost' } : parseReply(answer!))
     })
   }
 

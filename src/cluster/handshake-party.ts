@@ -13,6 +13,8 @@ export interface HandshakeParty {
   readonly lamport: Lamport
   /** What this node says of itself to `expected` (0: whoever answers). */
   hello(role: ChannelRole, nonce: string, expected: number): Hello
+  /** Something that no earlier confirm can contain. */
+  challenge(): string
   /** May this one come in? `half` is the one that this node plays. */
   judge(hello: Hello, half: HandshakeHalf): Refusal | null
   established(hello: Hello, control: PeerChannel, data: PeerChannel): void

@@ -5,7 +5,8 @@ import { MemoryNetwork } from '../platform/memory/index.ts'
 import { nodePlatform } from '../platform/nodejs/index.ts'
 import type { RefusalCode } from './handshake.ts'
 import { appendOf, IMPATIENT, RawPeer, TestNode, type TestNodeOptions } from './peer-harness.test.ts'
-import { encodeBeat, encodeMessage, writeAppends } from './peer-messages.ts'
+import { encodeBeat, encodeMessage } from './peer-messages.ts'
+import { writeData } from './peer-messages-data.ts'
 import { beginFrame, FrameKind, sealFrame } from './peer-wire.ts'
 
 function memoryNetwork(): MemoryNetwork {
@@ -213,6 +214,15 @@ test('the smaller id has no business dialling, and nobody may be us', async () =
   await node.stop()
 })
 
+test('a confirm that answers the welcome of an earlier session is believed by nobody', async () => {
+  const { node, dial } = await lone()
+  const raw = await dial({ challenge: 'of an earlier session' })
+  await raw.until(() => raw.closed.size === 2)
+  assert.equal(node.mesh.isUp(3), false)
+  assert.ok(node.events.some((event) => event.type === 'peer-damaged' && /another session/.test(event.defect)))
+  await node.stop()
+})
+
 test('whoever speaks something else, or says nothing, is cut off', async () => {
   const { net, node } = await lone()
   const closed: Promise<string>[] = []
@@ -246,7 +256,7 @@ test('one damaged byte ends the session, on either connection', async () => {
     const raw = await dial()
     await node.until(() => node.mesh.isUp(3))
     const parts: Buffer[] = []
-    writeAppends(
+    writeData(
       [appendOf(16, 1, [100])],
       1,
       () => 5,

@@ -5,10 +5,13 @@
  *
  *      dialer                                     acceptor
  *        │── hello: who I am, whom I expect ────────►│  verifies; asks whether it may come in
- *        │◄─ welcome: who I am ──────────────────────│  (or: refusal, with the reason, and the connection ends)
+ *        │◄─ welcome: who I am, a challenge ─────────│  (or: refusal, with the reason, and the connection ends)
  *        │  verifies the same things                 │
- *        │── confirm, once *both* are welcome ──────►│  the session is up here with the first confirm,
+ *        │── confirm: the challenge, once *both* ───►│  the session is up here with the first confirm,
  *        │  the session is up here                   │  because it vouches for the other connection too
+ *
+ * The challenge is new for each attempt, so that a confirm answers this welcome and no other: the bytes of an earlier session,
+ * said once more by a network that repeats itself, end where the present acceptor asks for something they do not contain.
  *
  * The two connections of one attempt carry the same nonce, so that connections of two attempts are never mixed. The checks are
  * the same on both sides, and whoever is refused is told why in words that an operator can act on.
@@ -64,6 +67,8 @@ export interface Hello extends SelfDescription {
   readonly expected: number
   /** Random, drawn at every start of the process. */
   readonly processIncarnation: string
+  /** In a welcome: what the confirm has to repeat. */
+  readonly challenge?: string
 }
 
 /** Why one node does not talk to another. `message` is for the operator of the refused one. */
@@ -105,6 +110,7 @@ export function encodeHello(
     writer.u16(address?.port ?? 0)
   }
   writer.text(hello.rack ?? '')
+  writer.text(hello.challenge ?? '')
   const frame = writer.take()
   sealFrame(frame, [], HANDSHAKE_VERSION, kind, stamp)
   return frame
@@ -128,6 +134,7 @@ export function decodeHello(frame: Buffer): Hello | null {
   const http = readAddress(reader)
   const peer = readAddress(reader)
   const rack = reader.text() || null
+  const challenge = reader.text()
   if (reader.failed || role === undefined || kafka === null || peer === null) return null
   if (node === 0 || nonce === '' || processIncarnation === '' || diskIncarnation === '') return null
   return {
@@ -145,6 +152,7 @@ export function decodeHello(frame: Buffer): Hello | null {
     http,
     peer,
     rack,
+    challenge,
   }
 }
 
@@ -175,10 +183,19 @@ export function decodeRefusal(frame: Buffer): { readonly refusal: Refusal; reado
   return { refusal: { code, message }, by }
 }
 
-export function encodeConfirm(stamp: number): Buffer {
-  const frame = beginFrame(0).take()
+export function encodeConfirm(challenge: string, stamp: number): Buffer {
+  const writer = beginFrame(32)
+  writer.text(challenge)
+  const frame = writer.take()
   sealFrame(frame, [], HANDSHAKE_VERSION, FrameKind.confirm, stamp)
   return frame
+}
+
+/** The challenge that is answered; null if these bytes are no confirm. */
+export function decodeConfirm(frame: Buffer): string | null {
+  const reader = new ByteReader(frame, FRAME_HEADER_BYTES)
+  const challenge = reader.text()
+  return reader.failed ? null : challenge
 }
 
 /** The version that both sides speak; null if there is none. */

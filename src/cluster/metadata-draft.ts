@@ -117,6 +117,11 @@ export class MetadataDraft {
     return first
   }
 
+  /** A change that changes nothing. */
+  confirmation(): KeyedChange {
+    return idsChange('producer', this.#base.nextProducerId)
+  }
+
   /** Ids before topics: whoever applies a topic knows already that its shards are in use. */
   changes(): KeyedChange[] {
     const base = this.#base

@@ -5,7 +5,15 @@
  * take, and the size of a frame (by the channel's reader).
  */
 import type { Connection, Timer } from '../platform/index.ts'
-import { type ChannelRole, decodeHello, decodeRefusal, encodeHello, encodeRefusal, type Hello } from './handshake.ts'
+import {
+  type ChannelRole,
+  decodeConfirm,
+  decodeHello,
+  decodeRefusal,
+  encodeHello,
+  encodeRefusal,
+  type Hello,
+} from './handshake.ts'
 import type { HandshakeParty } from './handshake-party.ts'
 import { type ChannelOwner, PeerChannel } from './peer-channel.ts'
 import { type FrameDefect, FrameKind } from './peer-wire.ts'
@@ -16,6 +24,8 @@ const HANDSHAKES_MAX = 1024
 interface Pair {
   readonly key: string
   readonly hello: Hello
+  /** In both welcomes; whoever confirms has read one of them. */
+  readonly challenge: string
   readonly channels: Map<ChannelRole, PeerChannel>
 }
 
@@ -50,7 +60,7 @@ export class PeerAcceptor implements ChannelOwner {
     if (guest === undefined) return
     this.#party.lamport.observe(stamp)
     if (kind === FrameKind.hello && guest.pair === null) this.#greet(channel, guest, frame)
-    else if (kind === FrameKind.confirm && guest.pair !== null) this.#establish(channel, guest.pair)
+    else if (kind === FrameKind.confirm && guest.pair !== null) this.#establish(channel, guest.pair, frame)
     else {
       const refused = kind === FrameKind.refusal ? decodeRefusal(frame) : null
       if (refused === null) this.#party.damaged(guest.pair?.hello.node ?? 0, `frame kind ${kind} in the handshake`)
@@ -86,7 +96,7 @@ export class PeerAcceptor implements ChannelOwner {
     const key = `${hello.node}/${hello.processIncarnation}/${hello.nonce}`
     let pair = this.#pairs.get(key)
     if (pair === undefined) {
-      pair = { key, hello, channels: new Map() }
+      pair = { key, hello, challenge: this.#party.challenge(), channels: new Map() }
       this.#pairs.set(key, pair)
     }
     guest.pair = pair
@@ -96,10 +106,15 @@ export class PeerAcceptor implements ChannelOwner {
       return
     }
     pair.channels.set(hello.role, channel)
-    channel.write(encodeHello(welcome, FrameKind.welcome, lamport.tick()))
+    channel.write(encodeHello({ ...welcome, challenge: pair.challenge }, FrameKind.welcome, lamport.tick()))
   }
 
-  #establish(channel: PeerChannel, pair: Pair): void {
+  #establish(channel: PeerChannel, pair: Pair, frame: Buffer): void {
+    if (decodeConfirm(frame) !== pair.challenge) {
+      this.#party.damaged(pair.hello.node, 'a confirm of another session')
+      this.#drop(channel)
+      return
+    }
     const control = pair.channels.get('control')
     const data = pair.channels.get('data')
     if (control === undefined || data === undefined) {

@@ -66,6 +66,7 @@ export class PeerDialer {
     this.#retry?.cancel()
     this.#retry = null
     const { party, random } = this.#with
+    if (random.chance('cluster/dial-given-up')) return this.#failed({ reason: 'given up', refused: false })
     const nonce = random.bytes(8).toString('hex')
     this.#attempt = new Attempt(this.#node, nonce, this.#options.timeoutMs, party, {
       done: (hello, control, data) => {
@@ -199,7 +200,8 @@ class Attempt implements ChannelOwner {
     this.#over = true
     this.#deadline.cancel()
     const { lamport } = this.#party
-    for (const { channel } of [control, data]) channel.write(encodeConfirm(lamport.tick()))
+    for (const { hello, channel } of [control, data])
+      channel.write(encodeConfirm(hello.challenge ?? '', lamport.tick()))
     this.#events.done(control.hello, control.channel, data.channel)
   }
 

@@ -16,7 +16,8 @@ import {
 } from './handshake.ts'
 import { PeerMesh } from './peer-mesh.ts'
 import { MESH_DEFAULTS, type PeerMeshOptions, type RefusalContext } from './peer-mesh-options.ts'
-import { type Append, decodeControl, type ItemSink } from './peer-messages.ts'
+import { decodeControl, type ItemSink } from './peer-messages.ts'
+import type { Append } from './peer-messages-data.ts'
 import { FrameKind, FrameReader, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from './peer-wire.ts'
 
 /** Quick to connect; patient, since the machine that runs the tests may be busy. */
@@ -185,11 +186,15 @@ export class RawPeer {
   ): Promise<RawPeer> {
     const peer = new RawPeer()
     let welcomes = 0
+    let challenge = ''
     for (const role of ['control', 'data'] as const) {
       const connection = await new Promise<Connection>((resolve, reject) =>
         network.connect(to, (error, made) => {
           if (error || !made) return reject(error)
-          peer.#listen(role, made, () => welcomes++)
+          peer.#listen(role, made, (welcome) => {
+            welcomes++
+            challenge = welcome.challenge ?? ''
+          })
           resolve(made)
         }),
       )
@@ -207,11 +212,12 @@ export class RawPeer {
       connection.write(encodeHello(full, FrameKind.hello, 1))
     }
     await peer.until(() => welcomes === 2 || peer.refusals.length > 0 || peer.closed.size > 0)
-    if (welcomes === 2) for (const connection of [peer.control, peer.data]) connection.write(encodeConfirm(2))
+    const confirm = encodeConfirm(hello.challenge ?? challenge, 2)
+    if (welcomes === 2) for (const connection of [peer.control, peer.data]) connection.write(confirm)
     return peer
   }
 
-  #listen(role: 'control' | 'data', connection: Connection, welcome: () => void): void {
+  #listen(role: 'control' | 'data', connection: Connection, welcome: (hello: Hello) => void): void {
     const sink: ItemSink = {
       closed: false,
       message: (message) => this.items.push(message.type),
@@ -226,8 +232,7 @@ export class RawPeer {
       frame: (kind, _stamp, frame) => {
         if (kind === FrameKind.refusal) this.refusals.push(must(decodeRefusal(frame), 'refusal').refusal)
         else if (kind === FrameKind.welcome) {
-          must(decodeHello(frame), 'welcome')
-          welcome()
+          welcome(must(decodeHello(frame), 'welcome'))
         } else {
           this.frames[role]++
           if (kind === FrameKind.control) decodeControl(frame, sink)

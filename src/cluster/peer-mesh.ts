@@ -278,6 +278,7 @@ export class PeerMesh implements Wire {
       clock: platform.clock,
       lamport,
       hello: (role, nonce, expected) => this.#doorkeeper.hello(role, nonce, expected),
+      challenge: () => platform.random.bytes(8).toString('hex'),
       judge: (hello, half) => this.#doorkeeper.judge(hello, half),
       established: (hello, control, data) => this.#established(hello, control, data),
       introduced: (hello) => {
@@ -377,7 +378,11 @@ export class PeerMesh implements Wire {
   #tick(): void {
     const now = this.#with.platform.clock.now()
     const { beats, silent, pausedMs, settled } = this.#heartbeat.tick(now)
-    for (const { node, number } of beats) this.#sessions.get(node)?.beatOut(number)
+    const { random } = this.#with.platform
+    for (const { node, number } of beats) {
+      if (random.chance('cluster/session-ended')) this.#end(node, 'ended without a reason')
+      if (!random.chance('cluster/beat-skipped')) this.#sessions.get(node)?.beatOut(number)
+    }
     for (const { node, silentMs } of silent) {
       this.#with.trace({ type: 'peer-silent', node, silentMs })
       this.#end(node, `no beat for ${Math.round(silentMs)} ms`)

@@ -2,27 +2,16 @@
  * What is inside frames: items, one after the other, each a type byte and its fields.
  *
  * The body of a control frame is everything that one turn had to say to one peer: votes, acknowledgements, beats, requests,
- * news of leaders. The body of a data frame is appends, whose entries are the leader's own bytes, verbatim: small ones are
- * copied into the frame (one buffer is cheaper than many), large ones are handed to the socket by reference.
- *
- * An append that is larger than a frame is sent as several, each a complete message: the next one's predecessor is the last
- * entry of the one before. To Raft this looks like a leader that pipelines (thesis §10.2.1), which it is.
- *
- * The decoder believes nothing. Beyond the frame's sum, every entry carries its own; and since an entry found in the wrong
- * place must not enter a log, entries are checked here, once, to be of the append's shard, consecutive, and each the successor
- * (by sum) of the one before. Behind this door they need no second look.
+ * news of leaders. The body of a data frame is appends, whose entries are the leader's own bytes, verbatim, and chunks of
+ * snapshots: small ones are copied into the frame (one buffer is cheaper than many), large ones are handed to the socket by
+ * reference.
  */
 import type { Message } from '../replication/index.ts'
 import { unreachable } from '../stdx/index.ts'
-import { decodeEntry, type Entry, EntryKind } from '../storage/index.ts'
-import { ByteReader, ByteWriter } from './byte-cursor.ts'
+import { ByteReader, type ByteWriter } from './byte-cursor.ts'
 import type { ShardTerm } from './leader-table.ts'
-import { beginFrame, DATA_FRAME_BYTES, FRAME_HEADER_BYTES, FrameKind, sealFrame } from './peer-wire.ts'
-
-export type Append = Extract<Message, { type: 'append' }>
-
-/** Entries from this size on are sent by reference. Below, one copy costs less than one more buffer for the kernel. */
-export const COPY_BYTES_MAX = 4096
+import type { Data } from './peer-messages-data.ts'
+import { FRAME_HEADER_BYTES } from './peer-wire.ts'
 
 /** Never renumber. */
 export const ItemType = {
@@ -35,6 +24,8 @@ export const ItemType = {
   stepDown: 7,
   moved: 8,
   campaignNow: 9,
+  snapshot: 10,
+  snapshotReply: 11,
   beat: 16,
   beatReply: 17,
   request: 18,
@@ -58,7 +49,7 @@ export interface ItemSink {
   leadsNoLonger(shard: number, term: number): void
 }
 
-export function encodeMessage(into: ByteWriter, message: Exclude<Message, Append>): void {
+export function encodeMessage(into: ByteWriter, message: Exclude<Message, Data>): void {
   const { type } = message
   switch (type) {
     case 'pre-vote':
@@ -88,6 +79,13 @@ export function encodeMessage(into: ByteWriter, message: Exclude<Message, Append
       into.u64(message.rejected.previousIndex)
       into.u64(message.rejected.hintIndex)
       into.u64(message.rejected.hintTerm)
+      return
+    case 'snapshot-reply':
+      into.u8(ItemType.snapshotReply)
+      into.u32(message.shard)
+      into.u64(message.term)
+      into.u64(message.index)
+      into.u64(message.received)
       return
     case 'step-down':
       encodeShardTerm(into, ItemType.stepDown, message.shard, message.term)
@@ -148,84 +146,6 @@ export function encodeLeadsNoLonger(into: ByteWriter, shard: number, term: numbe
   encodeShardTerm(into, ItemType.leadsNoLonger, shard, term)
 }
 
-/** Type, shard, term, previous index and term, commit, count. */
-const APPEND_HEADER_BYTES = 1 + 4 + 8 + 8 + 8 + 8 + 4
-
-/** Sends the appends as data frames: `write` is handed the parts of one frame after the other, in order. */
-export function writeAppends(
-  appends: readonly Append[],
-  version: number,
-  stamp: () => number,
-  write: (part: Buffer) => void,
-): void {
-  let first: Buffer | null = null
-  let rest: Buffer[] = []
-  let writer = beginFrame(1024)
-  let length = FRAME_HEADER_BYTES
-
-  const cut = (): void => {
-    const part = writer.take()
-    if (first === null) first = part
-    else if (part.length > 0) rest.push(part)
-  }
-  const seal = (): void => {
-    cut()
-    sealFrame(first!, rest, version, FrameKind.data, stamp())
-    write(first!)
-    for (const part of rest) write(part)
-    first = null
-    rest = []
-    writer = beginFrame(1024)
-    length = FRAME_HEADER_BYTES
-  }
-
-  for (const append of appends) {
-    const { entries } = append
-    let next = 0
-    let previousIndex = append.previousIndex
-    let previousTerm = append.previousTerm
-    do {
-      if (
-        length > FRAME_HEADER_BYTES &&
-        length + APPEND_HEADER_BYTES + (entries[next]?.bytes.length ?? 0) > DATA_FRAME_BYTES
-      )
-        seal()
-      const from = next
-      let bytes = APPEND_HEADER_BYTES
-      while (
-        next < entries.length &&
-        (next === from || length + bytes + entries[next]!.bytes.length <= DATA_FRAME_BYTES)
-      ) {
-        bytes += entries[next]!.bytes.length
-        next++
-      }
-      writer.u8(ItemType.append)
-      writer.u32(append.shard)
-      writer.u64(append.term)
-      writer.u64(previousIndex)
-      writer.u64(previousTerm)
-      writer.u64(append.commit)
-      writer.u32(next - from)
-      for (let i = from; i < next; i++) {
-        const entry = entries[i]!
-        if (entry.bytes.length < COPY_BYTES_MAX) {
-          writer.raw(entry.bytes)
-          continue
-        }
-        cut()
-        rest.push(entry.bytes)
-        writer = new ByteWriter(256)
-      }
-      length += bytes
-      if (next > from) {
-        previousIndex = entries[next - 1]!.index
-        previousTerm = entries[next - 1]!.term
-      }
-    } while (next < entries.length)
-  }
-  if (length > FRAME_HEADER_BYTES) seal()
-}
-
 export type ItemDefect = 'item type' | 'item fields' | 'entry' | 'entry out of place'
 
 /** Delivers the items of a control frame's body. */
@@ -260,6 +180,14 @@ export function decodeControl(frame: Buffer, sink: ItemSink): ItemDefect | null 
       case ItemType.appendReply:
         decodeAppendReply(reader, sink)
         break
+      case ItemType.snapshotReply: {
+        const shard = reader.u32()
+        const term = reader.u64()
+        const index = reader.u64()
+        const received = reader.u64()
+        if (!reader.failed) sink.message({ type: 'snapshot-reply', shard, term, index, received })
+        break
+      }
       case ItemType.stepDown:
       case ItemType.moved:
       case ItemType.campaignNow: {
@@ -330,31 +258,4 @@ function decodeLeading(reader: ByteReader, sink: ItemSink): void {
   const list: ShardTerm[] = []
   for (let i = 0; i < count; i++) list.push({ shard: reader.u32(), term: reader.u64() })
   if (!reader.failed) sink.leading(whole, list)
-}
-
-/** Delivers the appends of a data frame. Their entries are slices of `frame`, which must be theirs to keep. */
-export function decodeData(frame: Buffer, sink: ItemSink): ItemDefect | null {
-  const reader = new ByteReader(frame, FRAME_HEADER_BYTES)
-  while (reader.remaining > 0 && !sink.closed) {
-    if (reader.u8() !== ItemType.append) return 'item type'
-    const shard = reader.u32()
-    const term = reader.u64()
-    const previousIndex = reader.u64()
-    const previousTerm = reader.u64()
-    const commit = reader.u64()
-    const count = reader.u32()
-    if (reader.failed) return 'item fields'
-    const entries: Entry[] = []
-    for (let i = 0; i < count; i++) {
-      const entry = decodeEntry(frame, reader.at)
-      if (typeof entry === 'string') return 'entry'
-      if (entry.kind === EntryKind.hardState || entry.shard !== shard || entry.index !== previousIndex + 1 + i)
-        return 'entry out of place'
-      if (i > 0 && entry.previousCrc !== entries[i - 1]!.crc) return 'entry out of place'
-      reader.at += entry.bytes.length
-      entries.push(entry)
-    }
-    sink.message({ type: 'append', shard, term, previousIndex, previousTerm, commit, entries })
-  }
-  return null
 }

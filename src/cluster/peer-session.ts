@@ -2,7 +2,7 @@
  * One session with one incarnation of a peer: what leaves in a turn, and what arrives.
  *
  *      send ──► control items (encoded at once) ─┐
- *               appends (kept as messages)  ─────┴─► flush, at the end of the turn: one control frame, then the data
+ *               appends, snapshots (as messages) ┴─► flush, at the end of the turn: one control frame, then the data
  *
  * A beat is not answered by the frame of the turn in which it arrived, unless replication has had its say in that turn. The
  * order matters: a reply means "until one election timeout after you sent this, I help nobody to replace you", and must
@@ -20,9 +20,7 @@ import type { Hello } from './handshake.ts'
 import type { ShardTerm } from './leader-table.ts'
 import type { ChannelOwner, PeerChannel } from './peer-channel.ts'
 import {
-  type Append,
   decodeControl,
-  decodeData,
   encodeBeat,
   encodeBeatReply,
   encodeLeading,
@@ -31,8 +29,8 @@ import {
   encodeRequest,
   encodeResponse,
   type ItemSink,
-  writeAppends,
 } from './peer-messages.ts'
+import { type Data, decodeData, writeData } from './peer-messages-data.ts'
 import {
   beginFrame,
   CONTROL_FRAME_BYTES_MAX,
@@ -86,8 +84,9 @@ export class PeerSession implements ChannelOwner, ItemSink {
   readonly #with: SessionCollaborators
   /** The control frame of this turn, null while there is nothing to say. */
   #items: ByteWriter | null = null
-  #appends: Append[] = []
-  #appendBytes = 0
+  /** Of this turn, for the data connection. */
+  #bulk: Data[] = []
+  #bulkBytes = 0
   #isDirty = false
   /** The beat that the next flush answers, and all before it. 0: none. */
   #dueReply = 0
@@ -116,18 +115,20 @@ export class PeerSession implements ChannelOwner, ItemSink {
   }
 
   get queuedBytes(): number {
-    return this.#data.queuedBytes + this.#appendBytes
+    return this.#data.queuedBytes + this.#bulkBytes
   }
 
   // ── what leaves ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   send(message: Message): void {
-    if (message.type !== 'append') {
+    if (message.type === 'append') {
+      for (const entry of message.entries) this.#bulkBytes += entry.bytes.length
+    } else if (message.type === 'snapshot') this.#bulkBytes += message.chunk.length
+    else {
       encodeMessage(this.#writer(), message)
       return
     }
-    this.#appends.push(message)
-    for (const entry of message.entries) this.#appendBytes += entry.bytes.length
+    this.#bulk.push(message)
     this.#markDirty()
   }
 
@@ -172,7 +173,7 @@ export class PeerSession implements ChannelOwner, ItemSink {
     this.#with.events.dirty(this)
   }
 
-  /** One frame for control, then the appends. */
+  /** One frame for control, then the data. */
   flush(): void {
     this.#isDirty = false
     if (this.closed) return
@@ -187,12 +188,12 @@ export class PeerSession implements ChannelOwner, ItemSink {
       sealFrame(frame, [], this.#version, FrameKind.control, lamport.tick())
       this.#control.write(frame)
     }
-    if (this.#appends.length > 0) {
-      const appends = this.#appends
-      this.#appends = []
-      this.#appendBytes = 0
-      writeAppends(
-        appends,
+    if (this.#bulk.length > 0) {
+      const bulk = this.#bulk
+      this.#bulk = []
+      this.#bulkBytes = 0
+      writeData(
+        bulk,
         this.#version,
         () => lamport.tick(),
         (part) => this.#data.write(part),

@@ -7,15 +7,13 @@
  * only a faulty peer would send them, must be refused or understood as something well-formed, without a throw and without
  * reading beyond the frame.
  */
-import type { Message } from '../replication/index.ts'
+import { type Message, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX } from '../replication/index.ts'
 import { assert, Prng } from '../stdx/index.ts'
 import { type Entry, EntryKind, encodeEntry } from '../storage/index.ts'
 import type { ByteWriter } from './byte-cursor.ts'
 import { decodeHello, decodeRefusal, encodeHello, encodeRefusal, type Hello } from './handshake.ts'
 import {
-  type Append,
   decodeControl,
-  decodeData,
   encodeBeat,
   encodeBeatReply,
   encodeLeading,
@@ -24,8 +22,8 @@ import {
   encodeRequest,
   encodeResponse,
   type ItemSink,
-  writeAppends,
 } from './peer-messages.ts'
+import { type Append, type Data, decodeData, writeData } from './peer-messages-data.ts'
 import { beginFrame, FRAME_HEADER_BYTES, FrameKind, FrameReader, sealFrame } from './peer-wire.ts'
 
 /** Writes down what it is given, as text that can be compared. */
@@ -34,6 +32,11 @@ export class Recorder implements ItemSink {
   readonly lines: string[] = []
 
   message(message: Message): void {
+    if (message.type === 'snapshot') {
+      const { chunk, ...head } = message
+      this.lines.push(`${JSON.stringify(head)} ${chunk.toString('latin1')}`)
+      return
+    }
     if (message.type !== 'append') {
       this.lines.push(JSON.stringify(message))
       return
@@ -148,10 +151,27 @@ function randomAppend(prng: Prng): Append {
   }
 }
 
-export function randomMessage(prng: Prng): Exclude<Message, Append> {
+function randomSnapshotChunk(prng: Prng): Data {
+  const chunk = prng.bytes(pick(prng, [0, 1, 300, 4095, 4096, SNAPSHOT_CHUNK_BYTES_MAX]))
+  const at = pick(prng, [0, 1, SNAPSHOT_BYTES_MAX - chunk.length])
+  const totalBytes = pick(prng, [at + chunk.length, SNAPSHOT_BYTES_MAX])
+  const entryTerm = pick(prng, LARGE.slice(1))
+  const head = {
+    index: pick(prng, LARGE.slice(1)),
+    entryTerm,
+    crc: prng.uint32(),
+    nextOffset: pick(prng, LARGE),
+    stamp: pick(prng, LARGE),
+    totalBytes,
+    sum: prng.uint32(),
+  }
+  return { type: 'snapshot', shard: pick(prng, NUMBERS), term: Math.max(entryTerm, pick(prng, LARGE)), head, at, chunk }
+}
+
+export function randomMessage(prng: Prng): Exclude<Message, Data> {
   const shard = pick(prng, NUMBERS)
   const term = pick(prng, LARGE)
-  switch (prng.below(8)) {
+  switch (prng.below(9)) {
     case 0:
       return { type: 'pre-vote', shard, term, lastIndex: pick(prng, LARGE), lastTerm: pick(prng, LARGE) }
     case 1:
@@ -178,6 +198,8 @@ export function randomMessage(prng: Prng): Exclude<Message, Append> {
         rejected: prng.below(2) === 1 ? rejected : null,
       }
     }
+    case 5:
+      return { type: 'snapshot-reply', shard, term, index: pick(prng, LARGE), received: pick(prng, LARGE) }
     default:
       return { type: pick(prng, ['step-down', 'moved', 'campaign-now'] as const), shard, term }
   }
@@ -250,10 +272,12 @@ function randomStream(prng: Prng): Stream {
       sealFrame(bytes, [], 1, FrameKind.control, pick(prng, LARGE))
       parts.push(bytes)
     } else {
-      const appends = Array.from({ length: 1 + prng.below(4) }, () => randomAppend(prng))
-      for (const append of appends) expected.message(append)
-      writeAppends(
-        appends,
+      const messages = Array.from({ length: 1 + prng.below(4) }, () =>
+        prng.below(4) === 0 ? randomSnapshotChunk(prng) : randomAppend(prng),
+      )
+      for (const message of messages) expected.message(message)
+      writeData(
+        messages,
         1,
         () => pick(prng, LARGE),
         (part) => parts.push(part),

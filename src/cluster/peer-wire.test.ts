@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX } from '../replication/index.ts'
 import { Prng } from '../stdx/index.ts'
 import { type Entry, EntryKind, encodeEntry } from '../storage/index.ts'
-import { type Append, decodeData, encodeBeat, writeAppends } from './peer-messages.ts'
+import { encodeBeat } from './peer-messages.ts'
+import { type Append, type Data, decodeData, type SnapshotChunk, writeData } from './peer-messages-data.ts'
 import { fuzz, Receiver, randomEntries } from './peer-wire.fuzz.ts'
 import { beginFrame, DATA_FRAME_BYTES, FRAME_HEADER_BYTES, FrameKind, FrameReader, sealFrame } from './peer-wire.ts'
 
@@ -26,10 +28,10 @@ function append(entries: readonly Entry[], shard = 16): Append {
   }
 }
 
-function framesOf(appends: readonly Append[]): { parts: Buffer[]; frames: Buffer[] } {
+function framesOf(messages: readonly Data[]): { parts: Buffer[]; frames: Buffer[] } {
   const parts: Buffer[] = []
-  writeAppends(
-    appends,
+  writeData(
+    messages,
     1,
     () => 9,
     (part) => parts.push(part),
@@ -86,6 +88,33 @@ test('frames: a reader that is stopped in the middle of a chunk delivers no more
   reader.version = 1
   assert.equal(reader.push(Buffer.concat([beatFrame(1), beatFrame(2)])), null)
   assert.equal(delivered, 1)
+})
+
+test('snapshots: a chunk that could not be one of any snapshot is refused before anything is kept of it', () => {
+  const head = { index: 9, entryTerm: 2, crc: 1, nextOffset: 8, stamp: 7, totalBytes: 100, sum: 3 }
+  const chunk = (changes: { head?: object; at?: number; length?: number }): string | null => {
+    const message: SnapshotChunk = {
+      type: 'snapshot',
+      shard: 16,
+      term: 3,
+      head: { ...head, ...changes.head },
+      at: changes.at ?? 0,
+      chunk: Buffer.alloc(changes.length ?? 10),
+    }
+    const [frame] = framesOf([message]).frames
+    return decodeData(frame!, new Receiver().recorder)
+  }
+  assert.equal(chunk({}), null)
+  assert.equal(chunk({ at: 90 }), null)
+  for (const wrong of [
+    { at: 91 },
+    { head: { totalBytes: SNAPSHOT_BYTES_MAX + 1 } },
+    { head: { totalBytes: SNAPSHOT_BYTES_MAX }, length: SNAPSHOT_CHUNK_BYTES_MAX + 1 },
+    { head: { index: 0 } },
+    { head: { entryTerm: 0 } },
+    { head: { entryTerm: 4 } },
+  ])
+    assert.equal(chunk(wrong), 'item fields', JSON.stringify(wrong))
 })
 
 test('appends: split at 256 KiB, a larger entry alone, each piece naming its predecessor', () => {

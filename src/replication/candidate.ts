@@ -55,6 +55,7 @@ export class Candidate implements Behaviour {
     const core = this.#core
     switch (message.type) {
       case 'append':
+      case 'snapshot':
         if (core.abandonedTerm === core.term) return
         // Another one was elected in this term.
         core.follow(core.leader, core.longPatience())
@@ -101,12 +102,14 @@ export class Candidate implements Behaviour {
     if (node === core.self || !core.configuration.isVoter(node)) return
     const { shard, term, log } = core
     const { lastIndex, lastTerm } = log
-    if (this.#kind === 'pre-vote') {
-      core.send(node, { type: 'pre-vote', shard, term: term + 1, lastIndex, lastTerm })
-    } else {
-      // Held back until our own vote is synced, or we could wake up after a power loss and vote for another in this term.
-      core.send(node, { type: 'vote', shard, term, lastIndex, lastTerm, transfer: this.#kind === 'transfer' })
-    }
+    const transfer = this.#kind === 'transfer'
+    // Held back until our own vote is synced, or we could wake up after a power loss and vote for another in this term.
+    const question: Message =
+      this.#kind === 'pre-vote'
+        ? { type: 'pre-vote', shard, term: term + 1, lastIndex, lastTerm }
+        : { type: 'vote', shard, term, lastIndex, lastTerm, transfer }
+    core.send(node, question)
+    if (core.chance('replication/ask-twice')) core.send(node, question)
   }
 
   #count(node: NodeId, granted: boolean): void {

@@ -15,6 +15,8 @@ export type ReplicationFailure =
     }
   /** An append whose entries do not follow one another, or belong to another shard. */
   | { code: 'APPEND_MALFORMED'; shard: ShardId; from: NodeId; previousIndex: number; index: number }
+  /** All chunks of a snapshot have arrived, and they are not what its sender summed. */
+  | { code: 'SNAPSHOT_DAMAGED'; shard: ShardId; from: NodeId; index: number }
   /** A replica no longer holds what it had acknowledged as journaled. */
   | { code: 'ACKNOWLEDGED_ENTRIES_MISSING'; shard: ShardId; node: NodeId; acknowledged: number; held: number }
 

@@ -19,9 +19,12 @@ import { ReplicationError } from './errors.ts'
 import type { Following } from './following.ts'
 import type { AppendRejection, Message, NodeId } from './messages.ts'
 import type { Behaviour, RaftCore } from './raft-core.ts'
+import type { SnapshotHead } from './snapshot.ts'
+import { SnapshotReceiving } from './snapshot-receiving.ts'
 import type { Role } from './state-machine.ts'
 
 type Append = Extract<Message, { type: 'append' }>
+type SnapshotChunk = Extract<Message, { type: 'snapshot' }>
 
 export class Follower implements Behaviour {
   readonly role: Role
@@ -56,13 +59,16 @@ export class Follower implements Behaviour {
       this.#suspicious = true
       this.#patience = core.shortPatience()
     }
-    if (--this.#patience <= 0) core.campaign('pre-vote')
+    if (--this.#patience <= 0 || core.chance('replication/early-campaign')) core.campaign('pre-vote')
   }
 
   step(from: NodeId, message: Message): void {
     switch (message.type) {
       case 'append':
         this.#append(from, message)
+        return
+      case 'snapshot':
+        this.#snapshot(from, message)
         return
       case 'step-down':
         this.#core.abandonedTerm = this.#core.term
@@ -127,16 +133,25 @@ export class Follower implements Behaviour {
     core.follow(null, core.shortPatience())
   }
 
-  #append(from: NodeId, message: Append): void {
+  /** Null: nothing is taken from this leader. */
+  #follow(from: NodeId): Following | null {
     const core = this.#core
-    if (core.abandonedTerm === core.term) return
+    if (core.abandonedTerm === core.term) return null
     if (core.leader !== from) {
       core.knowLeader(from)
       this.#suspicious = false
       this.#madeWay = false
     }
     const following = must(core.following, 'what we know of the leader we follow')
-    if (following.quarantined) return
+    return following.quarantined ? null : following
+  }
+
+  #append(from: NodeId, message: Append): void {
+    const core = this.#core
+    const following = this.#follow(from)
+    if (following === null) return
+    // Answered once the snapshot is installed: until then there is no log to speak of.
+    if (core.installing !== null) return
     const { previousIndex, entries } = message
     if (!this.#wellFormed(from, message)) return
     if (!this.#fits(message)) {
@@ -148,6 +163,72 @@ export class Follower implements Behaviour {
     core.commitUpTo(Math.min(message.commit, following.matched))
     if (following.awaited) following.answerDue = true
     following.awaited = false
+  }
+
+  #snapshot(from: NodeId, { head, at, chunk }: SnapshotChunk): void {
+    const core = this.#core
+    const following = this.#follow(from)
+    if (following === null) return
+    if (core.installing === null) {
+      const held = this.#holds(from, head)
+      if (held === 'contradicted') return
+      if (held) {
+        // Raft §7: a log that holds the snapshot's entry holds all before it, and may go on behind it. Nothing is to be replaced.
+        following.incoming = null
+        following.matched = Math.max(following.matched, head.index)
+        core.commitUpTo(head.index)
+        following.answerDue = true
+        following.awaited = false
+        return
+      }
+    } else if (head.index <= core.installing.index) return // answered when that one is installed
+    const receiving = this.#receiving(following, head, at)
+    if (receiving === null) return
+    receiving.take(at, chunk)
+    if (receiving.complete) {
+      following.incoming = null
+      const snapshot = receiving.finish()
+      if (snapshot === null) {
+        const details = { code: 'SNAPSHOT_DAMAGED', shard: core.shard, from, index: head.index } as const
+        const what = `node ${core.self} refuses a snapshot of shard ${core.shard}`
+        this.#stop(
+          from,
+          new ReplicationError(details, `${what} at index ${head.index}: its bytes are not what was sent`),
+        )
+        return
+      }
+      core.install(snapshot)
+    }
+    this.#replySnapshot(from, head.index, receiving.received)
+  }
+
+  /** The snapshot that the chunk is of, or null: a chunk of one that was given up. */
+  #receiving(following: Following, head: SnapshotHead, at: number): SnapshotReceiving | null {
+    const { incoming } = following
+    if (incoming?.isOf(head)) return incoming
+    // A leader goes on to later snapshots and never back: this chunk is older than what is arriving.
+    if (incoming !== null && head.index < incoming.head.index) return null
+    if (at !== 0) {
+      this.#replySnapshot(must(this.#core.leader, 'the leader'), head.index, 0)
+      return null
+    }
+    following.incoming = new SnapshotReceiving(head)
+    return following.incoming
+  }
+
+  #replySnapshot(to: NodeId, index: number, received: number): void {
+    const { shard, term } = this.#core
+    this.#core.send(to, { type: 'snapshot-reply', shard, term, index, received })
+  }
+
+  /** Is what the snapshot stands for in our log? Log matching (§5.3): the same term at the same index, the same log up to it. */
+  #holds(from: NodeId, { index, entryTerm, crc }: SnapshotHead): boolean | 'contradicted' {
+    const { commit, log } = this.#core
+    if (index <= commit) return true
+    if (index > log.lastIndex) return false
+    const held = log.entry(index)!
+    if (held.term !== entryTerm) return false
+    return held.crc === crc || this.#quarantine(from, held, crc, held.crc) || 'contradicted'
   }
 
   /** Raft §5.3: the consistency check. What is committed here is in every later leader's log (§5.4), so it needs no check. */

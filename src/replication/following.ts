@@ -1,3 +1,5 @@
+import type { SnapshotReceiving } from './snapshot-receiving.ts'
+
 /**
  * What a replica knows of its log in relation to the leader it follows, and has told it.
  *
@@ -17,7 +19,17 @@ export class Following {
   /** The leader's log contradicts ours: nothing more is taken from it. */
   quarantined = false
 
+  /** A snapshot of which the leader has sent some. */
+  incoming: SnapshotReceiving | null = null
+
   constructor(commit: number) {
     this.matched = commit
+  }
+
+  /** Our log is now that of a snapshot. What the leader sent meanwhile was not taken: it must hear where we stand. */
+  logReplaced(index: number): void {
+    this.matched = index
+    this.awaited = true
+    this.answerDue = true
   }
 }

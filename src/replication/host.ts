@@ -8,80 +8,19 @@
  * Costs grow with work: an idle shard is in no list. Only shards without a live leader tick, and check-quorum looks at shards
  * only when some peer's contact has changed between fresh and stale.
  */
-import type { Clock, Platform, PlatformError, Timer } from '../platform/index.ts'
+import type { Clock, Timer } from '../platform/index.ts'
 import { must } from '../stdx/index.ts'
-import type { RecoveredShard, ShardCheckpoint, Storage, StorageError } from '../storage/index.ts'
-import type { Contact } from './contact.ts'
-import type { RaftEvent } from './events.ts'
-import type { HostEvent } from './host-events.ts'
-import type { LamportClock } from './lamport.ts'
+import type { RecoveredShard, ShardCheckpoint } from '../storage/index.ts'
+import type { HostCollaborators, HostOptions, ShardSpec } from './host-options.ts'
 import type { Message, NodeId, ShardId } from './messages.ts'
 import { Raft } from './raft.ts'
 import { RaftLog } from './raft-log.ts'
-import { type JournalBatch, Replica } from './replica.ts'
-import type { Shard, Standing, StateMachine } from './state-machine.ts'
-import type { Wire, WireEvents } from './wire.ts'
-
-export interface HostOptions {
-  readonly self: NodeId
-  readonly electionTimeoutMs: number
-  /** One tick of the shards that have no live leader. */
-  readonly tickMs: number
-  readonly electionTicksMin: number
-  readonly electionTicksMax: number
-  /** Appends sent to one follower of one shard and not yet acknowledged. */
-  readonly inFlightBytesMax: number
-  /** One append message. */
-  readonly appendBytesMax: number
-  /** Proposed and not yet committed, per shard. */
-  readonly uncommittedBytesMax: number
-  /** Handed to the journal and not yet synced, per node. */
-  readonly journalQueueBytesMax: number
-  /** One read of a shard log for a follower that is far behind. */
-  readonly catchUpBytes: number
-  /** Entries that the shard logs hold already, kept in memory for those who read along, per node. */
-  readonly tailCacheBytes: number
-}
-
-export const HOST_DEFAULTS: Omit<HostOptions, 'self'> = {
-  electionTimeoutMs: 1000,
-  tickMs: 10,
-  electionTicksMin: 20,
-  electionTicksMax: 60,
-  inFlightBytesMax: 8 << 20,
-  appendBytesMax: 256 << 10,
-  uncommittedBytesMax: 32 << 20,
-  journalQueueBytesMax: 64 << 20,
-  catchUpBytes: 1 << 20,
-  tailCacheBytes: 32 << 20,
-}
+import { Replica } from './replica.ts'
+import type { JournalBatch } from './replica-options.ts'
+import type { WireEvents } from './wire.ts'
 
 const EARLY_SHARDS_MAX = 4096
 const EARLY_MESSAGES_MAX = 8
-
-export interface HostCollaborators {
-  readonly platform: Platform
-  readonly storage: Storage
-  readonly wire: Wire
-  readonly contact: Contact
-  readonly lamport: LamportClock
-  readonly trace: (event: RaftEvent | HostEvent) => void
-  /** Role, term or leader of a shard changed here. */
-  readonly standingChanged: (shard: ShardId, standing: Standing) => void
-  /** A turn's work is done: what it had to say to peers and clients can leave. */
-  readonly endOfTurn: () => void
-  /** Followers push back too: while true, appends are left in the kernel's buffers. */
-  readonly holdAppends: (hold: boolean) => void
-  /** A read of a shard log failed in a way that leaves this node unfit. */
-  readonly fatal: (error: StorageError | PlatformError) => void
-}
-
-export interface ShardSpec {
-  readonly shard: ShardId
-  readonly voters: readonly NodeId[]
-  readonly learners: readonly NodeId[]
-  readonly machine: (shard: Shard) => StateMachine
-}
 
 export class ReplicationHost implements WireEvents {
   readonly #options: HostOptions
@@ -124,9 +63,12 @@ export class ReplicationHost implements WireEvents {
     const replica: Replica = new Replica(
       {
         shard: spec.shard,
+        self: this.#options.self,
         uncommittedBytesMax: this.#options.uncommittedBytesMax,
         catchUpBytes: this.#options.catchUpBytes,
         tailCacheBytes: this.#tailShare(),
+        cut: { everyBytes: this.#options.snapshotEveryBytes, keepEntries: this.#options.snapshotKeepEntries },
+        stateSumEvery: this.#options.stateSumEvery,
       },
       recovered,
       {
@@ -139,7 +81,15 @@ export class ReplicationHost implements WireEvents {
         standingChanged: (changed, standing) => this.#with.standingChanged(changed.id, standing),
         nodeHasRoom: () => this.#hasRoom(),
         awaitsRoom: (waiting) => this.#awaitingRoom.add(waiting),
-        readFailed: (error) => this.#with.fatal(error),
+        chance: (site) => this.#with.platform.random.chance(site),
+        storageFailed: (error) => this.#with.fatal(error),
+        installSnapshot: (installing, checkpoint, done) =>
+          storage.installSnapshot(checkpoint, (error) => {
+            // Its shard may have been removed meanwhile.
+            if (this.#stopped || this.#replicas.get(installing.id) !== installing) return
+            if (error === null) done()
+            else this.#with.fatal(error)
+          }),
       },
     )
     this.#replicas.set(spec.shard, replica)
@@ -171,9 +121,17 @@ export class ReplicationHost implements WireEvents {
             },
       epochs: checkpoint?.epochs ?? [],
       entries: recovered?.entries ?? [],
+      ...(checkpoint === null ? {} : { start: { index: checkpoint.startIndex, offset: checkpoint.startOffset } }),
     })
-    const { electionTicksMin, electionTicksMax, inFlightBytesMax, appendBytesMax, electionTimeoutMs, self } =
-      this.#options
+    const {
+      snapshotChunkBytes,
+      electionTicksMin,
+      electionTicksMax,
+      inFlightBytesMax,
+      appendBytesMax,
+      electionTimeoutMs,
+      self,
+    } = this.#options
     return new Raft(
       {
         shard: spec.shard,
@@ -184,6 +142,7 @@ export class ReplicationHost implements WireEvents {
         electionTicksMax,
         maxInflightBytes: inFlightBytesMax,
         maxAppendBytes: appendBytesMax,
+        snapshotChunkBytes,
         electionTimeoutMs,
       },
       { term: recovered?.term ?? 0, vote: recovered?.vote ?? 0, commit: checkpoint?.index ?? 0, log },
@@ -229,7 +188,8 @@ export class ReplicationHost implements WireEvents {
   }
 
   #keepEarly(from: NodeId, message: Message): void {
-    if (message.type === 'append' && message.entries.length > 0) return
+    if (message.type === 'snapshot' || (message.type === 'append' && message.entries.length > 0)) return
+    if (this.#with.platform.random.chance('replication/early-message-dropped')) return
     let early = this.#early.get(message.shard)
     if (early === undefined) {
       if (this.#early.size >= EARLY_SHARDS_MAX) this.#early.delete(must(this.#early.keys().next().value, 'oldest'))
@@ -317,7 +277,7 @@ export class ReplicationHost implements WireEvents {
     if (this.#stopped) return
     const replicas = this.#turn
     this.#turn = []
-    const journal: JournalBatch = { entries: [], persists: [] }
+    const journal: JournalBatch = { entries: [], persists: [], installs: [] }
     for (const replica of replicas) {
       replica.scheduled = false
       if (this.#replicas.get(replica.id) !== replica) continue
@@ -326,6 +286,7 @@ export class ReplicationHost implements WireEvents {
     }
     if (journal.entries.length > 0) this.#with.storage.append(journal.entries, () => this.#persisted(journal))
     else if (journal.persists.length > 0) this.#persisted(journal)
+    for (const { replica, snapshot } of journal.installs) replica.install(snapshot)
     this.#with.endOfTurn()
     this.#offerRoom()
   }
@@ -383,6 +344,6 @@ export class ReplicationHost implements WireEvents {
     const replica = must(this.#replicas.get(shard), `replica of shard ${shard}`)
     // The checkpoint is also the moment to share the cache of tails anew among the shards that have one.
     replica.trim(this.#tailShare())
-    return replica.capture()
+    return replica.checkpoint()
   }
 }

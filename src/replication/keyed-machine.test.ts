@@ -234,6 +234,24 @@ test('a snapshot gives the same state on an empty machine, and again the same sn
   assert.deepEqual(empty.map, {})
 })
 
+test('a snapshot on a machine that runs: the differences are told, what vanished first', () => {
+  const { shard, machine } = leading()
+  machine.put({ same: '1', changed: '2', added: '3' })
+  shard.propose()
+  shard.commit()
+  const behind = new KeyedShard()
+  behind.foreign(1, { gone: 'x', changed: 'old', same: '1' })
+  behind.commit()
+  behind.machine.heard.length = 0
+  const snapshot = machine.snapshot()
+  behind.machine.restore(snapshot)
+  assert.deepEqual(behind.machine.heard, ['-gone', 'changed=2', 'added=3'])
+  assert.deepEqual(behind.machine.map, machine.map)
+  assert.equal(behind.machine.appliedIndex, machine.appliedIndex)
+  assert.deepEqual(behind.machine.snapshot(), snapshot, 'the same bytes')
+  assert.throws(() => machine.restore(snapshot), /for the machine that decides/)
+})
+
 test('values outlive the buffers of their entries and snapshots', () => {
   const shard = new KeyedShard()
   const entry = shard.foreign(1, { a: 'kept' })

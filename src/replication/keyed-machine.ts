@@ -35,6 +35,7 @@ interface Uncommitted {
 }
 
 export abstract class KeyedMachine implements StateMachine {
+  readonly cutBySnapshot = true
   protected readonly shard: Shard
   readonly #wall: () => number
   readonly #committed = new Map<string, Buffer>()
@@ -107,10 +108,13 @@ export abstract class KeyedMachine implements StateMachine {
     this.shard.requestProposal()
   }
 
-  /** After each committed change, on every replica, in log order. */
+  /**
+   * After each committed change, on every replica, in log order. Also for what a snapshot of the leader has changed on a
+   * machine that already had a state: what vanished first, then what is new or different, as if it had been logged.
+   */
   protected changed(_key: string, _value: Buffer | null): void {}
 
-  /** After the whole state was replaced by a snapshot. */
+  /** After an empty machine was given its state. */
   protected restored(): void {}
 
   /** This node leads and everything that was ever committed is applied here. */
@@ -207,13 +211,34 @@ export abstract class KeyedMachine implements StateMachine {
   }
 
   restore(snapshot: Buffer): void {
-    this.#committed.clear()
+    assert(!this.leads, () => `shard ${this.shard.id}: a snapshot for the machine that decides`)
+    const fresh = this.#appliedIndex === 0
     this.#appliedIndex = snapshot.readDoubleLE(0)
+    const restored = new Map<string, Buffer>()
     if (snapshot.length > 8) {
       forEachKeyedChange(snapshot.subarray(8), (key, value) => {
-        if (value !== null) this.#committed.set(key, Buffer.from(value)) // a slice would keep the whole checkpoint in memory
+        if (value !== null) restored.set(key, Buffer.from(value)) // a slice would keep the whole checkpoint in memory
       })
     }
-    this.restored()
+    if (fresh) {
+      for (const [key, value] of restored) this.#committed.set(key, value)
+      this.restored()
+    } else this.#replaceBy(restored)
+  }
+
+  #replaceBy(restored: ReadonlyMap<string, Buffer>): void {
+    for (const key of [...this.#committed.keys()]) {
+      if (restored.has(key)) continue
+      this.#committed.delete(key)
+      this.changed(key, null)
+    }
+    for (const [key, value] of restored) {
+      if (this.#committed.get(key)?.equals(value)) continue
+      this.#committed.set(key, value)
+      this.changed(key, value)
+    }
+    // In the order of the leader's map: the same state gives the same snapshot, byte for byte.
+    this.#committed.clear()
+    for (const [key, value] of restored) this.#committed.set(key, value)
   }
 }

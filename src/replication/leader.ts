@@ -30,6 +30,8 @@ import { Progress } from './progress.ts'
 import { agreed, type Measure } from './quorum.ts'
 import type { Behaviour, RaftCore } from './raft-core.ts'
 import { NO_ENTRIES } from './raft-log.ts'
+import type { Snapshot } from './snapshot.ts'
+import { SnapshotSending } from './snapshot-sending.ts'
 import type { Role } from './state-machine.ts'
 
 type Append = Extract<Message, { type: 'append' }>
@@ -41,6 +43,7 @@ const LEASE_SHARE = 0.9
 export class Leader implements Behaviour {
   readonly role: Role = 'leader'
   readonly progress = new Map<NodeId, Progress>()
+  readonly #snapshots: SnapshotSending
   readonly #core: RaftCore
   /** The first entry of this leadership. Until it is committed the marks may be too low. */
   readonly #firstIndex: number
@@ -57,6 +60,7 @@ export class Leader implements Behaviour {
   constructor(core: RaftCore) {
     const { self, log, contact, configuration } = core
     this.#core = core
+    this.#snapshots = new SnapshotSending(core)
     this.#firstIndex = log.lastIndex + 1
     this.#quorumHeardAt = core.now()
     this.#inDoubt = !configuration.isSoleVoter(self)
@@ -87,8 +91,12 @@ export class Leader implements Behaviour {
   }
 
   step(from: NodeId, message: Message): void {
-    assert(message.type !== 'append', () => `two leaders in term ${message.term}: node ${from} and this one`)
+    assert(
+      message.type !== 'append' && message.type !== 'snapshot',
+      () => `two leaders in term ${message.term}: node ${from} and this one`,
+    )
     if (message.type === 'append-reply') this.#reply(from, message)
+    else if (message.type === 'snapshot-reply') this.#snapshots.reply(this.progress.get(from), message)
     else if (message.type === 'pre-vote') this.#unheard(from)
   }
 
@@ -195,7 +203,7 @@ export class Leader implements Behaviour {
    */
   #unheard(node: NodeId): void {
     const progress = this.progress.get(node)
-    if (progress?.state === 'probe') progress.awaitingReply = false
+    if (progress !== undefined && progress.state !== 'replicate') progress.awaitingReply = false
   }
 
   #reply(from: NodeId, reply: AppendReply): void {
@@ -209,7 +217,7 @@ export class Leader implements Behaviour {
     assert(received <= this.#core.log.lastIndex, () => `node ${from} received ${received}, beyond this leader's log`)
     progress.confirmed = true
     progress.received = Math.max(progress.received, received)
-    if (progress.state === 'probe') progress.becomeReplicate()
+    if (progress.state === 'probe' || this.#snapshots.hasArrived(progress)) progress.becomeReplicate()
     else progress.inflight.freeUpTo(received)
     this.#core.dirty = true
     if (journaled <= progress.match) return
@@ -220,6 +228,8 @@ export class Leader implements Behaviour {
   /** Raft §5.3: go back, but by whole terms: both sides skip what the other cannot hold. */
   #rejected(progress: Progress, previousIndex: number, hintIndex: number, hintTerm: number): void {
     const core = this.#core
+    // Of an append that was sent before it was found that a snapshot is needed.
+    if (progress.state === 'snapshot') return
     if (progress.state === 'probe' ? previousIndex !== progress.next - 1 : previousIndex <= progress.match) return
     const previous = core.log.lastIndexWithin(hintIndex, hintTerm)
     if (previous < progress.match) {
@@ -249,30 +259,48 @@ export class Leader implements Behaviour {
   collect(): void {
     let shared: Append | null = null
     let sharedBytes = 0
+    const core = this.#core
+    const { log } = core
+    const inflightBytes = core.chance('replication/tiny-window') ? 1 : core.options.maxInflightBytes
+    const appendBytes = core.chance('replication/append-of-one-entry') ? 1 : core.options.maxAppendBytes
     for (const progress of this.progress.values()) {
+      // Some answer is on its way, and ends it.
+      if (progress.inflight.count > 0 && core.chance('replication/probe-again'))
+        progress.becomeProbe(progress.received + 1)
+      if (this.#snapshots.takesOver(progress)) continue
       if (progress.state === 'probe') {
         this.#probe(progress)
         continue
       }
-      const { log, options } = this.#core
-      while (progress.next <= log.lastIndex && progress.inflight.bytes < options.maxInflightBytes) {
+      while (progress.next <= log.lastIndex && progress.inflight.bytes < inflightBytes) {
         if (progress.next <= log.anchorIndex) {
           this.#read(progress)
           break
         }
         // Followers that are level with each other get the very same message.
         if (shared === null || shared.previousIndex !== progress.next - 1) {
-          shared = this.#append(progress.next, log.slice(progress.next, options.maxAppendBytes))
+          shared = this.#append(progress.next, log.slice(progress.next, appendBytes))
           sharedBytes = bytesOf(shared.entries)
         }
         this.#sendEntries(progress, shared, sharedBytes)
       }
       // The mark moved and no entries go along that could say so.
-      if (Math.min(this.#core.commit, progress.next - 1) > progress.commitSent) {
+      if (Math.min(core.commit, progress.next - 1) > progress.commitSent || core.chance('replication/empty-append')) {
         this.#send(progress, this.#append(progress.next, NO_ENTRIES))
       }
       this.#askTransferTarget(progress)
     }
+    this.#snapshots.releaseUnless(this.progress.values())
+  }
+
+  /** The answer to `snapshotWanted`. */
+  snapshotTaken(snapshot: Snapshot): void {
+    this.#snapshots.taken(snapshot)
+  }
+
+  /** The first entry that a follower waits for, of those that are on their way: a cut above it would cost them a snapshot. */
+  get neededFrom(): number {
+    return this.#snapshots.neededFrom(this.progress.values())
   }
 
   /** Answer to a read; see `CatchUpRead`. Empty if it failed: the next thing that happens to the peer asks again. */
@@ -285,6 +313,8 @@ export class Leader implements Behaviour {
     // The peer was probed afresh meanwhile, or the read was asked for by an earlier leadership: ask again, if need be.
     if (progress.state !== 'replicate' || read[0]!.index !== progress.next) return
     const { log, commit, options } = this.#core
+    // The log was cut while it was read, and it is not known any more what stood before these entries.
+    if (progress.next < log.startIndex) return
     // A start begins at the checkpoint's index, which the shard log may be ahead of: what a former process knew to be committed
     // this leader has yet to find out. It has those entries itself, and they go the usual way.
     const entries =

@@ -3,6 +3,7 @@
  * wire. `term` is the sender's, except in `pre-vote`, where it is the term the sender would campaign in.
  */
 import type { Entry } from '../storage/index.ts'
+import type { SnapshotHead } from './snapshot.ts'
 
 export type NodeId = number
 export type ShardId = number
@@ -48,6 +49,26 @@ export type Message =
       readonly received: number
       readonly journaled: number
       readonly rejected: AppendRejection | null
+    }
+  /**
+   * Bytes `at` and following of a snapshot's body, for a replica that needs what is below the log's start. One is out at a time;
+   * after the last one, the receiver's next `append-reply` says that the snapshot is installed.
+   */
+  | {
+      readonly type: 'snapshot'
+      readonly shard: ShardId
+      readonly term: number
+      readonly head: SnapshotHead
+      readonly at: number
+      readonly chunk: Buffer
+    }
+  /** Of the body of the snapshot at `index`, `received` bytes from its start are here, in memory. */
+  | {
+      readonly type: 'snapshot-reply'
+      readonly shard: ShardId
+      readonly term: number
+      readonly index: number
+      readonly received: number
     }
   /** I led this shard in `term` and no longer do: do not wait for my beats to stop. */
   | { readonly type: 'step-down'; readonly shard: ShardId; readonly term: number }

@@ -89,6 +89,13 @@ export class Persistence {
     for (const write of this.#writes) write.lastIndex = Math.min(write.lastIndex, last)
   }
 
+  /** A snapshot is on the disk: it is the log up to `index`, and what any write in flight may still claim ends there. */
+  installed(index: number): void {
+    this.truncated(index + 1)
+    this.#handedOut = index
+    this.#journaled = index
+  }
+
   /** Everything dirty and everything up to `lastIndex` is handed out as one write. */
   begin(lastIndex: number): number {
     this.#issued++

@@ -7,14 +7,16 @@
  *                      match        received         next
  *     ── journaled ────┘── in memory ──┘── in flight ──┘── not sent ──
  *
+ *     snapshot   It needs what is below our log's start, and is sent the machine's state instead (`snapshot-sending.ts`).
+ *
  * Nothing is ever sent again because time passed: within a session, frames arrive in order or the session ends, and a new
- * session begins with a probe. (A third state, *snapshot*, will stand beside these two for a replica that needs what is
- * below the log's start; it differs from `probe` in what it waits for.)
+ * session begins with a probe.
  */
 import { assert } from '../stdx/index.ts'
 import type { NodeId } from './messages.ts'
+import type { Transfer } from './snapshot-sending.ts'
 
-export type ProgressState = 'probe' | 'replicate'
+export type ProgressState = 'probe' | 'replicate' | 'snapshot'
 
 export class Progress {
   readonly node: NodeId
@@ -30,7 +32,7 @@ export class Progress {
    * this shard: it may have voted for another leader.
    */
   confirmed = false
-  /** Probe: the append that is out has not been answered. Or there is no session: then nothing will be. */
+  /** Probe, snapshot: what is out has not been answered. Or there is no session: then nothing will be. */
   awaitingReply = false
   /** It was sent an append in this term. */
   probed = false
@@ -38,6 +40,8 @@ export class Progress {
   commitSent = 0
   /** Entries below the tail are being read for this peer. At most one read per peer. */
   reading = false
+  /** Snapshot: what it is sent; null until there is something to send. */
+  transfer: Transfer | null = null
   readonly inflight = new Inflight()
 
   constructor(node: NodeId, next: number) {
@@ -50,6 +54,14 @@ export class Progress {
     this.next = next
     this.awaitingReply = false
     this.commitSent = 0
+    this.transfer = null
+    this.inflight.clear()
+  }
+
+  becomeSnapshot(): void {
+    this.state = 'snapshot'
+    this.awaitingReply = false
+    this.transfer = null
     this.inflight.clear()
   }
 
@@ -58,6 +70,7 @@ export class Progress {
     this.next = this.received + 1
     this.commitSent = Math.min(this.commitSent, this.received)
     this.awaitingReply = false
+    this.transfer = null
     this.inflight.clear()
   }
 

@@ -10,11 +10,13 @@
 import assert from 'node:assert/strict'
 import { type Entry, EntryKind, encodeEntry, nextOffsetAfter, payloadOf } from '../storage/index.ts'
 import type { Contact } from './contact.ts'
+import { CutReason, decodeCut, encodeCut, type LogStart } from './cut.ts'
 import type { RaftEvent } from './events.ts'
 import type { Message, NodeId } from './messages.ts'
 import { Raft, type Ready } from './raft.ts'
 import type { CatchUpRead, RaftOptions } from './raft-core.ts'
 import { ORIGIN, RaftLog } from './raft-log.ts'
+import type { Snapshot } from './snapshot.ts'
 
 export const SHARD = 16
 export const ELECTION_TIMEOUT_MS = 1000
@@ -22,14 +24,25 @@ export const ELECTION_TIMEOUT_MS = 1000
 export interface Write {
   readonly sequence: number
   readonly hardState: { readonly term: number; readonly vote: NodeId } | null
-  readonly entries: readonly Entry[]
+  entries: readonly Entry[]
+}
+
+/** A snapshot on its way to the disk, and the writes that were handed out before it: their entries do not count beside it. */
+export interface Install {
+  readonly snapshot: Snapshot
+  readonly before: readonly Write[]
+  /** Checkpoints carry the hard state as it is in memory: that binds the node earlier, and never harms. */
+  readonly hardState: { readonly term: number; readonly vote: NodeId }
 }
 
 /** What a power loss spares. */
 export interface Disk {
   term: number
   vote: NodeId
+  /** By index − 1. There are none below an installed snapshot. */
   entries: Entry[]
+  /** A checkpoint: what a start begins with. */
+  base?: { readonly snapshot: Snapshot; readonly start: LogStart }
 }
 
 export interface Flight {
@@ -45,8 +58,12 @@ export interface HarnessNode {
   disk: Disk
   /** Handed out and not completed, oldest first. */
   writes: Write[]
-  /** The shard log: committed entries, by index − 1. */
+  installs: Install[]
+  /** The shard log: committed entries, by index − 1. None below an installed snapshot. */
   committed: Entry[]
+  /** The machine: what the committed entries say, in order. */
+  state: string[]
+  applied: { index: number; term: number; crc: number; nextOffset: number }
   reads: CatchUpRead[]
   heardAt: Map<NodeId, number>
   answeredAt: Map<NodeId, number>
@@ -57,6 +74,7 @@ export interface HarnessOptions {
   readonly learners?: readonly NodeId[]
   readonly raft?: Partial<RaftOptions>
   readonly below?: (bound: number) => number
+  readonly chance?: (site: string) => boolean
   /** Told of everything, in order. */
   readonly observe?: (line: string) => void
   readonly onReady?: (node: HarnessNode, ready: Ready) => void
@@ -83,7 +101,10 @@ export class ProtocolHarness {
       up: true,
       disk,
       writes: [],
+      installs: [],
       committed: [],
+      state: [],
+      applied: NOTHING_APPLIED,
       reads: [],
       heardAt: new Map(),
       answeredAt: new Map(),
@@ -122,6 +143,13 @@ export class ProtocolHarness {
     if (node?.up) this.act(flight.to, (raft) => raft.step(flight.from, flight.message))
   }
 
+  /** A message of those that the protocol may see twice is put in line again, behind what its connection has in flight. */
+  echo(below: (bound: number) => number): void {
+    const types = ['append', 'append-reply', 'snapshot', 'snapshot-reply']
+    const repeatable = this.flights.filter(({ message }) => types.includes(message.type))
+    if (repeatable.length > 0) this.flights.push({ ...repeatable[below(repeatable.length)]! })
+  }
+
   /** The first message of every connection. */
   deliverable(): Flight[] {
     const seen = new Set<string>()
@@ -140,6 +168,45 @@ export class ProtocolHarness {
     if (write === undefined) throw new Error(`node ${id} has nothing to write`)
     applyWrite(node.disk, write)
     this.act(id, (raft) => raft.persisted(write.sequence))
+  }
+
+  /** The oldest snapshot that the node was given to install is on its disk, in place of what was there. */
+  install(id: NodeId): void {
+    const node = this.node(id)
+    const install = node.installs.shift()
+    if (install === undefined) throw new Error(`node ${id} installs nothing`)
+    const { snapshot, before, hardState } = install
+    takeHardState(node.disk, hardState)
+    const { index, nextOffset, epochs } = snapshot
+    for (const write of before) write.entries = []
+    const kept = { ...snapshot, epochs: epochs.slice(-1) }
+    node.disk.base = { snapshot: kept, start: { index: index + 1, offset: nextOffset } }
+    node.disk.entries = []
+    node.disk.entries.length = index
+    node.committed = []
+    node.committed.length = index
+    applySnapshot(node, snapshot)
+    this.#observe(`${id}: installed the snapshot at ${index}`)
+    this.act(id, (raft) => raft.snapshotInstalled())
+  }
+
+  /** What the machine has applied becomes what the next start begins with. */
+  checkpoint(id: NodeId): void {
+    const node = this.node(id)
+    const { startIndex: index, startOffset: offset } = node.raft.log
+    if (node.raft.installing || node.applied.index === 0) return
+    // Storage waits for the journal to hold what a checkpoint stands for.
+    if (node.writes.some(({ entries }) => entries.some(({ index }) => index <= node.applied.index))) return
+    takeHardState(node.disk, node.raft)
+    node.disk.base = { snapshot: snapshotOf(node), start: { index, offset } }
+  }
+
+  proposeCut(id: NodeId, index: number): void {
+    const { raft, committed } = this.node(id)
+    const offset = committed[index - 1]?.firstOffset ?? raft.log.endOffset
+    const payload = [encodeCut({ index, offset }, CutReason.snapshot)]
+    const stamp = raft.log.lastIndex + 1
+    this.act(id, (leader) => void leader.propose({ kind: EntryKind.cut, recordCount: 0, payload, stamp }))
   }
 
   isConnected(a: NodeId, b: NodeId): boolean {
@@ -175,6 +242,7 @@ export class ProtocolHarness {
     const node = this.node(id)
     node.up = false
     node.writes = []
+    node.installs = []
     node.reads = []
     for (const other of this.nodes.keys()) if (other !== id) this.disconnect(id, other)
   }
@@ -183,7 +251,11 @@ export class ProtocolHarness {
     const node = this.node(id)
     assert(!node.up, `node ${id} is up`)
     node.up = true
-    node.committed = []
+    const { base } = node.disk
+    node.committed.length = base?.snapshot.index ?? 0
+    node.state = []
+    node.applied = NOTHING_APPLIED
+    if (base !== undefined) applySnapshot(node, base.snapshot)
     node.raft = this.#boot(node)
     this.#connectAll(node)
   }
@@ -206,7 +278,7 @@ export class ProtocolHarness {
     if (read === undefined) throw new Error(`node ${id} reads nothing`)
     const entries: Entry[] = []
     let bytes = 0
-    for (let at = read.fromIndex - 1; at < node.committed.length; at++) {
+    for (let at = read.fromIndex - 1; at < node.committed.length && at in node.committed; at++) {
       bytes += node.committed[at]!.bytes.length
       if (entries.length > 0 && bytes > maxBytes) break
       entries.push(node.committed[at]!)
@@ -242,22 +314,24 @@ export class ProtocolHarness {
         electionTimeoutMs: ELECTION_TIMEOUT_MS,
         maxInflightBytes: 1 << 20,
         maxAppendBytes: 1 << 16,
+        snapshotChunkBytes: 1 << 16,
         ...this.options.raft,
       },
       {
         term: disk.term,
         vote: disk.vote,
-        commit: 0,
-        log: new RaftLog({ shard: SHARD, anchor: ORIGIN, epochs: [], entries: disk.entries }),
+        commit: disk.base?.snapshot.index ?? 0,
+        log: recoveredLog(disk),
       },
       {
         contact,
-        random: { below, bytes: (length) => Buffer.alloc(length), chance: () => false },
+        random: { below, bytes: (length) => Buffer.alloc(length), chance: this.options.chance ?? (() => false) },
         now: () => this.now,
         stamp: () => node.raft.log.lastIndex + 1,
         trace: (event) => this.#trace(node.id, event),
       },
     )
+    raft.stateSaysAll()
     return raft
   }
 
@@ -278,13 +352,34 @@ export class ProtocolHarness {
         this.#observe(`${id}->${to}: ${describeMessage(message)}${lost}`)
         if (lost === '') this.flights.push({ from: id, to, message })
       }
-      for (const entry of ready.committed) node.committed.push(entry)
+      for (const entry of ready.committed) this.#apply(node, entry)
       if (ready.committed.length > 0) this.#observe(`${id}: commit ${describeEntries(ready.committed)}`)
       for (const read of ready.reads) {
         this.#observe(`${id}: wants to read from ${read.fromIndex} for node ${read.peer}`)
         node.reads.push(read)
       }
+      if (ready.snapshotWanted) {
+        this.#observe(`${id}: takes a snapshot at ${node.applied.index}`)
+        node.raft.snapshotTaken(snapshotOf(node))
+      }
+      if (ready.install !== null) {
+        this.#observe(`${id}: is to install the snapshot at ${ready.install.index}`)
+        const { term, vote } = node.raft
+        node.installs.push({ snapshot: ready.install, before: [...node.writes], hardState: { term, vote } })
+      }
       this.options.onReady?.(node, ready)
+    }
+  }
+
+  #apply(node: HarnessNode, entry: Entry): void {
+    assert.equal(entry.index, node.applied.index + 1, `node ${node.id} is given entry ${entry.index} to apply`)
+    node.committed[entry.index - 1] = entry
+    node.applied = { index: entry.index, term: entry.term, crc: entry.crc, nextOffset: nextOffsetAfter(entry) }
+    if (entry.kind === EntryKind.data) node.state.push(payloadOf(entry).toString())
+    const start = entry.kind === EntryKind.cut ? decodeCut(payloadOf(entry)) : null
+    if (start !== null && start.index > node.raft.log.startIndex) {
+      node.raft.cutTo(start)
+      this.#observe(`${node.id}: the log starts at ${start.index}`)
     }
   }
 
@@ -311,21 +406,46 @@ export class ProtocolHarness {
   }
 }
 
-/** Appends travel on the data connection, everything else on the control connection. */
+/** Appends and snapshots travel on the data connection, everything else on the control connection. */
 export function isControl(message: Message): boolean {
-  return message.type !== 'append'
+  return message.type !== 'append' && message.type !== 'snapshot'
+}
+
+const NOTHING_APPLIED = { index: 0, term: 0, crc: 0, nextOffset: 0 }
+const NO_CONFIGURATION = Buffer.alloc(0)
+
+function snapshotOf({ applied, raft, state }: HarnessNode): Snapshot {
+  const { index, term: entryTerm, crc, nextOffset } = applied
+  const epochs = raft.log.epochs.filter(({ firstIndex }) => firstIndex <= index)
+  const bytes = Buffer.from(JSON.stringify(state))
+  return { index, entryTerm, crc, nextOffset, stamp: index, epochs, configuration: NO_CONFIGURATION, state: bytes }
+}
+
+function applySnapshot(node: HarnessNode, { index, entryTerm: term, crc, nextOffset, state }: Snapshot): void {
+  node.applied = { index, term, crc, nextOffset }
+  node.state = JSON.parse(state.toString())
+}
+
+function recoveredLog({ base, entries }: Disk): RaftLog {
+  if (base === undefined) return new RaftLog({ shard: SHARD, anchor: ORIGIN, epochs: [], entries })
+  const { index, entryTerm: term, crc, nextOffset, epochs } = base.snapshot
+  const anchor = { index, term, crc, nextOffset }
+  return new RaftLog({ shard: SHARD, anchor, epochs, entries: entries.slice(index), start: base.start })
 }
 
 function pair(a: NodeId, b: NodeId): string {
   return a < b ? `${a}-${b}` : `${b}-${a}`
 }
 
+function takeHardState(disk: Disk, { term, vote }: { readonly term: number; readonly vote: NodeId }): void {
+  if (term < disk.term || (term === disk.term && vote === 0)) return
+  disk.term = term
+  disk.vote = vote
+}
+
 /** In the journal, a later entry replaces everything from its index on. */
 function applyWrite(disk: Disk, write: Write): void {
-  if (write.hardState !== null) {
-    disk.term = write.hardState.term
-    disk.vote = write.hardState.vote
-  }
+  if (write.hardState !== null) takeHardState(disk, write.hardState)
   for (const entry of write.entries) {
     disk.entries.length = entry.index - 1
     disk.entries.push(entry)
@@ -356,11 +476,17 @@ export function diskWithTerms(terms: readonly number[], term: number): Disk {
 
 /** index/term and what is in it. */
 export function describeEntry(entry: Entry): string {
-  return `${entry.index}/${entry.term} ${entry.kind === EntryKind.leadership ? 'leadership' : `"${payloadOf(entry)}"`}`
+  const { index, term, kind } = entry
+  if (kind === EntryKind.leadership) return `${index}/${term} leadership`
+  if (kind === EntryKind.cut) return `${index}/${term} cut to ${decodeCut(payloadOf(entry))?.index}`
+  return `${index}/${term} "${payloadOf(entry)}"`
 }
 
 export function describeEntries(entries: readonly Entry[]): string {
-  return `[${entries.map(describeEntry).join(', ')}]`
+  return `[${entries
+    .filter(() => true) // skips what is below a snapshot
+    .map(describeEntry)
+    .join(', ')}]`
 }
 
 export function describeMessage(message: Message): string {
@@ -382,6 +508,12 @@ export function describeMessage(message: Message): string {
         return `${head} rejected after=${previousIndex} hint=${hintIndex}/${hintTerm}`
       }
       return `${head} received=${message.received} journaled=${message.journaled}`
+    case 'snapshot': {
+      const { index, entryTerm, totalBytes } = message.head
+      return `${head} of=${index}/${entryTerm} bytes=${message.at}+${message.chunk.length}/${totalBytes}`
+    }
+    case 'snapshot-reply':
+      return `${head} of=${message.index} received=${message.received}`
     default:
       return head
   }

@@ -22,6 +22,7 @@ import { Following } from './following.ts'
 import type { Message, NodeId, Outgoing, ShardId } from './messages.ts'
 import { Persistence } from './persistence.ts'
 import type { EntryContent, RaftLog } from './raft-log.ts'
+import type { Snapshot } from './snapshot.ts'
 import type { Role } from './state-machine.ts'
 
 export interface RaftOptions {
@@ -38,6 +39,8 @@ export interface RaftOptions {
   readonly maxInflightBytes: number
   /** Entries in one append; a single larger entry goes alone. */
   readonly maxAppendBytes: number
+  /** Of a snapshot, in one message. */
+  readonly snapshotChunkBytes: number
   /**
    * Acknowledge entries once when they are received and again when they are journaled. Only levels that are content with
    * memory need the first one; it costs a message per append.
@@ -143,6 +146,16 @@ export class RaftCore {
   standingChanged = true
   messages: Outgoing[] = []
   reads: CatchUpRead[] = []
+  /** The machine's state says all that the log does, so that a snapshot can always stand for entries. */
+  stateSaysAll = false
+  /** Leader: some follower is behind the log's start. */
+  snapshotWanted = false
+  /** Being made durable by the driver. Until it is, the log stays as it is: nothing is appended, nothing committed. */
+  installing: Snapshot | null = null
+  /** To be handed out as what to install. */
+  toInstall: Snapshot | null = null
+  /** Arrived while another one was being installed. */
+  #installNext: Snapshot | null = null
   #held: HeldMessage[] = []
   readonly #random: Random
   readonly #roles: Roles
@@ -180,6 +193,11 @@ export class RaftCore {
       this.uncommittedBytes += log.entry(index)!.bytes.length
     // A node that restarts leads nothing and follows nobody, whatever it did before (design §7).
     this.behaviour = roles.follower(this, this.#patienceAtStart())
+  }
+
+  /** Where the simulator makes rare things common; never in production. */
+  chance(site: string): boolean {
+    return this.#random.chance(site)
   }
 
   // Waiting
@@ -318,6 +336,41 @@ export class RaftCore {
     for (let at = this.commit + 1; at <= index; at++) this.uncommittedBytes -= this.log.entry(at)!.bytes.length
     this.commit = index
     this.dirty = true
+  }
+
+  // Snapshots
+
+  install(snapshot: Snapshot): void {
+    if (this.installing !== null) {
+      this.#installNext = snapshot
+      return
+    }
+    this.installing = snapshot
+    this.toInstall = snapshot
+    this.dirty = true
+  }
+
+  /**
+   * It is on this node's disk, and the log there begins after it. What it stands for was committed, so every leader from now on
+   * has it (Raft §5.4): whoever leads by now, our log equals its up to there.
+   */
+  installed(): void {
+    const snapshot = this.installing
+    assert(snapshot !== null, 'a snapshot was installed that nobody asked for')
+    const { index, entryTerm: term, crc, nextOffset, epochs } = snapshot
+    assert(index > this.commit, () => `a snapshot at ${index} was installed, committed up to ${this.commit}`)
+    assert(this.behaviour.role !== 'leader', () => `a leader lacked what was committed at ${index}`)
+    this.installing = null
+    this.log.reset({ index, term, crc, nextOffset }, epochs)
+    this.persistence.installed(index)
+    this.commit = index
+    this.reportedCommit = index
+    this.uncommittedBytes = 0
+    this.dirty = true
+    this.following?.logReplaced(index)
+    const next = this.#installNext
+    this.#installNext = null
+    if (next !== null && next.index > index) this.install(next)
   }
 
   // Sending

@@ -17,6 +17,7 @@
 import { assert } from '../stdx/index.ts'
 import type { Entry, EntryKind } from '../storage/index.ts'
 import { encodeEntry, nextOffsetAfter } from '../storage/index.ts'
+import type { LogStart } from './cut.ts'
 import type { ShardId } from './messages.ts'
 import type { Epoch } from './state-machine.ts'
 
@@ -35,6 +36,8 @@ export interface LogOrigin {
   readonly epochs: readonly Epoch[]
   /** What follows the anchor, without holes, its chain verified. */
   readonly entries: readonly Entry[]
+  /** Where the log was cut; by default it never was. */
+  readonly start?: LogStart
 }
 
 export interface EntryContent {
@@ -46,6 +49,7 @@ export interface EntryContent {
 
 /** Before the first entry. */
 export const ORIGIN: LogAnchor = Object.freeze({ index: 0, term: 0, crc: 0, nextOffset: 0 })
+const NEVER_CUT: LogStart = Object.freeze({ index: 1, offset: 0 })
 export const NO_ENTRIES: readonly Entry[] = Object.freeze([])
 
 /** Released slots at the front of the array before it is worth copying the rest down. */
@@ -63,10 +67,12 @@ export class RaftLog {
   #lastTerm: number
   #lastCrc: number
   #endOffset: number
+  #start: LogStart
 
   constructor(origin: LogOrigin) {
     const { anchor } = origin
     this.shard = origin.shard
+    this.#start = origin.start ?? NEVER_CUT
     this.#anchor = anchor
     this.#epochs = [...origin.epochs]
     this.#lastIndex = anchor.index
@@ -79,6 +85,15 @@ export class RaftLog {
       () => `the epochs end in term ${known?.term}, the anchor is of ${anchor.term}`,
     )
     for (const entry of origin.entries) this.append(entry)
+  }
+
+  /** The lowest index that can be had from here, in memory or not; of the one before, the term is still known. */
+  get startIndex(): number {
+    return this.#start.index
+  }
+
+  get startOffset(): number {
+    return this.#start.offset
   }
 
   /** Last index that is not in memory. */
@@ -243,6 +258,34 @@ export class RaftLog {
       this.#slots = this.#slots.slice(this.#head)
       this.#head = 0
     }
+  }
+
+  /**
+   * The log starts at `start` from now on. The table of epochs keeps the row of the entry before: whoever is sent the first
+   * entry is asked whether it agrees on that one.
+   */
+  cutTo(start: LogStart): void {
+    assert(start.index > this.#start.index, () => `cut to ${start.index}, the log starts at ${this.#start.index}`)
+    assert(start.index <= this.#lastIndex + 1, () => `cut to ${start.index}, the log ends at ${this.#lastIndex}`)
+    this.#start = start
+    let gone = 0
+    while (gone + 1 < this.#epochs.length && this.#epochs[gone + 1]!.firstIndex < start.index) gone++
+    if (gone > 0) this.#epochs = this.#epochs.slice(gone)
+  }
+
+  /** A snapshot took the place of everything: the log is empty, and goes on after `anchor`. */
+  reset(anchor: LogAnchor, epochs: readonly Epoch[]): void {
+    this.#slots = []
+    this.#head = 0
+    this.#bytes = 0
+    this.#anchor = anchor
+    this.#epochs = [...epochs]
+    this.#lastIndex = anchor.index
+    this.#lastTerm = anchor.term
+    this.#lastCrc = anchor.crc
+    this.#endOffset = anchor.nextOffset
+    this.#start = NEVER_CUT
+    this.cutTo({ index: anchor.index + 1, offset: anchor.nextOffset })
   }
 
   /** The epochs' row that holds `index`; −1 if it lies before the first. */

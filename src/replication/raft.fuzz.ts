@@ -1,6 +1,7 @@
 /**
  * Random walks through the protocol: a few replicas, and at every step something that the world may do, chosen at random:
- * deliver, sync, tick, beat, propose, lose sessions, lose power, hand over. After every step, what Raft promises (Figure 3 of
+ * deliver, deliver once more, sync, tick, beat, propose, lose sessions, lose power, hand over, take checkpoints, forget what the
+ * shard log has, cut the log, install snapshots. After every step, what Raft promises (Figure 3 of
  * the paper) is checked against a referee who sees all; at the end of a walk the faults stop and the replicas must agree.
  *
  * What it does not cover: damaged disks and bytes, membership changes, clocks that run apart.
@@ -30,6 +31,8 @@ class Referee {
   readonly #leaders = new Map<number, number>()
   /** State machine safety: what any replica has committed, by index − 1. */
   readonly committed: Entry[] = []
+  /** How many of the first so many committed entries hold data. */
+  readonly #data: number[] = []
   readonly #commits = new Map<number, number>()
   /** What a node has promised in writing. */
   readonly #votes = new Map<string, number>()
@@ -43,9 +46,14 @@ class Referee {
       if (known === undefined) {
         assert.equal(entry.index, this.committed.length + 1, `node ${id}: commits ${entry.index} out of order`)
         this.committed.push(entry)
+        this.#data.push((this.#data.at(-1) ?? 0) + (entry.kind === EntryKind.data ? 1 : 0))
       } else
         assert.equal(entry.crc, known.crc, `node ${id}: commits another entry ${entry.index} than was committed before`)
     }
+    // State machine safety, by entries or by snapshot.
+    const { index, crc } = node.applied
+    assert.equal(crc, this.committed[index - 1]?.crc ?? 0, `node ${id}: has applied another entry ${index}`)
+    assert.equal(node.state.length, this.dataUpTo(index), `node ${id}: its machine has another state at ${index}`)
     if (raft.role === 'leader') {
       const other = this.#leaders.get(raft.term) ?? id
       assert.equal(other, id, `term ${raft.term} has two leaders: ${other} and ${id}`)
@@ -53,11 +61,12 @@ class Referee {
       // Leader completeness: every committed entry of earlier terms is in the log of a new leader.
       for (const entry of this.committed) {
         if (entry.term >= raft.term) break
-        assert.equal(
-          raft.log.entry(entry.index)?.crc,
-          entry.crc,
-          `leader ${id} of term ${raft.term} lacks entry ${entry.index}`,
-        )
+        const { log } = raft
+        assert.ok(entry.index <= log.lastIndex, `leader ${id} of term ${raft.term} ends before entry ${entry.index}`)
+        if (entry.index < log.startIndex - 1) continue
+        const what = `leader ${id} of term ${raft.term} lacks entry ${entry.index}`
+        if (entry.index > log.anchorIndex) assert.equal(log.entry(entry.index)!.crc, entry.crc, what)
+        else assert.equal(log.termAt(entry.index), entry.term, what)
       }
     }
     for (const { message } of ready.messages) {
@@ -72,16 +81,22 @@ class Referee {
           `node ${id}: speaks in term ${message.term}, its disk is in ${node.disk.term}`,
         )
         assert.ok(message.received >= message.journaled, `node ${id}: journaled more than it received`)
-        for (let index = 1; index <= message.journaled; index++) {
+        const from = node.disk.base?.snapshot.index ?? 0
+        assert.ok(
+          message.journaled <= Math.max(from, node.disk.entries.length),
+          `node ${id}: journaled, and not on disk`,
+        )
+        for (let index = from + 1; index <= message.journaled; index++) {
           const durable = node.disk.entries[index - 1]
-          assert.equal(
-            durable?.crc,
-            raft.log.entry(index)?.crc,
-            `node ${id}: acknowledges entry ${index}, its disk differs`,
-          )
+          const held = raft.log.entry(index)?.crc ?? this.committed[index - 1]?.crc
+          assert.equal(durable?.crc, held, `node ${id}: acknowledges entry ${index}, its disk differs`)
         }
       }
     }
+  }
+
+  dataUpTo(index: number): number {
+    return index === 0 ? 0 : this.#data[index - 1]!
   }
 
   /** ReadIndex and leases (thesis §6.4): whoever is sure to lead was not replaced before. */
@@ -114,8 +129,9 @@ class Referee {
         const last = Math.min(a.raft.log.lastIndex, b.raft.log.lastIndex)
         let same = false
         for (let index = last; index > 0; index--) {
-          const left = a.raft.log.entry(index)!
-          const right = b.raft.log.entry(index)!
+          const left = a.raft.log.entry(index)
+          const right = b.raft.log.entry(index)
+          if (left === undefined || right === undefined) break
           same ||= left.term === right.term
           if (same)
             assert.equal(left.crc, right.crc, `nodes ${a.id} and ${b.id}: logs differ at ${index} below a match`)
@@ -129,7 +145,9 @@ class Referee {
     const index = this.committed.length
     if (index === 0) return
     const { crc } = this.committed[index - 1]!
-    const holders = nodes.filter((node) => node.disk.entries[index - 1]?.crc === crc).length
+    const holders = nodes.filter(({ disk }) => {
+      return (disk.base?.snapshot.index ?? 0) >= index || disk.entries[index - 1]?.crc === crc
+    }).length
     assert.ok(holders * 2 > nodes.length, `entry ${index} is committed and on ${holders} of ${nodes.length} disks`)
   }
 }
@@ -142,9 +160,11 @@ function walk(seed: string): void {
   const harness = new ProtocolHarness({
     voters: Array.from({ length: count }, (_, i) => i + 1),
     below: (bound) => patience.below(bound),
+    chance: chances(random.derive('chances')),
     raft: {
       maxAppendBytes: [1, 200, 1 << 16][random.below(3)]!,
       maxInflightBytes: [1, 500, 1 << 20][random.below(3)]!,
+      snapshotChunkBytes: [7, 40, 1 << 16][random.below(3)]!,
       acknowledgeReceipt: random.below(2) === 0,
     },
     onReady: (node, ready) => referee.ready(node, ready),
@@ -158,6 +178,15 @@ function walk(seed: string): void {
     crash: random.below(5),
     transfer: random.below(3),
     slow: 1 + random.below(30),
+  }
+  const logs = random.derive('logs')
+  const below = (bound: number): number => logs.below(bound)
+  /** In a hundred steps. */
+  const logRates = {
+    cut: [0, 4, 30][below(3)]!,
+    release: below(4),
+    checkpoint: below(3),
+    echo: below(2) === 0 ? 0 : below(8),
   }
   let proposals = 0
 
@@ -202,11 +231,44 @@ function walk(seed: string): void {
       const flights = harness.deliverable()
       if (flights.length > 0) harness.deliver(any(flights))
     }
+    careForLogs(harness, nodes, logRates, below)
     referee.logs(harness.running())
     referee.durable(nodes)
     referee.leases(harness.running())
   }
   converge(harness, referee, nodes)
+}
+
+/** Rare things made common: in half of the walks, a quarter of all places, each now and then. */
+function chances(random: Prng): (site: string) => boolean {
+  if (random.below(2) === 0) return () => false
+  const active = new Map<string, boolean>()
+  return (site) => {
+    if (!active.has(site)) active.set(site, random.below(4) === 0)
+    return active.get(site)! && random.below(20) === 0
+  }
+}
+
+/** What happens to logs beside entries: they are cut, let go from memory, read, replaced; and what was sent arrives twice. */
+function careForLogs(
+  harness: ProtocolHarness,
+  nodes: readonly HarnessNode[],
+  rates: { readonly cut: number; readonly release: number; readonly checkpoint: number; readonly echo: number },
+  below: (bound: number) => number,
+): void {
+  const node = nodes[below(nodes.length)]!
+  if (!node.up) return
+  const { id, raft } = node
+  if (node.reads.length > 0 && below(4) === 0) harness.answerRead(id, 300)
+  if (node.installs.length > 0 && below(8) === 0) harness.install(id)
+  if (below(100) < rates.cut && raft.settled && node.applied.index > raft.log.startIndex) {
+    const most = node.applied.index - raft.log.startIndex
+    harness.proposeCut(id, node.applied.index - below(Math.min(most, below(2) === 0 ? 2 : most)))
+  }
+  if (below(100) < rates.release)
+    raft.log.releaseUpTo(raft.log.anchorIndex + below(node.applied.index - raft.log.anchorIndex + 1))
+  if (below(100) < rates.checkpoint) harness.checkpoint(id)
+  if (below(100) < rates.echo) harness.echo(below)
 }
 
 /** The faults are over: within a reasonable time one leads, and all hold and have committed the same. */
@@ -227,6 +289,7 @@ function converge(harness: ProtocolHarness, referee: Referee, nodes: readonly Ha
     }
     for (const flight of [...harness.flights]) if (harness.flights.includes(flight)) harness.deliver(flight)
     for (const node of nodes) if (node.writes.length > 0) harness.sync(node.id)
+    for (const node of nodes) if (node.installs.length > 0) harness.install(node.id)
     while (nodes.some((node) => node.reads.length > 0)) {
       harness.answerRead(nodes.find((node) => node.reads.length > 0)!.id, 300)
     }
@@ -238,7 +301,9 @@ function converge(harness: ProtocolHarness, referee: Referee, nodes: readonly Ha
   assert.equal(leaders.length, 1, `${leaders.length} leaders after the faults were over`)
   assert.equal(leaders[0]!.raft.leadsNow(), true, 'the leader does not know that it leads')
   assert.equal(proposed, 1, 'no leader settled')
-  for (const { id, raft, writes } of nodes) {
+  for (const { id, raft, writes, state, installs } of nodes) {
+    assert.deepEqual(state, nodes[0]!.state, `nodes ${id} and ${nodes[0]!.id} have different states`)
+    assert.equal(installs.length, 0, `node ${id} installs and does not end`)
     assert.equal(
       raft.commit,
       referee.committed.length,

@@ -26,6 +26,7 @@ import { assert } from '../stdx/index.ts'
 import type { Entry } from '../storage/index.ts'
 import { Candidate } from './candidate.ts'
 import { Configuration } from './configuration.ts'
+import type { LogStart } from './cut.ts'
 import { Follower } from './follower.ts'
 import { Leader } from './leader.ts'
 import type { Message, NodeId, Outgoing } from './messages.ts'
@@ -39,6 +40,7 @@ import {
   type Roles,
 } from './raft-core.ts'
 import { type EntryContent, NO_ENTRIES, type RaftLog } from './raft-log.ts'
+import type { Snapshot } from './snapshot.ts'
 import type { Role } from './state-machine.ts'
 import { answerPreVote, answerVote } from './voting.ts'
 
@@ -59,6 +61,13 @@ export interface Ready {
   /** Role, term, known leader or `settled` changed. */
   readonly standingChanged: boolean
   readonly reads: readonly CatchUpRead[]
+  /** Leader: take one of the state as it is once `committed` is applied, and call `snapshotTaken`. */
+  readonly snapshotWanted: boolean
+  /**
+   * Make it durable instead of what the log and its machine are now, then call `snapshotInstalled`. Writes handed out before
+   * come before it, and there are none of entries until then.
+   */
+  readonly install: Snapshot | null
 }
 
 const ROLES: Roles = {
@@ -221,6 +230,36 @@ export class Raft {
     core.campaign('pre-vote')
   }
 
+  snapshotTaken(snapshot: Snapshot): void {
+    this.#leading?.snapshotTaken(snapshot)
+  }
+
+  /** What `ready().install` asked for is on the disk, and the machine has its state. */
+  snapshotInstalled(): void {
+    this.#core.installed()
+  }
+
+  /** A snapshot of the machine can always stand for entries. */
+  stateSaysAll(): void {
+    this.#core.stateSaysAll = true
+  }
+
+  /** A cut was applied: the log starts there from now on. */
+  cutTo(start: LogStart): void {
+    this.#core.log.cutTo(start)
+    this.#core.dirty = true
+  }
+
+  /** A snapshot is on its way to this node's disk. */
+  get installing(): boolean {
+    return this.#core.installing !== null
+  }
+
+  /** Leader only: a cut above this entry would cost a follower that is on its way a snapshot. */
+  get neededFrom(): number {
+    return this.#leading?.neededFrom ?? 1
+  }
+
   entriesRead(peer: NodeId, entries: readonly Entry[]): void {
     this.#leading?.entriesRead(peer, entries)
   }
@@ -252,10 +291,14 @@ export class Raft {
       committed,
       standingChanged: core.standingChanged,
       reads: core.reads.length > 0 ? core.reads : NO_READS,
+      snapshotWanted: core.snapshotWanted,
+      install: core.toInstall,
     }
     if (ready.messages !== NO_MESSAGES) core.messages = []
     if (ready.reads !== NO_READS) core.reads = []
     core.standingChanged = false
+    core.snapshotWanted = false
+    core.toInstall = null
     return ready
   }
 
@@ -271,11 +314,11 @@ export class Raft {
     if (leader !== null) {
       const transferred = leader.transferringTo === from
       // A new leader, and one that we wish for, will tell the others itself.
-      const announce = !transferred && message.type !== 'append'
+      const announce = !transferred && !isOfLeader(message)
       leader.stoppedLeading(transferred ? 'transferred' : 'higher-term', announce)
     }
     core.enterTerm(message.term, 0, from)
-    const patience = message.type === 'append' ? core.longPatience() : core.shortPatience(2)
+    const patience = isOfLeader(message) ? core.longPatience() : core.shortPatience(2)
     core.follow(null, patience)
   }
 
@@ -290,6 +333,13 @@ export class Raft {
       const { previousIndex } = message
       const rejected = { previousIndex, hintIndex: 0, hintTerm: 0 }
       core.send(from, { type: 'append-reply', shard, term, received: 0, journaled: 0, rejected })
+    } else if (message.type === 'snapshot') {
+      core.send(from, { type: 'snapshot-reply', shard, term, index: message.head.index, received: 0 })
     }
   }
+}
+
+/** Only the leader of a term says this in it. */
+function isOfLeader({ type }: Message): boolean {
+  return type === 'append' || type === 'snapshot'
 }

@@ -6,68 +6,32 @@
  *                              shard log ◄─ (only committed entries move) ◄────────────┼──► machine.apply
  *                                  └─► written: the in-memory tail may shrink          └──► machine.applied: answers leave
  *
+ * A follower that is behind the log's start is given the machine's state instead (`snapshot-sending.ts`). Here it becomes
+ * durable in one step, in place of the log and the state that were there, and only then known to Raft and to the machine.
+ *
  * Nothing here waits: the host calls `turn` once per event-loop turn for each replica with something to do, and takes out
  * what must be journaled and sent.
  */
 import type { PlatformError } from '../platform/index.ts'
+import { assert, crc32c } from '../stdx/index.ts'
 import {
   type Entry,
+  EntryKind,
   encodeHardState,
   nextOffsetAfter,
+  payloadOf,
   type RecoveredShard,
   type ShardCheckpoint,
-  type ShardLog,
   type StorageError,
 } from '../storage/index.ts'
-import type { HostEvent } from './host-events.ts'
-import type { LamportClock } from './lamport.ts'
-import type { NodeId, ShardId } from './messages.ts'
+import { CutPlanner, CutReason, decodeCut, encodeCut } from './cut.ts'
+import type { NodeId, Outgoing, ShardId } from './messages.ts'
 import type { Raft } from './raft.ts'
+import type { JournalBatch, ReplicaCollaborators, ReplicaOptions } from './replica-options.ts'
+import { placeOf, type Snapshot, type SnapshotPlace } from './snapshot.ts'
 import type { Epoch, Shard, Standing, StateMachine } from './state-machine.ts'
-import type { Wire } from './wire.ts'
 
-export interface ReplicaCollaborators {
-  readonly raft: Raft
-  readonly shardLog: ShardLog
-  readonly lamport: LamportClock
-  readonly wire: Wire
-  readonly trace: (event: HostEvent) => void
-  /** Puts this replica on the list of the turn in progress. */
-  readonly schedule: (replica: Replica) => void
-  readonly standingChanged: (replica: Replica, standing: Standing) => void
-  /** False while the node as a whole must not take more. */
-  readonly nodeHasRoom: () => boolean
-  /** Somebody waits for this replica's room: `offerRoom` when there is some. */
-  readonly awaitsRoom: (replica: Replica) => void
-  readonly readFailed: (error: StorageError | PlatformError) => void
-}
-
-export interface ReplicaOptions {
-  readonly shard: ShardId
-  /** Entries proposed and not yet committed may take this many bytes before `hasRoom` turns false. */
-  readonly uncommittedBytesMax: number
-  /** One read of the shard log for a follower that is far behind. */
-  readonly catchUpBytes: number
-  /** What the shard log holds may stay in memory for those who read along, up to this much. */
-  readonly tailCacheBytes: number
-}
-
-/** What one turn wants written: filled by `turn`, taken by the host. */
-export interface JournalBatch {
-  readonly entries: Entry[]
-  readonly persists: { readonly replica: Replica; readonly sequence: number }[]
-}
-
-/** The last applied entry: where a checkpoint of the machine's state stands. */
-interface Applied {
-  readonly index: number
-  readonly term: number
-  readonly crc: number
-  readonly nextOffset: number
-  readonly stamp: number
-}
-
-const NOTHING_APPLIED: Applied = { index: 0, term: 0, crc: 0, nextOffset: 0, stamp: 0 }
+const NOTHING_APPLIED: SnapshotPlace = { index: 0, entryTerm: 0, crc: 0, nextOffset: 0, stamp: 0 }
 
 export class Replica implements Shard {
   readonly id: ShardId
@@ -76,7 +40,8 @@ export class Replica implements Shard {
   readonly #with: ReplicaCollaborators
   #machine: StateMachine | null = null
   #standing: Standing = { role: 'follower', term: 0, leader: null, settled: false }
-  #applied: Applied
+  /** The last applied entry: where a checkpoint of the machine's state stands. */
+  #applied: SnapshotPlace
   #proposalRequested = false
   #awaitingRoom: (() => void)[] = []
   /** Highest index that the shard log has written: what lies above must stay in memory. */
@@ -84,6 +49,9 @@ export class Replica implements Shard {
   #tailCacheBytes: number
   /** Something happened that the last checkpoint does not have. */
   #changed: boolean
+  readonly #cuts: CutPlanner
+  /** The cut that this node proposed last: the next one waits until it is applied. */
+  #proposedCut = { term: 0, index: 0 }
   /** On the host's list of this turn. */
   scheduled = false
 
@@ -93,21 +61,15 @@ export class Replica implements Shard {
     this.#options = options
     this.#with = collaborators
     const checkpoint = recovered?.checkpoint ?? null
-    this.#applied =
-      checkpoint === null
-        ? NOTHING_APPLIED
-        : {
-            index: checkpoint.index,
-            term: checkpoint.entryTerm,
-            crc: checkpoint.crc,
-            nextOffset: checkpoint.nextOffset,
-            stamp: checkpoint.stamp,
-          }
+    this.#applied = checkpoint === null ? NOTHING_APPLIED : placeOf(checkpoint)
+    const { index, nextOffset } = this.#applied
+    const from = { index: index + 1, offset: nextOffset }
+    this.#cuts = new CutPlanner(options.cut, from, from.index - this.startIndex)
     this.#written = collaborators.shardLog.writtenIndex
     this.#tailCacheBytes = options.tailCacheBytes
     this.#changed = checkpoint === null || (recovered !== null && recovered.entries.length > 0)
     collaborators.shardLog.onWritten = (index) => {
-      this.#written = index
+      this.#written = Math.max(this.#written, index)
       this.trim(this.#tailCacheBytes)
     }
   }
@@ -115,7 +77,10 @@ export class Replica implements Shard {
   /** The machine needs its shard and the shard its machine: here the knot is tied. */
   attach(machine: StateMachine, checkpoint: ShardCheckpoint | null): void {
     this.#machine = machine
+    if (machine.cutBySnapshot === true) this.raft.stateSaysAll()
     if (checkpoint !== null) machine.restore(checkpoint.state)
+    const { term, vote } = this.raft
+    this.#with.trace({ type: 'replica-opened', shard: this.id, term, vote })
     // Recovery synced what it found before anybody was to rely on it.
     if (this.raft.journaledIndex > 0) this.#noteJournaled()
     this.#with.schedule(this)
@@ -143,11 +108,11 @@ export class Replica implements Shard {
   }
 
   get startIndex(): number {
-    return 1
+    return this.raft.log.startIndex
   }
 
   get startOffset(): number {
-    return 0
+    return this.raft.log.startOffset
   }
 
   get epochs(): readonly Epoch[] {
@@ -189,7 +154,7 @@ export class Replica implements Shard {
     const index = log.indexAtOffset(offset)
     if (index > 0) return log.slice(index, maxBytes, this.#applied.index)
     this.#with.shardLog.readFromOffset(offset, maxBytes, (error, entries) => {
-      if (error !== null) this.#with.readFailed(error)
+      if (error !== null && !isBelowStart(error)) this.#with.storageFailed(error)
       done(error as PlatformError | null, entries ?? [])
     })
     return null
@@ -198,6 +163,11 @@ export class Replica implements Shard {
   /** Everything that this turn holds for this replica: propose, then take out what Raft wants done. */
   turn(journal: JournalBatch): void {
     if (this.#proposalRequested) this.#propose()
+    this.#drain(journal)
+    if (this.#proposeCut()) this.#drain(journal)
+  }
+
+  #drain(journal: JournalBatch): void {
     while (this.raft.hasReady()) {
       const ready = this.raft.ready()
       if (ready.hardState !== null)
@@ -207,11 +177,22 @@ export class Replica implements Shard {
         journal.persists.push({ replica: this, sequence: ready.persistSequence })
         this.#changed = true
       }
-      for (const outgoing of ready.messages) this.#with.wire.send(outgoing.to, outgoing.message)
+      for (const outgoing of ready.messages) this.#send(outgoing)
       if (ready.committed.length > 0) this.#apply(ready.committed)
       if (ready.standingChanged) this.#changeStanding()
       for (const read of ready.reads) this.#readFor(read.peer, read.fromIndex)
+      if (ready.snapshotWanted) this.#takeSnapshot()
+      if (ready.install !== null) journal.installs.push({ replica: this, snapshot: ready.install })
     }
+  }
+
+  #send({ to, message }: Outgoing): void {
+    // Whoever asks for votes has given itself its own.
+    if (message.type === 'vote' || (message.type === 'vote-reply' && message.granted)) {
+      const vote = message.type === 'vote' ? this.#options.self : to
+      this.#with.trace({ type: 'vote-told', shard: this.id, term: message.term, vote })
+    }
+    this.#with.wire.send(to, message)
   }
 
   #propose(): void {
@@ -231,18 +212,38 @@ export class Replica implements Shard {
     machine.appended(this.raft.propose({ kind, recordCount, payload, stamp }))
   }
 
+  /** True if there is something new to hand out. */
+  #proposeCut(): boolean {
+    const { raft } = this
+    if (!raft.settled || raft.transferringTo !== null || this.#machine?.cutBySnapshot !== true) return false
+    const { term, index } = this.#proposedCut
+    if (raft.term === term && this.#applied.index < index) return false
+    const atOnce = this.#with.chance('replication/cut-at-once')
+    const start = atOnce
+      ? this.#cuts.most(this.#applied.index, this.startIndex)
+      : this.#cuts.due(this.#applied.index, this.startIndex, raft.neededFrom)
+    if (start === null) return false
+    const payload = [encodeCut(start, CutReason.snapshot)]
+    const entry = raft.propose({ kind: EntryKind.cut, recordCount: 0, payload, stamp: this.#with.lamport.tick() })
+    this.#proposedCut = { term: raft.term, index: entry.index }
+    return true
+  }
+
   #apply(entries: readonly Entry[]): void {
     const machine = this.#machine!
     for (const entry of entries) {
       this.#with.shardLog.append(entry)
       this.#applied = {
         index: entry.index,
-        term: entry.term,
+        entryTerm: entry.term,
         crc: entry.crc,
         nextOffset: nextOffsetAfter(entry),
         stamp: entry.stamp,
       }
       machine.apply(entry)
+      this.#cuts.applied(entry)
+      if (entry.kind === EntryKind.cut) this.#cut(entry)
+      if (entry.index % this.#options.stateSumEvery === 0) this.#sumState(entry.index)
     }
     this.#changed = true
     const { index, nextOffset } = this.#applied
@@ -257,6 +258,57 @@ export class Replica implements Shard {
     machine.applied()
   }
 
+  #sumState(index: number): void {
+    this.#with.trace({ type: 'state-summed', shard: this.id, index, sum: crc32c(this.#machine!.snapshot()) })
+  }
+
+  /** Low-water mark, by snapshot. Never back: what a snapshot has replaced here may start higher than the cut says. */
+  #cut(entry: Entry): void {
+    const start = decodeCut(payloadOf(entry))
+    assert(
+      start !== null && start.index <= entry.index,
+      () => `shard ${this.id}: entry ${entry.index} cuts the log where it does not reach`,
+    )
+    this.#cuts.cut()
+    if (start.index <= this.startIndex) return
+    this.raft.cutTo(start)
+    this.#with.trace({ type: 'log-cut', shard: this.id, ...start })
+  }
+
+  #takeSnapshot(): void {
+    const { index, entryTerm, crc, nextOffset, stamp, epochs, configuration, state } = this.capture()
+    this.raft.snapshotTaken({ index, entryTerm, crc, nextOffset, stamp, epochs, configuration, state })
+    this.#with.trace({ type: 'snapshot-taken', shard: this.id, index, bytes: state.length })
+  }
+
+  /** Everything that was handed to the journal before is on its way; nothing of this shard's log follows until this is done. */
+  install(snapshot: Snapshot): void {
+    const { index, nextOffset, state } = snapshot
+    const { term, vote } = this.raft
+    const epochs = snapshot.epochs.slice(-1)
+    const start = { startIndex: index + 1, startOffset: nextOffset }
+    this.#with.installSnapshot(this, { ...snapshot, ...start, shard: this.id, term, vote, epochs }, () => {
+      this.#applied = placeOf(snapshot)
+      this.#written = index
+      this.#changed = true
+      this.#cuts.restart({ index: index + 1, offset: nextOffset })
+      this.raft.snapshotInstalled()
+      this.#machine!.restore(state)
+      const bytes = state.length
+      this.#with.trace({
+        type: 'snapshot-applied',
+        shard: this.id,
+        term: this.raft.term,
+        index,
+        offset: nextOffset,
+        bytes,
+      })
+      this.#noteJournaled()
+      this.#machine!.applied()
+      this.#with.schedule(this)
+    })
+  }
+
   #changeStanding(): void {
     const { role, term, leader, settled } = this.raft
     this.#standing = { role, term, leader, settled }
@@ -267,7 +319,8 @@ export class Replica implements Shard {
   #readFor(peer: NodeId, fromIndex: number): void {
     const { term } = this.raft
     this.#with.shardLog.readFromIndex(fromIndex, this.#options.catchUpBytes, (error, entries) => {
-      if (error !== null) this.#with.readFailed(error)
+      // The log was cut while it was read: the peer will be found to need a snapshot.
+      if (error !== null && !isBelowStart(error)) this.#with.storageFailed(error)
       else if (this.raft.term === term) {
         this.raft.entriesRead(peer, entries ?? [])
         this.#with.schedule(this)
@@ -290,6 +343,10 @@ export class Replica implements Shard {
   /** Shrinks the in-memory tail to `cacheBytes`; only what the shard log has written may go. */
   trim(cacheBytes: number): void {
     this.#tailCacheBytes = cacheBytes
+    this.#letGo(this.#with.chance('replication/tail-let-go') ? 0 : cacheBytes)
+  }
+
+  #letGo(cacheBytes: number): void {
     const { log } = this.raft
     const limit = Math.min(this.#written, this.#applied.index)
     let upTo = log.anchorIndex
@@ -307,24 +364,29 @@ export class Replica implements Shard {
     return this.#changed
   }
 
-  capture(): ShardCheckpoint {
+  checkpoint(): ShardCheckpoint {
     this.#changed = false
-    const { index, term, crc, nextOffset, stamp } = this.#applied
+    return this.capture()
+  }
+
+  capture(): ShardCheckpoint {
+    const state = this.#machine === null ? Buffer.alloc(0) : this.#machine.snapshot()
+    this.#cuts.stateTaken(state.length)
     return {
       shard: this.id,
       // A vote that is still on its way to the journal may be in the checkpoint: it only binds this node earlier.
       term: this.raft.term,
       vote: this.raft.vote,
-      index,
-      entryTerm: term,
-      crc,
-      nextOffset,
-      stamp,
+      ...this.#applied,
       startIndex: this.startIndex,
       startOffset: this.startOffset,
-      epochs: this.raft.log.epochs.filter((epoch) => epoch.firstIndex <= index),
+      epochs: this.raft.log.epochs.filter((epoch) => epoch.firstIndex <= this.#applied.index),
       configuration: Buffer.from(JSON.stringify({ voters: this.raft.voters, learners: this.raft.learners })),
-      state: this.#machine === null ? Buffer.alloc(0) : this.#machine.snapshot(),
+      state,
     }
   }
+}
+
+function isBelowStart(error: StorageError | PlatformError): boolean {
+  return error.code === 'BELOW_LOG_START' || error.code === 'OFFSET_BELOW_LOG_START'
 }

@@ -10,6 +10,8 @@ import type { NodeId, ShardId } from './messages.ts'
 export type Role = 'leader' | 'follower' | 'candidate' | 'learner'
 
 export interface StateMachine {
+  /** The state says all that the log does, so the log may be cut below it (`cut.ts`). */
+  readonly cutBySnapshot?: boolean
   /**
    * Leader only, at the end of an event-loop turn in which `shard.requestProposal()` was called: what this turn brought, as
    * one entry, or null. The records start at `context.firstOffset`.
@@ -33,8 +35,12 @@ export interface StateMachine {
    * fails its waiters; the entries may still commit.
    */
   roleChanged(standing: Standing): void
-  /** The state after the last applied entry; `restore` of it on an empty machine gives the same state. */
+  /** The state after the last applied entry; `restore` of it gives the same state, whatever was there before. */
   snapshot(): Buffer
+  /**
+   * At a start, or on a machine that runs: a follower that was behind the log's start continues from the state of its leader.
+   * `applied` is called after the latter. The bytes are not to be kept.
+   */
   restore(snapshot: Buffer): void
 }
 

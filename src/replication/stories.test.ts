@@ -162,6 +162,18 @@ class Story {
       case 'release':
         world.node(id).raft.log.releaseUpTo(Number(words[1]))
         return
+      case 'cut':
+        world.proposeCut(id, Number(words[1]))
+        return
+      case 'install':
+        world.install(id)
+        return
+      case 'checkpoint':
+        world.checkpoint(id)
+        return
+      case 'state':
+        for (const word of words) this.#say(`${word}: ${JSON.stringify(world.node(Number(word)).state)}`)
+        return
       case 'read':
         world.answerRead(id, Number(settings.get('max-bytes') ?? 1 << 20))
         return
@@ -176,8 +188,9 @@ class Story {
         return
       case 'disk':
         for (const word of words) {
-          const { disk } = world.node(Number(word))
-          this.#say(`${word}: term=${disk.term} vote=${disk.vote} ${describeEntries(disk.entries)}`)
+          const { term, vote, entries, base } = world.node(Number(word)).disk
+          const from = base === undefined ? '' : ` snapshot=${base.snapshot.index}`
+          this.#say(`${word}: term=${term} vote=${vote}${from} ${describeEntries(entries)}`)
         }
         return
       default:
@@ -192,11 +205,12 @@ class Story {
     const voters = Array.from({ length: count }, (_, i) => i + 1)
     const maxAppendBytes = Number(settings.get('append-bytes') ?? 1 << 16)
     const maxInflightBytes = Number(settings.get('inflight-bytes') ?? 1 << 20)
+    const snapshotChunkBytes = Number(settings.get('chunk-bytes') ?? 1 << 16)
     const acknowledgeReceipt = settings.get('receipts') === 'yes'
     this.#harness = new ProtocolHarness({
       voters,
       learners,
-      raft: { maxAppendBytes, maxInflightBytes, acknowledgeReceipt },
+      raft: { maxAppendBytes, maxInflightBytes, snapshotChunkBytes, acknowledgeReceipt },
       observe: (line) => this.#say(line),
     })
     for (const id of [...voters, ...learners]) {

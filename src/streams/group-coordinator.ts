@@ -139,7 +139,7 @@ export class GroupCoordinator extends KeyedMachine {
     // As Kafka does: whoever beats while the groups are being loaded has a full session afterwards anyway.
     if (request.groupId === '') errorCode = KafkaError.INVALID_GROUP_ID
     else if (errorCode === KafkaError.COORDINATOR_LOAD_IN_PROGRESS) errorCode = KafkaError.NONE
-    else if (errorCode === KafkaError.NONE) {
+    else if (errorCode === KafkaError.NONE && !this.#random.chance('streams/heartbeat-unheard')) {
       const hosted = this.#groups.get(request.groupId)
       if (hosted === undefined) errorCode = KafkaError.UNKNOWN_MEMBER_ID
       else {

@@ -74,7 +74,9 @@ export class PartitionReader {
     if (offset < shard.startOffset || offset > shard.endOffset) return this.#result(KafkaError.OFFSET_OUT_OF_RANGE)
     if (offset >= shard.committedOffset || (maxBytes <= 0 && !atLeastOne)) return this.#result(KafkaError.NONE)
     const entries = shard.readCommitted(offset, Math.max(1, maxBytes), (error, read) => {
-      if (error !== null) done(this.#result(KafkaError.KAFKA_STORAGE_ERROR))
+      // The log may have been cut while it was read.
+      if (error !== null && offset < shard.startOffset) done(this.#result(KafkaError.OFFSET_OUT_OF_RANGE))
+      else if (error !== null) done(this.#result(KafkaError.KAFKA_STORAGE_ERROR))
       else done(this.#collect(read, offset, maxBytes, atLeastOne, leaderEpoch))
     })
     return entries === null ? null : this.#collect(entries, offset, maxBytes, atLeastOne, leaderEpoch)
@@ -266,7 +268,8 @@ export class PartitionReader {
       let at = start
       while (at >= 0 && at < this.#shard.committedOffset) {
         const entries = this.#shard.readCommitted(at, SCAN_BYTES, (error, read) => {
-          if (error !== null) done(KafkaError.KAFKA_STORAGE_ERROR)
+          if (error !== null && at < this.#shard.startOffset) from(this.#shard.startOffset)
+          else if (error !== null) done(KafkaError.KAFKA_STORAGE_ERROR)
           else from(consume(read))
         })
         if (entries === null) return
