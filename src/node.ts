@@ -16,6 +16,7 @@ import { createHash } from 'node:crypto'
 import {
   CLUSTER_DEFAULTS,
   Cluster,
+  FIRST_PARTITION_SHARD,
   isFinalRefusal,
   MESH_DEFAULTS,
   METADATA_SHARD,
@@ -38,9 +39,10 @@ import {
   LamportClock,
   ReplicationHost,
   type Shard,
+  type ShardSpec,
   type Standing,
 } from './replication/index.ts'
-import { must, TypedError } from './stdx/index.ts'
+import { assert, must, TypedError } from './stdx/index.ts'
 import { Storage, type StorageOptions } from './storage/index.ts'
 import {
   GROUPS_TOPIC,
@@ -62,6 +64,7 @@ export class NodeError extends TypedError<
 
 export interface NodeTuning {
   readonly host?: Partial<Omit<HostOptions, 'self'>>
+  readonly mesh?: Partial<typeof MESH_DEFAULTS>
   readonly storage?: Pick<StorageOptions, 'journalSegmentBytes' | 'shardSegmentBytes' | 'shardLogFlushBytes'>
 }
 
@@ -78,6 +81,8 @@ export interface NodeCollaborators {
   readonly traceFile?: TraceFile | null
   /** HTTP is left out where nobody looks. */
   readonly withHttp?: boolean
+  /** Shards with machines of the host program's own, the same on every node, opened before anybody is dialled. */
+  readonly ownShards?: readonly ShardSpec[]
   readonly tuning?: NodeTuning
 }
 
@@ -119,7 +124,7 @@ export class TidemarkNode {
           trace: (event) =>
             opened === null ? early.push({ layer: 'storage', event }) : opened.#note({ layer: 'storage', event }),
           fatal: (error) => {
-            if (opened !== null) opened.#fatal(error.message)
+            if (opened !== null) opened.#fatal(error)
           },
         },
         done,
@@ -148,7 +153,7 @@ export class TidemarkNode {
     this.#metrics = new Metrics({ shards: () => this.#report.replicas(), memoryBytes: collaborators.memoryBytes })
     const lamport = new LamportClock(storage.highestStamp)
     this.#mesh = new PeerMesh(
-      { self: options.id, listen: options.peer, ...MESH_DEFAULTS },
+      { self: options.id, listen: options.peer, ...MESH_DEFAULTS, ...collaborators.tuning?.mesh },
       {
         platform:
           collaborators.peerNetwork === undefined ? platform : { ...platform, network: collaborators.peerNetwork },
@@ -205,6 +210,7 @@ export class TidemarkNode {
       {
         network: platform.network,
         clock,
+        chance: (site) => random.chance(site),
         cluster: this.#cluster,
         streams: this.#streams,
         groups: this.#groups,
@@ -226,7 +232,7 @@ export class TidemarkNode {
           this.#kafka.flush()
         },
         holdAppends: (hold) => this.#mesh.holdData(hold),
-        fatal: (error) => this.#fatal(error.message),
+        fatal: (error) => this.#fatal(error),
       },
     )
     this.#mesh.attach(this.#host)
@@ -269,6 +275,13 @@ export class TidemarkNode {
     this.#cluster.recall(this.#storage.recovered.get(METADATA_SHARD)?.entries ?? [])
     const { voters, learners } = metadataMembers(this.#members)
     this.#host.open({ shard: METADATA_SHARD, voters, learners, machine: (shard) => this.#cluster.machine(shard) })
+    for (const spec of this.#with.ownShards ?? []) {
+      assert(
+        spec.shard > METADATA_SHARD && spec.shard < FIRST_PARTITION_SHARD,
+        () => `shard ${spec.shard} is a topic's`,
+      )
+      this.#host.open(spec)
+    }
     for (const { id, peer } of this.#options.cluster) if (id !== this.#options.id) this.#mesh.setPeer(id, peer)
     welcomeNewcomers(this.#cluster, voters, this.#mesh)
     this.#state = 'running'
@@ -316,13 +329,15 @@ export class TidemarkNode {
   #rememberClusterId(id: string): void {
     if (this.#storage.identity.clusterId === id) return
     this.#storage.setClusterId(id, (error) => {
-      if (error !== null) this.#fatal(error.message)
+      if (error !== null) this.#fatal(error)
     })
   }
 
   // ── shards ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #openPartition(topic: Topic, partition: number, shard: number, replicas: readonly ReplicaPlace[]): void {
+    // The metadata of this start may be older than the removal, which is committed: an empty log would vote a second time.
+    if (this.#storage.isRemoved(shard)) return
     const voters = replicas.map(({ node }) => node)
     this.#host.open({ shard, voters, learners: [], machine: (handle) => this.#machine(topic, partition, handle) })
   }
@@ -340,6 +355,7 @@ export class TidemarkNode {
   }
 
   #removePartition(topic: Topic, partition: number, shard: number): void {
+    if (this.#storage.isRemoved(shard)) return
     if (topic.name === GROUPS_TOPIC) this.#groups.remove(partition)
     else this.#streams.remove(shard)
     this.#host.remove(shard)
@@ -374,6 +390,14 @@ export class TidemarkNode {
     return this.#report.status()
   }
 
+  /** Asks this node to hand the leadership of a shard over. False: it does not lead it, or the other has no vote in it. */
+  transferLeadership(shard: number, to: number): boolean {
+    const raft = this.#host.replica(shard)?.raft
+    if (raft?.role !== 'leader' || to === this.id || !raft.voters.includes(to)) return false
+    this.#host.transfer(shard, to)
+    return true
+  }
+
   /** The whole cluster, from what every node that answers says of itself. */
   clusterStatus(): Promise<ClusterStatus> {
     return this.#report.clusterStatus()
@@ -398,11 +422,12 @@ export class TidemarkNode {
     this.#state = 'stopped'
   }
 
-  #fatal(message: string): void {
+  #fatal(cause: Error): void {
     this.#terminate(
       new NodeError(
         { code: 'STOPPED_TO_PROTECT_DATA', exitCode: 70 },
-        `node ${this.#options.id} stops to protect its data: ${message}`,
+        `node ${this.#options.id} stops to protect its data: ${cause.message}`,
+        { cause },
       ),
     )
   }

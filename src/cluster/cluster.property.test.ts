@@ -50,7 +50,7 @@ function play(steps: readonly Step[]): void {
         break
       case 'delete':
         asked++
-        world.node(next.at).cluster.deleteTopics([next.name], () => answered++)
+        world.node(next.at).cluster.deleteTopics([{ name: next.name, id: null }], () => answered++)
         break
       case 'ids':
         asked++

@@ -19,9 +19,12 @@ function create(cluster: Cluster, ...requests: CreateTopicRequest[]): { results:
 
 function remove(cluster: Cluster, ...names: string[]): { results: TopicResult[] | null } {
   const box: { results: TopicResult[] | null } = { results: null }
-  cluster.deleteTopics(names, (results) => {
-    box.results = results
-  })
+  cluster.deleteTopics(
+    names.map((name) => ({ name, id: null })),
+    (results) => {
+      box.results = results
+    },
+  )
   return box
 }
 
@@ -137,6 +140,53 @@ test('a deletion whose answer was lost succeeds again, and spares what was creat
   world.clock.advance(100)
   assert.deepEqual(codes(box), [null])
   assert.notEqual(world.node(2).cluster.topic('orders'), undefined)
+})
+
+test('a deletion by name through a node that is behind deletes what has the name now', () => {
+  const world = formed()
+  create(world.node(1).cluster, request('orders'))
+  world.clock.settle()
+  world.slow.add(3)
+  remove(world.node(1).cluster, 'orders')
+  create(world.node(1).cluster, request('orders'))
+  world.clock.settle()
+  const box = remove(world.node(3).cluster, 'orders')
+  world.clock.settle()
+  world.resume()
+  assert.deepEqual(codes(box), [null])
+  assert.equal(world.node(1).cluster.topic('orders'), undefined)
+})
+
+test('a deletion through a node that stays behind is no refusal', () => {
+  const world = formed()
+  create(world.node(1).cluster, request('orders'))
+  world.clock.settle()
+  world.slow.add(3)
+  remove(world.node(1).cluster, 'orders')
+  create(world.node(1).cluster, request('orders'))
+  world.clock.settle()
+  const box = remove(world.node(3).cluster, 'orders')
+  world.clock.advance(5001)
+  assert.deepEqual(codes(box), ['TIMED_OUT'])
+})
+
+test('a deletion by id spares a later topic of the same name', () => {
+  const world = formed()
+  create(world.node(1).cluster, request('orders'))
+  world.clock.settle()
+  const { id } = world.node(3).cluster.topic('orders')!
+  world.slow.add(3)
+  remove(world.node(1).cluster, 'orders')
+  create(world.node(1).cluster, request('orders'))
+  world.clock.settle()
+  const box: { results: TopicResult[] | null } = { results: null }
+  world.node(3).cluster.deleteTopics([{ name: 'orders', id }], (results) => {
+    box.results = results
+  })
+  world.clock.settle()
+  world.resume()
+  assert.deepEqual(codes(box), ['UNKNOWN_TOPIC'])
+  assert.notEqual(world.node(1).cluster.topic('orders'), undefined)
 })
 
 test('leadership lost under way: the command is brought to the next controller', () => {

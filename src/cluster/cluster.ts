@@ -25,6 +25,7 @@ import {
   type CommandError,
   type CommandReply,
   type CreateTopicRequest,
+  type DeleteTopicRequest,
   decodeCommand,
   type TopicResult,
 } from './commands.ts'
@@ -229,14 +230,36 @@ export class Cluster implements MetadataListener {
     )
   }
 
-  /** Answers after commit, and after this node's own metadata shows it. */
-  deleteTopics(names: readonly string[], done: (results: TopicResult[]) => void): void {
+  /** Answers after commit, and after this node's own metadata shows it. With an id, that topic and no other of its name. */
+  deleteTopics(asked: readonly DeleteTopicRequest[], done: (results: TopicResult[]) => void): void {
     // The id keeps a second attempt from deleting what was created under the name in between.
-    const topics = names.map((name) => ({ name, id: this.topic(name)?.id ?? null }))
+    const topics = asked.map(({ name, id }) => ({ name, id: id ?? this.topic(name)?.id ?? null }))
     this.#forwarder.submit(
       (again) => ({ type: 'delete-topics', topics, again }),
       this.#options.commandTimeoutMs,
-      (error, reply) => done(this.#results(topics, error, reply?.results)),
+      (error, reply) => {
+        const results = this.#results(topics, error, reply?.results)
+        // Of an earlier topic the controller says rightly that there is none. But it was this node's idea to ask for that one:
+        // now its metadata is where the controller's was, and knows better what the name means.
+        const stale = asked.flatMap(({ name, id }, i) => {
+          const guessed = id === null ? topics[i]!.id : null
+          return guessed !== null && results[i]!.error?.code === 'UNKNOWN_TOPIC' && this.topic(name) !== undefined
+            ? [{ i, again: this.topic(name)!.id !== guessed }]
+            : []
+        })
+        for (const { i, again } of stale) if (!again) results[i] = { name: asked[i]!.name, error: BEHIND }
+        const retried = stale.filter(({ again }) => again)
+        if (retried.length === 0) return done(results)
+        this.deleteTopics(
+          retried.map(({ i }) => asked[i]!),
+          (later) => {
+            retried.forEach(({ i }, j) => {
+              results[i] = later[j]!
+            })
+            done(results)
+          },
+        )
+      },
     )
   }
 
@@ -405,4 +428,8 @@ export class Cluster implements MetadataListener {
 /** Of a command's time, what the controller may spend waiting for nodes; the rest is for the way there and back. */
 const SIGN_OF_LIFE = 'sign-of-life'
 const NOTHING = Buffer.alloc(0)
+const BEHIND: CommandError = {
+  code: 'TIMED_OUT',
+  message: 'this node did not learn in time which topic has the name now; nothing was done',
+}
 const PATIENCE_SHARE = 0.8

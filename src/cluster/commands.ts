@@ -46,6 +46,12 @@ export interface CreateTopicRequest {
   readonly internal?: boolean
 }
 
+export interface DeleteTopicRequest {
+  readonly name: string
+  /** That very topic; null: the one that has the name. */
+  readonly id: string | null
+}
+
 export interface TopicResult {
   readonly name: string
   readonly error: CommandError | null

@@ -14,6 +14,9 @@
  * hold nothing for long: each checkpoint carries the latest hard state of every shard, active or not. Entries might: a shard
  * that cannot commit (its quorum is gone) keeps a tail that no checkpoint covers, and the journal is freed in order. Such a
  * tail is appended to the journal once more, and the old copy no longer counts.
+ *
+ * A removed shard leaves with a capture, not before. The state of another shard says that it is gone (the metadata's), and a
+ * file that is being written has that state from before: whoever starts from it opens the shard, and must find its votes.
  */
 
 import type { Clock, Disk } from '../platform/index.ts'
@@ -70,6 +73,10 @@ export class Checkpointer {
   /** What the file says, and what it says next. */
   #stored: Map<number, StoredShard>
   readonly #removed: Map<number, number>
+  /** Removed since a capture that had every state; for the file they are still there. */
+  readonly #leaving = new Set<number>()
+  /** Removed, and their files may be there: an opening must not wonder whose those are. */
+  readonly #littered = new Set<number>()
   /** Latest of every shard whose hard state was appended since its record was made. */
   readonly #hardStates: Map<number, HardState>
   #highestStamp: number
@@ -121,16 +128,16 @@ export class Checkpointer {
     if (stamp > this.#highestStamp) this.#highestStamp = stamp
   }
 
-  /** From the next checkpoint on the shard does not exist. */
+  /** It leaves with the next capture that has every state. */
   remove(shard: number): void {
-    this.#stored.delete(shard)
-    this.#hardStates.delete(shard)
-    this.#removed.set(shard, this.#the.journal.sequenceBound)
+    this.#leaving.add(shard)
+    this.#littered.add(shard)
     this.#installs.drop(shard)
   }
 
-  isRemoved(shard: number): boolean {
-    return this.#removed.has(shard)
+  /** The removed shard has no files any more. */
+  swept(shard: number): void {
+    this.#littered.delete(shard)
   }
 
   isInstalling(shard: number): boolean {
@@ -147,7 +154,7 @@ export class Checkpointer {
 
   /** The shard's removal is in no file yet, or the journal may still have entries of it. */
   refuses(shard: number, done: InstallDone): boolean {
-    if (!this.#removed.has(shard)) return false
+    if (!this.#isGone(shard)) return false
     this.#installs.refuse(shard, done)
     return true
   }
@@ -157,19 +164,25 @@ export class Checkpointer {
     this.#stopped = true
   }
 
-  /** Takes one; if one is being taken, another after it. */
+  /** Takes one; if one is being taken, another after it. `done` when what was removed before the call is gone from the file. */
   take(done: () => void): void {
     if (this.#stopped) return
     if (this.#running) {
-      this.#next ??= []
-      this.#next.push(done)
+      this.#tellAfterNext(done)
       return
     }
     this.#running = true
+    let tell = done
     const { background, clock, journal } = this.#the
     const started = clock.now()
-    const captured = this.#capture()
     const installs = this.#installs.ready()
+    // A shard that waits to be given a snapshot is not captured, and its state may be the one that says what was removed.
+    if (installs.length === this.#installs.size) this.#letGo()
+    else if (this.#leaving.size > 0) {
+      this.#tellAfterNext(done)
+      tell = () => {}
+    }
+    const captured = this.#capture()
     this.#syncLogs(captured, (positions) => {
       const write = (): void =>
         background.write((finished) =>
@@ -181,7 +194,7 @@ export class Checkpointer {
               this.#running = false
               const next = this.#next
               this.#next = null
-              done()
+              tell()
               if (next === null || this.#stopped) return
               this.take(() => {
                 for (const waiting of next) waiting()
@@ -196,12 +209,31 @@ export class Checkpointer {
     })
   }
 
+  #tellAfterNext(done: () => void): void {
+    this.#next ??= []
+    this.#next.push(done)
+  }
+
   #cutLogs(
     captured: ReadonlyMap<number, ShardCheckpoint>,
     positions: ReadonlyMap<number, ShardLogPosition | null>,
   ): void {
     for (const [shard, { startIndex: index, startOffset: offset }] of captured)
       this.#the.logs.get(shard)?.cut({ index, offset }, positions.get(shard) ?? null)
+  }
+
+  #isGone(shard: number): boolean {
+    return this.#removed.has(shard) || this.#leaving.has(shard)
+  }
+
+  /** The turn in which they were removed is over, so all that there ever was of them has been appended. */
+  #letGo(): void {
+    for (const shard of this.#leaving) {
+      this.#stored.delete(shard)
+      this.#hardStates.delete(shard)
+      this.#removed.set(shard, this.#the.journal.sequenceBound)
+    }
+    this.#leaving.clear()
   }
 
   #capture(): Map<number, ShardCheckpoint> {
@@ -214,7 +246,7 @@ export class Checkpointer {
     }
     for (const shard of shards) {
       // A shard that is being given a snapshot has nothing to say until it stands there.
-      if (this.#removed.has(shard) || this.#installs.has(shard)) continue
+      if (this.#isGone(shard) || this.#installs.has(shard)) continue
       const state = this.#neverBack(source.capture(shard))
       if (state === null) continue
       captured.set(shard, state)
@@ -298,7 +330,6 @@ export class Checkpointer {
   ): Procedure<void> {
     const { disk, journal } = this.#the
     for (const [shard, state] of captured) {
-      if (this.#removed.has(shard)) continue
       const journalAfter = this.#stored.get(shard)?.journalAfter ?? 0
       this.#stored.set(shard, { state, log: positions.get(shard) ?? null, journalAfter })
     }
@@ -308,7 +339,8 @@ export class Checkpointer {
     this.#hardStates.clear()
     const freed = this.#freeable()
     const journalFrom = (journal.closedSegments[freed] ?? { firstSequence: journal.currentFirstSequence }).firstSequence
-    for (const [shard, through] of this.#removed) if (through < journalFrom) this.#removed.delete(shard)
+    for (const [shard, through] of this.#removed)
+      if (through < journalFrom && !this.#littered.has(shard)) this.#removed.delete(shard)
     for (const [shard, stored] of this.#stored)
       if (stored.journalAfter > 0 && stored.journalAfter < journalFrom)
         this.#stored.set(shard, { ...stored, journalAfter: 0 })

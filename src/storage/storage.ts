@@ -264,11 +264,6 @@ export class Storage {
     })
   }
 
-  /** Its removal is on the disk, maybe ahead of the metadata that a start begins with: what is opened would be another log. */
-  isRemoved(shard: number): boolean {
-    return this.#checkpointer.isRemoved(shard)
-  }
-
   /** Once the committed removal of the shard is applied: its files go, and its id never comes back. */
   removeShard(shard: number, done: () => void = () => {}): void {
     const log = this.#logs.get(shard)
@@ -276,16 +271,18 @@ export class Storage {
     this.recovered.delete(shard)
     this.#checkpointer.remove(shard)
     const folder = shardDirectory(this.#options.directory, shard)
-    const { disk } = this.#platform
+    const { disk, clock } = this.#platform
     const removeAll = function* (): Procedure<void> {
       yield* removeFiles(disk, folder, yield* namesIn(disk, folder))
     }
     const afterCheckpoint = (): void =>
-      this.#inBackground(removeAll(), () => {
+      this.#inBackground(removeAll(), (error) => {
+        if (error === null) this.#checkpointer.swept(shard)
         this.#trace({ type: 'shard-removed', shard })
         done()
       })
-    const afterClose = (): void => this.checkpoint(afterCheckpoint)
+    // The caller may be half-way through the entry that removes it, and through a turn whose entries are not appended yet.
+    const afterClose = (): void => clock.endOfTurn(() => this.checkpoint(afterCheckpoint))
     if (log === undefined) afterClose()
     else {
       log.close(() => {

@@ -65,6 +65,7 @@ class Rig {
       {
         connection: this.wire,
         clock: nodePlatform().clock,
+        chance: () => false,
         trace: (event) => this.events.push(event),
         handle: (exchange) => {
           this.exchanges.push(exchange)

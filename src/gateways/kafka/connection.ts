@@ -44,6 +44,7 @@ export interface ConnectionOptions {
 export interface ConnectionCollaborators {
   readonly connection: Connection
   readonly clock: Clock
+  readonly chance: (site: string) => boolean
   readonly trace: (event: KafkaEvent) => void
   /** Does what was asked and settles the exchange, now or later. */
   readonly handle: (exchange: Exchange, request: MessageOf<MessageDefinition>) => void
@@ -233,7 +234,9 @@ export class KafkaConnection implements ConnectionHandler, ExchangeOwner {
       this.#exchanges = this.#exchanges.slice(this.#head)
       this.#head = 0
     }
+    if (this.#with.chance('kafka/answers-lost')) return this.close('closed before its answers')
     this.#send()
+    if (this.#with.chance('kafka/idle-closed') && this.inFlight === 0) return this.#with.connection.end()
     const { inFlightMax } = this.#options
     if (this.#stopped === 'answers') this.#goOn()
     else if (this.#stopped === 'in-flight' && this.inFlight < inFlightMax / 2 && this.#fetching < OPEN_FETCHES_MAX)

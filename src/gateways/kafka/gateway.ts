@@ -32,6 +32,8 @@ export const GATEWAY_DEFAULTS: Omit<GatewayOptions, 'listen'> = {
 export interface GatewayCollaborators {
   readonly network: Network
   readonly clock: Clock
+  /** Rare things that clients must bear anyway; see `Random`. */
+  readonly chance: (site: string) => boolean
   readonly cluster: Cluster
   readonly streams: Streams
   readonly groups: GroupCoordinators
@@ -53,12 +55,13 @@ export class KafkaGateway {
   constructor(options: GatewayOptions, collaborators: GatewayCollaborators) {
     this.#options = options
     this.#with = collaborators
-    const { cluster, streams, groups, clock, trace } = collaborators
+    const { cluster, streams, groups, clock, chance, trace } = collaborators
     this.#context = {
       cluster,
       streams,
       groups,
       clock,
+      chance,
       trace,
       defaultPartitions: options.defaultPartitions,
       metadataPatienceMs: options.metadataPatienceMs,
@@ -99,6 +102,7 @@ export class KafkaGateway {
       {
         connection,
         clock: this.#with.clock,
+        chance: this.#with.chance,
         trace: this.#with.trace,
         handle: (exchange, request) => this.#handle(exchange, request),
         hasRoom: () => this.#full === null,

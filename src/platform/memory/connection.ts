@@ -141,7 +141,9 @@ export class MemoryConnection implements Connection {
   }
 
   #send(): void {
-    const latencyMs = this.#wire.latencyMs(this.hosts.local, this.hosts.peer)
+    const leaving = Math.max(0, Math.min(this.#queuedBytes, this.#wire.windowBytes - this.#parcelBytes))
+    const latencyMs =
+      leaving > 0 || this.#end === 'due' ? this.#wire.latencyMs(this.hosts.local, this.hosts.peer, leaving) : 0
     const earliest = this.#parcels.at(-1)?.arrivesMs ?? 0
     const arrivesMs = latencyMs > 0 ? Math.max(earliest, this.#wire.clock.now() + latencyMs) : earliest
     while (this.#queue.length > 0 && this.#parcelBytes < this.#wire.windowBytes) {

@@ -6,7 +6,7 @@
  * never neither.
  */
 import type { Random } from '../random.ts'
-import type { Pages } from './pages.ts'
+import type { Pages, SectorLoss } from './pages.ts'
 
 /** A file: its bytes, and who still needs them. */
 export interface Inode {
@@ -79,7 +79,7 @@ export class Directory {
     for (const change of changes) change(this.#durable)
   }
 
-  losePower(random: Random): void {
+  losePower(random: Random, sectors?: SectorLoss): void {
     if (this.#tracks) {
       for (const change of this.#pending) if (random.below(2) === 1) change(this.#durable)
       this.#pending = []
@@ -87,9 +87,47 @@ export class Directory {
       for (const [name, node] of this.#durable) this.entries.set(name, node)
     }
     for (const node of this.entries.values()) {
-      if (node instanceof Directory) node.losePower(random)
-      else node.pages.losePower(random)
+      if (node instanceof Directory) node.losePower(random, sectors)
+      else node.pages.losePower(random, sectors)
     }
+  }
+
+  /** All names and bytes below here are on the disk now. */
+  drain(): void {
+    this.endSync(this.startSync())
+    for (const node of this.entries.values()) {
+      if (node instanceof Directory) node.drain()
+      else node.pages.drain()
+    }
+  }
+
+  /** The name is gone from the disk, by nobody's doing. */
+  vanish(name: string): void {
+    this.endSync(this.startSync())
+    this.entries.delete(name)
+    this.#durable.delete(name)
+  }
+
+  /** The name is there, and on the disk, by nobody's doing. */
+  appear(name: string, node: Node): void {
+    this.endSync(this.startSync())
+    this.entries.set(name, node)
+    if (this.#tracks) this.#durable.set(name, node)
+  }
+
+  /** A tree of its own with the same content, all of it durable. */
+  copy(): Directory {
+    const copy = new Directory(this.#tracks)
+    for (const [name, node] of this.entries)
+      copy.appear(name, node instanceof Directory ? node.copy() : { pages: node.pages.copy(), links: 1, opens: 0 })
+    return copy
+  }
+
+  allocatedBytes(): number {
+    let bytes = 0
+    for (const node of this.entries.values())
+      bytes += node instanceof Directory ? node.allocatedBytes() : node.pages.allocatedBytes
+    return bytes
   }
 
   /** Nothing is open after a crash, and each file has the names that it has. */

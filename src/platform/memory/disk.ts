@@ -14,8 +14,10 @@ import type { Disk, DiskCallback, DiskFile, OpenMode } from '../disk.ts'
 import { diskError, diskFull } from '../errno.ts'
 import { PlatformError } from '../errors.ts'
 import type { Random } from '../random.ts'
+import type { DiskCondition, DiskFault, DiskOperation, DiskTrouble } from './condition.ts'
 import { Directory, type Inode, type Node } from './directory.ts'
-import { Pages } from './pages.ts'
+import { Pages, type SectorLoss } from './pages.ts'
+import { Platter } from './platter.ts'
 
 export interface MemoryDiskOptions {
   /** Above this writes answer DISK_FULL, after what fits was written. */
@@ -27,38 +29,31 @@ export interface MemoryDiskOptions {
   readonly powerLoss?: boolean
 }
 
-export type DiskOperation =
-  | 'makeDirectory'
-  | 'list'
-  | 'open'
-  | 'rename'
-  | 'remove'
-  | 'syncDirectory'
-  | 'freeBytes'
-  | 'claim'
-  | 'write'
-  | 'read'
-  | 'datasync'
-  | 'truncate'
-  | 'size'
-  | 'close'
-
-/** Answers an errno (`EIO`, `ENOSPC`, …) to make this operation fail, or null. */
-export type DiskFault = (operation: DiskOperation, path: string) => string | null
-
 interface Call {
   readonly operation: DiskOperation
   readonly path: string
+  /** For reads and writes. */
+  readonly position: number
+  readonly bytes: number
   /** Takes effect; what it returns is the callback's value. Throws a PlatformError to refuse. */
-  readonly act: () => unknown
+  readonly act: (trouble: DiskTrouble | null) => unknown
   readonly done: DiskCallback<never>
   /** When a fault is injected instead. */
   readonly failed: (() => void) | undefined
 }
 
+/** What a call knows of itself beyond its operation and path. */
+interface Extent {
+  readonly position?: number
+  readonly bytes?: number
+  readonly failed?: () => void
+}
+
 export class MemoryDisk implements Disk {
-  /** Asked before each operation takes effect. */
+  /** Asked before each operation takes effect. Ends with the disk. */
   fault: DiskFault | null = null
+  /** What ails the device: asked like `fault`, and handed on to what survives a crash. */
+  condition: DiskCondition | null = null
   /** May be changed at any time, as if somebody else filled the disk or made room. */
   capacityBytes: number
 
@@ -68,6 +63,8 @@ export class MemoryDisk implements Disk {
   readonly #claims = new Set<Node>()
   #usedBytes: number
   #calls: Call[] = []
+  /** Stuck, and whatever came behind them for the same path. */
+  #held: Call[] = []
   #scheduled = false
   #dead = false
 
@@ -90,25 +87,61 @@ export class MemoryDisk implements Disk {
     return this.#successor()
   }
 
-  /** The machine ends: of what was not synced anything may be left. */
-  powerLoss(random: Random): MemoryDisk {
+  /** The machine ends: of what was not synced anything may be left; with `sectors`, also halves of sectors and noise. */
+  powerLoss(random: Random, sectors?: SectorLoss): MemoryDisk {
     assert(this.#tracks, 'this disk does not track what a power loss would take')
     for (const call of this.#die()) if (random.below(2) === 1) attempt(call)
-    this.#root.losePower(random)
+    this.#root.losePower(random, sectors)
     return this.#successor()
+  }
+
+  /** The machine ends, and comes back with another disk: an earlier state of one, or an empty one. */
+  replacedBy(platter: Platter | null): MemoryDisk {
+    this.#die()
+    return this.#successor(platter === null ? new Directory(this.#tracks) : platter.directory())
+  }
+
+  /** Everything becomes durable, un-synced names and bytes included: a volatile cache that had the time to drain. */
+  drain(): void {
+    this.#root.drain()
+  }
+
+  /** Lets go of what is stuck, in its order. */
+  release(): void {
+    if (this.#held.length === 0) return
+    this.#calls.unshift(...this.#held)
+    this.#held = []
+    this.#schedule()
+  }
+
+  /** Calls that are stuck, or wait behind one. */
+  get heldCalls(): number {
+    return this.#held.length
+  }
+
+  /** What lies on the device, to be looked at and damaged beneath whatever runs on it. */
+  get platter(): Platter {
+    return new Platter(this.#root, this.#tracks, (change) => {
+      const before = this.#root.allocatedBytes()
+      change()
+      this.#usedBytes += this.#root.allocatedBytes() - before
+    })
   }
 
   #die(): Call[] {
     assert(!this.#dead, 'this disk has crashed before; the one that survived has its content')
     this.#dead = true
-    const calls = this.#calls
+    const calls = [...this.#held, ...this.#calls]
+    this.#held = []
     this.#calls = []
     return calls
   }
 
-  #successor(): MemoryDisk {
+  #successor(root = this.#root): MemoryDisk {
     const options = { capacityBytes: this.capacityBytes, powerLoss: this.#tracks }
-    return new MemoryDisk(options, { clock: this.#clock }, this.#root)
+    const successor = new MemoryDisk(options, { clock: this.#clock }, root)
+    successor.condition = this.condition
+    return successor
   }
 
   makeDirectory(path: string, done: DiskCallback<void>): void {
@@ -171,9 +204,9 @@ export class MemoryDisk implements Disk {
     // Only what was complete at the start is covered; what the directory is, is looked up when the call takes effect.
     const started = this.#find(path)
     const point = started instanceof Directory ? started.startSync() : 0
-    this.#submit('syncDirectory', path, done, () => {
+    this.#submit('syncDirectory', path, done, (trouble) => {
       const directory = this.#directory(path, 'sync the directory')
-      if (directory === started) directory.endSync(point)
+      if (directory === started && trouble?.kind !== 'lie') directory.endSync(point)
     })
   }
 
@@ -203,27 +236,43 @@ export class MemoryDisk implements Disk {
   #handle(path: string, inode: Inode, writable: boolean): DiskFile {
     inode.opens++
     let open = true
-    const submit = <T>(operation: DiskOperation, done: DiskCallback<T>, act: () => T, failed?: () => void): void => {
+    const submit = <T>(
+      operation: DiskOperation,
+      done: DiskCallback<T>,
+      act: (trouble: DiskTrouble | null) => T,
+      extent: Extent = {},
+    ): void => {
       assert(open, `${path} is closed`)
-      this.#submit(operation, path, done, act, failed)
+      this.#submit(operation, path, done, act, extent)
     }
     return {
       path,
-      write: (buffers, position, done) =>
-        submit('write', done, () => {
+      write: (buffers, position, done) => {
+        let bytes = 0
+        for (const buffer of buffers) bytes += buffer.length
+        const act = (trouble: DiskTrouble | null): void => {
           if (!writable) throw refusal(path, 'write', 'EBADF')
-          this.#write(path, inode, buffers, position)
-        }),
-      read: (into, position, done) => submit('read', done, () => inode.pages.read(into, position)),
+          this.#write(path, inode, buffers, position, trouble)
+        }
+        submit('write', done, act, { position, bytes })
+      },
+      read: (into, position, done) => {
+        const act = (trouble: DiskTrouble | null): number => {
+          const count = inode.pages.read(into, position)
+          if (trouble?.kind === 'flip' && count > 0) {
+            const at = trouble.at % count
+            into[at] = into[at]! ^ (1 << (trouble.bit % 8))
+          }
+          return count
+        }
+        submit('read', done, act, { position, bytes: into.length })
+      },
       datasync: (done) => {
         const point = inode.pages.startSync()
-        const end = (succeeded: boolean): void => inode.pages.endSync(point, succeeded)
-        submit(
-          'datasync',
-          done,
-          () => end(true),
-          () => end(false),
-        )
+        const act = (trouble: DiskTrouble | null): void => {
+          if (trouble?.kind !== 'lie') inode.pages.endSync(point, true)
+        }
+        submit('datasync', done, act, { failed: () => inode.pages.endSync(point, false) })
       },
       truncate: (length, done) =>
         submit('truncate', done, () => {
@@ -241,9 +290,21 @@ export class MemoryDisk implements Disk {
     }
   }
 
-  #write(path: string, inode: Inode, buffers: readonly Uint8Array[], position: number): void {
+  #write(
+    path: string,
+    inode: Inode,
+    buffers: readonly Uint8Array[],
+    position: number,
+    trouble: DiskTrouble | null,
+  ): void {
+    if (trouble?.kind === 'lose') return
+    if (trouble?.kind === 'short') {
+      const taken = Buffer.concat(buffers).subarray(0, trouble.bytes)
+      this.#write(path, inode, [taken], position, null)
+      throw refusal(path, 'write', trouble.errno)
+    }
     this.#resize(inode, (before) => {
-      let at = position
+      let at = trouble?.kind === 'misdirect' ? trouble.position : position
       for (const buffer of buffers) {
         const free = this.capacityBytes - this.#usedBytes - (inode.pages.allocatedBytes - before)
         const written = inode.pages.write(buffer, at, free)
@@ -302,11 +363,11 @@ export class MemoryDisk implements Disk {
     operation: DiskOperation,
     path: string,
     done: DiskCallback<T>,
-    act: () => T,
-    failed?: (() => void) | undefined,
+    act: (trouble: DiskTrouble | null) => T,
+    { position = 0, bytes = 0, failed }: Extent = {},
   ): void {
     if (this.#dead) return
-    this.#calls.push({ operation, path, act, done: done as DiskCallback<never>, failed })
+    this.#calls.push({ operation, path, position, bytes, act, done: done as DiskCallback<never>, failed })
     this.#schedule()
   }
 
@@ -329,21 +390,30 @@ export class MemoryDisk implements Disk {
   }
 
   #take(call: Call): void {
-    const errno = this.fault?.(call.operation, call.path) ?? null
+    if (this.#held.length > 0 && this.#held.some(({ path }) => path === call.path)) {
+      this.#held.push(call)
+      return
+    }
+    const trouble = this.condition?.troubleWith(call) ?? null
+    if (trouble?.kind === 'hold') {
+      this.#held.push(call)
+      return
+    }
+    const errno = this.fault?.(call.operation, call.path) ?? (trouble?.kind === 'fail' ? trouble.errno : null)
     if (errno !== null) {
       call.failed?.()
       call.done(refusal(call.path, call.operation, errno))
       return
     }
-    const outcome = attempt(call)
+    const outcome = attempt(call, trouble)
     if (outcome instanceof PlatformError) call.done(outcome)
     else call.done(null, outcome as never)
   }
 }
 
-function attempt(call: Call): unknown {
+function attempt(call: Call, trouble: DiskTrouble | null = null): unknown {
   try {
-    return call.act()
+    return call.act(trouble)
   } catch (error) {
     if (error instanceof PlatformError) return error
     throw error

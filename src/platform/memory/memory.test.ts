@@ -156,3 +156,17 @@ test('a process that dies resets its peers; a machine that vanishes leaves them 
     )
   }
 })
+
+test('a process that dies while it begins to listen leaves no listener behind', async () => {
+  const network = new MemoryNetwork({}, { clock })
+  let answers = 0
+  network.host('one').listen(
+    { host: 'one', port: 1 },
+    () => {},
+    () => answers++,
+  )
+  network.crash('one')
+  await drive.elapse(5)
+  assert.equal(answers, 0)
+  await answer(drive, (done) => network.host('one').listen({ host: 'one', port: 1 }, () => {}, done))
+})

@@ -22,8 +22,8 @@ export interface MemoryNetworkOptions {
   readonly highWaterBytes?: number
   /** What the wire and a receiver that paused hold together, before the sender has to queue. */
   readonly windowBytes?: number
-  /** Travel time; without it bytes arrive at the end of the turn. */
-  readonly latencyMs?: (from: string, to: string) => number
+  /** Travel time of so many bytes; without it they arrive at the end of the turn. */
+  readonly latencyMs?: (from: string, to: string, bytes: number) => number
   readonly connectTimeoutMs?: number
   /** Overwrite delivered buffers when their turn ends. */
   readonly scribble?: boolean
@@ -41,7 +41,7 @@ export interface Wire extends MemoryNetworkCollaborators {
   readonly windowBytes: number
   readonly scribble: boolean
   isCut(from: string, to: string): boolean
-  latencyMs(from: string, to: string): number
+  latencyMs(from: string, to: string, bytes: number): number
   forget(connection: MemoryConnection): void
 }
 
@@ -60,6 +60,8 @@ export class MemoryNetwork {
   readonly #wire: Wire
   readonly #listeners = new Map<string, Bound>()
   readonly #connections = new Set<MemoryConnection>()
+  /** By host, how often it has crashed. */
+  readonly #lives = new Map<string, number>()
   /** Directions in which nothing arrives, as `from>to`. */
   readonly #cuts = new Set<string>()
   #nextPort = EPHEMERAL_PORT_FIRST
@@ -73,7 +75,7 @@ export class MemoryNetwork {
       highWaterBytes: options.highWaterBytes ?? 1024 * 1024,
       windowBytes: options.windowBytes ?? 256 * 1024,
       scribble: options.scribble ?? false,
-      isCut: (from, to) => this.#cuts.has(`${from}>${to}`),
+      isCut: (from, to) => this.#cuts.size > 0 && this.#cuts.has(`${from}>${to}`),
       latencyMs,
       forget: (connection) => this.#connections.delete(connection),
     }
@@ -108,6 +110,7 @@ export class MemoryNetwork {
 
   /** A `silent` crash is a lost machine; otherwise the process died and its kernel says so. */
   crash(host: string, options: { silent?: boolean } = {}): void {
+    this.#lives.set(host, (this.#lives.get(host) ?? 0) + 1)
     for (const key of [...this.#listeners.keys()]) if (key.startsWith(`${host}:`)) this.#listeners.delete(key)
     for (const connection of [...this.#connections]) {
       if (connection.hosts.local === host) connection.vanish()
@@ -121,7 +124,10 @@ export class MemoryNetwork {
     onConnection: (connection: Connection) => void,
     done: (error: PlatformError | null, listener?: Listener) => void,
   ): void {
+    const life = this.#lives.get(host)
     this.#clock.endOfTurn(() => {
+      // Whoever asked is dead, and its successor may want the same port.
+      if (this.#lives.get(host) !== life) return
       const port = at.port === 0 ? this.#freePort(host) : at.port
       const key = `${host}:${port}`
       if (!LOCAL.has(at.host) && at.host !== host) {
@@ -164,7 +170,7 @@ export class MemoryNetwork {
       this.#clock.after(this.#connectTimeoutMs, () => done(error))
       return
     }
-    const roundTripMs = this.#wire.latencyMs(from, target) + this.#wire.latencyMs(target, from)
+    const roundTripMs = this.#wire.latencyMs(from, target, 0) + this.#wire.latencyMs(target, from, 0)
     const arrive = (): void => this.#establish(from, target, to, done)
     if (roundTripMs > 0) this.#clock.after(roundTripMs, arrive)
     else this.#clock.endOfTurn(arrive)

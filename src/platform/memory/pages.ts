@@ -9,6 +9,10 @@
  * that starts opens a new layer, because only the writes completed before it are covered, and drops the old ones when it
  * succeeds. A sync that fails moves them to `#lost`: the page cache shows the new bytes, calls them clean, and no later
  * success will bring them to the disk ("fsyncgate"); only writing them again does.
+ *
+ * Disks mostly write a sector whole or not at all, and some do not: with a `SectorLoss` an un-synced sector may also be found
+ * half new, half old, or with noise where its new bytes were to be. Only bytes that were being written suffer; what stood
+ * synced in the rest of the sector stays (SQLite calls this "powersafe overwrite", and relies on it as we do).
  */
 import type { Random } from '../random.ts'
 
@@ -28,6 +32,16 @@ interface Before {
 
 type Layer = Map<number, Before>
 
+/** What a power loss does to the sectors that were being written, besides keeping or dropping them. */
+export interface SectorLoss {
+  /** Of 1000 un-synced sectors, so many end in the middle: one part new, the other old. */
+  readonly tornPermille: number
+  /** So many hold noise. */
+  readonly garbledPermille: number
+  /** A generator of its own: what else a power loss does stays the same with and without this. */
+  readonly random: Random
+}
+
 /** What a sync in progress covers; handed back when it completes. */
 export interface SyncPoint {
   /** Layers covered, counted from the first that this file ever had. */
@@ -45,6 +59,8 @@ export class Pages {
   #layers: Layer[] = [new Map()]
   /** Layers that completed syncs have taken off the front of `#layers`. */
   #dropped = 0
+  /** What syncs that started below this many covered is on the disk already. */
+  #drained = 0
   #lost: Layer = new Map()
 
   constructor(tracks: boolean) {
@@ -149,7 +165,7 @@ export class Pages {
 
   /** Syncs of one file complete in the order in which they started, so the covered layers are the oldest ones. */
   endSync(point: SyncPoint, succeeded: boolean): void {
-    if (!this.#tracks) return
+    if (!this.#tracks || point.layers < this.#drained) return
     const covered = this.#layers.splice(0, Math.max(0, point.layers - this.#dropped))
     this.#dropped += covered.length
     if (succeeded) {
@@ -178,8 +194,45 @@ export class Pages {
     this.#lost.set(index, { page: blend(lost.page, before.page, added), dirty: lost.dirty | before.dirty })
   }
 
+  /** What is written now is on the disk, whatever became of earlier syncs. */
+  drain(): void {
+    if (!this.#tracks) return
+    this.#dropped += this.#layers.length
+    this.#drained = this.#dropped
+    this.#layers = [new Map()]
+    this.#lost = new Map()
+    this.#durableSize = this.size
+  }
+
+  /** Bytes change where they lie: nobody wrote them, so there is nothing to sync and nothing that a power loss would undo. */
+  rot(bytes: Uint8Array, position: number): void {
+    for (let done = 0; done < bytes.length; ) {
+      const at = position + done
+      const index = Math.floor(at / PAGE_BYTES)
+      const offset = at % PAGE_BYTES
+      const part = bytes.subarray(done, done + PAGE_BYTES - offset)
+      // A new page: the old one may be what an un-synced layer remembers.
+      const page = this.#pages[index]
+      const own = page === undefined ? Buffer.alloc(PAGE_BYTES) : Buffer.from(page)
+      own.set(part, offset)
+      if (page === undefined) this.#allocated++
+      this.#pages[index] = own
+      done += part.length
+    }
+  }
+
+  /** The same bytes, all of them durable. */
+  copy(): Pages {
+    const copy = new Pages(this.#tracks)
+    copy.size = this.size
+    copy.#durableSize = this.size
+    copy.#allocated = this.#allocated
+    copy.#pages = this.#pages.map((page) => (page === undefined || page === ZEROS ? page : Buffer.from(page)))
+    return copy
+  }
+
   /** Each un-synced sector becomes any of the versions it has had since the last successful sync. */
-  losePower(random: Random): void {
+  losePower(random: Random, sectors?: SectorLoss): void {
     if (!this.#tracks) return
     const versions = [this.#lost, ...this.#layers]
     const touched = new Set<number>()
@@ -191,15 +244,19 @@ export class Pages {
           .map((layer) => layer.get(index))
           .filter((b) => b !== undefined && b.dirty & (1 << sector))
         const pick = random.below(older.length + 1)
-        if (pick === older.length) continue
         const at = sector * SECTOR_BYTES
-        result.set((older[pick]!.page ?? ZEROS).subarray(at, at + SECTOR_BYTES), at)
+        if (pick < older.length) result.set((older[pick]!.page ?? ZEROS).subarray(at, at + SECTOR_BYTES), at)
+        if (sectors === undefined || older.length === 0) continue
+        const now = (this.#pages[index] ?? ZEROS).subarray(at, at + SECTOR_BYTES)
+        const before = (older[0]!.page ?? ZEROS).subarray(at, at + SECTOR_BYTES)
+        spoil(result.subarray(at, at + SECTOR_BYTES), now, before, sectors)
       }
       this.#pages[index] = result
     }
     if (this.size !== this.#durableSize) this.size = this.#sizeAfterLoss(random)
     this.#layers = [new Map()]
     this.#dropped = 0
+    this.#drained = 0
     this.#lost = new Map()
     this.#settle()
   }
@@ -223,6 +280,24 @@ export class Pages {
     }
     this.#allocated = 0
     for (const page of this.#pages) if (page !== undefined) this.#allocated++
+  }
+}
+
+/** `now` was being written over `before`, and the power went in the middle of this sector. */
+function spoil(
+  sector: Buffer,
+  now: Buffer,
+  before: Buffer,
+  { tornPermille, garbledPermille, random }: SectorLoss,
+): void {
+  const dice = random.below(1000)
+  if (dice < tornPermille) {
+    const cut = 1 + random.below(SECTOR_BYTES - 1)
+    const [head, tail] = random.below(2) === 0 ? [now, before] : [before, now]
+    sector.set(head.subarray(0, cut), 0)
+    sector.set(tail.subarray(cut), cut)
+  } else if (dice < tornPermille + garbledPermille) {
+    for (let at = 0; at < SECTOR_BYTES; at++) if (now[at] !== before[at]) sector[at] = random.below(256)
   }
 }
 

@@ -12,6 +12,7 @@ export interface HandlerContext {
   readonly streams: Streams
   readonly groups: GroupCoordinators
   readonly clock: Clock
+  readonly chance: (site: string) => boolean
   readonly trace: (event: KafkaEvent) => void
   readonly defaultPartitions: number
   /** How long a Metadata request may wait for an election. */

@@ -87,7 +87,9 @@ class FetchCall implements FetchOwner {
   /** Reads every partition; `lastLook`: answer with whatever there is. */
   look(lastLook: boolean): void {
     this.#wait = null
-    this.#bytesLeft = Math.min(this.#request.maxBytes, ANSWER_BYTES_MAX)
+    // The first batch is given whole, however little may be taken (KIP-74).
+    const little = this.#context.chance('kafka/small-fetch')
+    this.#bytesLeft = little ? 1 : Math.min(this.#request.maxBytes, ANSWER_BYTES_MAX)
     this.#anythingYet = false
     this.#next(0, lastLook)
   }
@@ -125,7 +127,8 @@ class FetchCall implements FetchOwner {
     }
     const minBytes = Math.min(this.#request.minBytes, this.#request.maxBytes, ANSWER_BYTES_MAX)
     const leftMs = this.#deadline - this.#context.clock.now()
-    if (lastLook || failures || bytes >= minBytes || this.#wanted.length === 0 || leftMs <= 0) {
+    const enough = bytes >= minBytes || this.#context.chance('kafka/early-fetch')
+    if (lastLook || failures || enough || this.#wanted.length === 0 || leftMs <= 0) {
       this.#answer()
       return
     }

@@ -23,7 +23,9 @@ const MANY_GROUPS_VERSION = 8
 
 function coordinatorOf(context: HandlerContext, groupId: string): GroupCoordinator | undefined {
   const partitions = context.cluster.topic(GROUPS_TOPIC)?.partitions.length
-  return partitions === undefined ? undefined : context.groups.of(groupId, partitions)
+  return partitions === undefined || context.chance('kafka/not-coordinator')
+    ? undefined
+    : context.groups.of(groupId, partitions)
 }
 
 function whoAsks(exchange: Exchange) {

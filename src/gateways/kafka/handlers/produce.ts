@@ -72,7 +72,8 @@ class ProduceCall implements ProduceWaiter {
   }
 
   #append(slot: number, name: string, index: number, records: Buffer, level: ProduceLevel, zstdAllowed: boolean): void {
-    const partition: Partition | undefined = this.#context.streams.find(name, index)
+    const refused = this.#context.chance('kafka/produce-refused')
+    const partition: Partition | undefined = refused ? undefined : this.#context.streams.find(name, index)
     if (partition === undefined) {
       const error = this.#topicHas(name, index)
         ? KafkaError.NOT_LEADER_OR_FOLLOWER

@@ -88,7 +88,12 @@ export function deleteTopics(
     name: name ?? context.cluster.topicById(topicId)?.name ?? null,
     topicId,
   }))
-  const names = [...new Set(resolved.flatMap(({ name }) => (name === null ? [] : [name])))]
+  /** Once each; who names a topic by its id means no other of that name. */
+  const wanted = new Map<string, string | null>()
+  asked.forEach(({ name: given, topicId }, i) => {
+    const { name } = resolved[i]!
+    if (name !== null && !wanted.has(name)) wanted.set(name, given === null ? topicId : null)
+  })
   const answer = (results: readonly TopicResult[]): void => {
     const byName = new Map(results.map((result) => [result.name, result]))
     const responses = resolved.map(({ name, topicId }) => {
@@ -103,8 +108,12 @@ export function deleteTopics(
     })
     exchange.respond({ responses })
   }
-  if (names.length === 0) answer([])
-  else context.cluster.deleteTopics(names, answer)
+  if (wanted.size === 0) answer([])
+  else
+    context.cluster.deleteTopics(
+      [...wanted].map(([name, id]) => ({ name, id })),
+      answer,
+    )
 }
 
 export function describeConfigs(

@@ -1,0 +1,135 @@
+/**
+ * What a checkpoint may say of a removal. The state of one shard (here 1) says which others there are, and whoever starts from
+ * it opens them: were the file to drop a shard that its own state of shard 1 still names, that shard would be opened empty, in
+ * term 0, on a disk that has voted in it.
+ */
+import { strict as assert } from 'node:assert'
+import { test } from 'node:test'
+import { type Checkpoint, decodeCheckpoint, type ShardCheckpoint } from './checkpoint-format.ts'
+import type { Entry } from './entry.ts'
+import { StorageError } from './errors.ts'
+import { encodeHardState } from './hard-state.ts'
+import { chain, checkpointAt, World } from './harness.test.ts'
+import type { Storage } from './storage.ts'
+
+const DIRECTORY = chain(1, 6)
+/** The entry of shard 1 with which both go at once. */
+const REMOVAL = 4
+const REMOVED = [17, 18]
+const KEPT = 19
+const COMMITTED = 5
+const LOGS = new Map([...REMOVED, KEPT].map((shard) => [shard, chain(shard, 9, 300)]))
+
+class Driver {
+  readonly storage: Storage
+  readonly #open = new Set(LOGS.keys())
+  #applied = 3
+  #applying = false
+
+  constructor(storage: Storage) {
+    this.storage = storage
+    storage.setCheckpointSource({
+      activeShards: () => [1, ...this.#open],
+      capture: (shard) => this.#capture(shard),
+      tail: (shard) => (shard === 1 ? DIRECTORY.slice(this.#applied) : LOGS.get(shard)!.slice(COMMITTED)),
+    })
+    for (const entry of DIRECTORY.slice(0, this.#applied)) storage.openShardLog(1).append(entry)
+    for (const [shard, log] of LOGS)
+      for (const entry of log.slice(0, COMMITTED)) storage.openShardLog(shard).append(entry)
+  }
+
+  /** What a turn of the driver puts into its one call for all shards, some of it of shards that the same turn removed. */
+  applyRemoval(): void {
+    this.#applied = REMOVAL
+    this.storage.openShardLog(1).append(DIRECTORY[REMOVAL - 1]!)
+    this.#applying = true
+    for (const shard of REMOVED) {
+      this.#open.delete(shard)
+      this.storage.removeShard(shard)
+    }
+    this.#applying = false
+    const last = REMOVED.map((shard) => LOGS.get(shard)![8]!)
+    this.storage.append([DIRECTORY[REMOVAL - 1]!, ...last], () => {})
+  }
+
+  installDirectory(): void {
+    this.storage.installSnapshot(checkpointAt(1, DIRECTORY, 6), (error) => {
+      assert.equal(error, null)
+      this.#applied = 6
+    })
+  }
+
+  #capture(shard: number): ShardCheckpoint {
+    assert.ok(!this.#applying, 'captured in the middle of an entry')
+    if (shard === 1) return checkpointAt(1, DIRECTORY, this.#applied)
+    assert.ok(this.#open.has(shard), 'captured after it was removed')
+    return { ...checkpointAt(shard, LOGS.get(shard)!, COMMITTED), term: 5, vote: 2 }
+  }
+}
+
+/** Everything but the last entries is on the disk; in the file or not, in the shard logs' own files or not. */
+function begun(world: World, options: { written: boolean; stored: boolean }): Driver {
+  const storage = world.open()
+  const entries: Entry[] = [...DIRECTORY.slice(0, 3)]
+  for (const [shard, log] of LOGS) entries.push(encodeHardState(shard, 5, 2), ...log.slice(0, 8))
+  storage.append(entries, () => {})
+  world.clock.settle()
+  const driver = new Driver(storage)
+  if (options.written) for (const shard of LOGS.keys()) storage.openShardLog(shard).flush()
+  if (options.stored) storage.checkpoint()
+  world.clock.settle()
+  return driver
+}
+
+function checkpointIn(world: World): Checkpoint {
+  const checkpoint = decodeCheckpoint(world.read('/data/checkpoint'), '/data/checkpoint')
+  if (checkpoint instanceof StorageError) throw checkpoint
+  return checkpoint
+}
+
+function check(world: World, storage: Storage, place: string): 'before' | 'after' {
+  const before = (storage.recovered.get(1)!.checkpoint?.index ?? 0) < REMOVAL
+  for (const [shard, log] of LOGS) {
+    const found = storage.recovered.get(shard)
+    if (shard !== KEPT && !before) {
+      assert.equal(found, undefined, `${place}: shard ${shard} has outlived its removal`)
+      const folder = world.list('/data/shards').includes(`${shard}`) ? world.list(`/data/shards/${shard}`) : []
+      assert.deepEqual(folder, [], place)
+      continue
+    }
+    assert.deepEqual([found?.term, found?.vote], [5, 2], `${place}: the vote in shard ${shard}`)
+    const [from, entries] = [found!.checkpoint?.index ?? 0, found!.entries]
+    assert.ok(from + entries.length >= 8, `${place}: shard ${shard} up to ${from + entries.length}`)
+    for (const { index, crc } of entries) assert.equal(crc, log[index - 1]!.crc)
+  }
+  assert.ok(!world.list('/data').includes('quarantine'), `${place}: files of unknown origin`)
+  return before ? 'before' : 'after'
+}
+
+test('removals: a crash at any turn finds all of them or none, as the state that goes with them says', () => {
+  const met = { before: 0, after: 0 }
+  for (let seed = 0; seed < 1200; seed++) {
+    const world = new World(`removals ${seed}`, { chancePermille: seed % 3 === 0 ? 250 : 0 })
+    const { random, clock } = world
+    const driver = begun(world, { written: random.below(2) === 0, stored: random.below(2) === 0 })
+    const turns = (bound: number): void => {
+      for (let left = random.below(bound); left > 0; left--) clock.step()
+    }
+    if (random.below(3) > 0) driver.storage.checkpoint()
+    turns(16)
+    if (random.below(2) === 0) driver.storage.append([encodeHardState(KEPT, 5, 2)], () => {})
+    turns(3)
+    driver.applyRemoval()
+    if (random.below(3) === 0) {
+      turns(8)
+      driver.installDirectory()
+    }
+    turns(random.below(4) === 0 ? 400 : 60)
+    assert.deepEqual(world.fatals, [])
+    if (random.below(2) === 0) world.powerLoss()
+    else world.kill()
+    const again = world.open()
+    met[check(world, again, `seed ${seed}`)]++
+  }
+  assert.ok(met.before > 200 && met.after > 200, JSON.stringify(met))
+})
