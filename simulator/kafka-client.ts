@@ -23,9 +23,13 @@ import { must } from '../src/stdx/index.ts'
 
 export type RequestFailure = 'unreachable' | 'connection-lost' | 'timeout'
 
-interface Waiting {
+interface Expectation {
+  readonly timeoutMs: number
   readonly answered: (frame: Reader) => void
   readonly failed: (failure: RequestFailure) => void
+}
+
+interface Waiting extends Expectation {
   readonly timer: Timer
 }
 
@@ -53,6 +57,7 @@ export class KafkaClient {
   /** By `topic/partition`. */
   readonly #leaders = new Map<string, { readonly node: number; readonly epoch: number }>()
   #asking: (() => void)[] | null = null
+  #connections = 0
 
   constructor(options: KafkaClientOptions, collaborators: KafkaClientCollaborators) {
     this.#options = options
@@ -63,6 +68,11 @@ export class KafkaClient {
   leaderOf(topic: string, partition: number): Address | null {
     const leader = this.#leaders.get(`${topic}/${partition}`)
     return leader === undefined ? null : (this.#brokers.get(leader.node) ?? null)
+  }
+
+  /** A topic was deleted: one of the same name has other leaders, whose generations begin anew. */
+  forgetTopic(topic: string): void {
+    for (const key of [...this.#leaders.keys()]) if (key.startsWith(`${topic}/`)) this.#leaders.delete(key)
   }
 
   anyBroker(): Address {
@@ -115,25 +125,67 @@ export class KafkaClient {
     done: (failure: RequestFailure | null, answer: MessageOf<R> | null) => void,
     lane = '',
   ): void {
-    const key = `${to.host}:${to.port}/${lane}`
-    let link = this.#links.get(key)
-    if (link === undefined) {
-      link = new Link(to, this.#options.clientId, this.#with, (closed) => {
-        if (this.#links.get(key) === closed) this.#links.delete(key)
-      })
-      this.#links.set(key, link)
-    }
-    link.send(
+    this.#link(to, lane).send(
       (writer, correlationId, clientId) => writeRequest(writer, api, version, correlationId, clientId, message),
-      timeoutMs,
-      (reader) => done(null, readResponse(reader, api, version)),
-      (failure) => done(failure, null),
+      {
+        timeoutMs,
+        answered: (reader) => done(null, readResponse(reader, api, version)),
+        failed: (failure) => done(failure, null),
+      },
     )
   }
+
+  /** Sends what nobody answers: Produce with acks = 0. */
+  post<Q extends MessageDefinition, R extends MessageDefinition>(
+    to: Address,
+    api: Api<Q, R>,
+    version: number,
+    message: DraftOf<Q>,
+    lane = '',
+  ): void {
+    this.#link(to, lane).send(
+      (writer, correlationId, clientId) => writeRequest(writer, api, version, correlationId, clientId, message),
+      null,
+    )
+  }
+
+  /**
+   * The number of the connection that a request would take now, 0 if it would need a new one. What came over one connection
+   * was said by one process.
+   */
+  connection(to: Address, lane = ''): number {
+    return this.#links.get(keyOf(to, lane))?.number ?? 0
+  }
+
+  /** Walks away in the middle: whoever waits on this connection hears that it is lost. */
+  disconnect(to: Address, lane = ''): void {
+    this.#links.get(keyOf(to, lane))?.abandon()
+  }
+
+  /** The client's process ends: its connections do. */
+  close(): void {
+    for (const link of [...this.#links.values()]) link.abandon()
+  }
+
+  #link(to: Address, lane: string): Link {
+    const key = keyOf(to, lane)
+    const open = this.#links.get(key)
+    if (open !== undefined) return open
+    const link = new Link(++this.#connections, to, this.#options.clientId, this.#with, (closed) => {
+      if (this.#links.get(key) === closed) this.#links.delete(key)
+    })
+    this.#links.set(key, link)
+    return link
+  }
+}
+
+function keyOf({ host, port }: Address, lane: string): string {
+  return `${host}:${port}/${lane}`
 }
 
 /** One connection, made at the first request. Ends with the first thing that goes wrong on it. */
 class Link {
+  readonly number: number
   readonly #clock: Clock
   readonly #clientId: string
   readonly #ended: (link: Link) => void
@@ -144,7 +196,14 @@ class Link {
   #nextCorrelationId = 1
   #over = false
 
-  constructor(to: Address, clientId: string, collaborators: KafkaClientCollaborators, ended: (link: Link) => void) {
+  constructor(
+    number: number,
+    to: Address,
+    clientId: string,
+    collaborators: KafkaClientCollaborators,
+    ended: (link: Link) => void,
+  ) {
+    this.number = number
     this.#clock = collaborators.clock
     this.#clientId = clientId
     this.#ended = ended
@@ -165,20 +224,22 @@ class Link {
     })
   }
 
-  send(
-    write: (writer: Writer, correlationId: number, clientId: string) => void,
-    timeoutMs: number,
-    answered: (frame: Reader) => void,
-    failed: (failure: RequestFailure) => void,
-  ): void {
+  /** `expected` null: no answer will come. */
+  send(write: (writer: Writer, correlationId: number, clientId: string) => void, expected: Expectation | null): void {
     const correlationId = this.#nextCorrelationId++
     const writer = new Writer(1024)
     write(writer, correlationId, this.#clientId)
     const bytes = writer.takeBuffer()
-    const timer = this.#clock.after(timeoutMs, () => this.#end('timeout'))
-    this.#waiting.set(correlationId, { answered, failed, timer })
+    if (expected !== null) {
+      const timer = this.#clock.after(expected.timeoutMs, () => this.#end('timeout'))
+      this.#waiting.set(correlationId, { ...expected, timer })
+    }
     if (this.#connection === null) this.#unsent.push(bytes)
     else this.#connection.write(bytes)
+  }
+
+  abandon(): void {
+    this.#end('connection-lost')
   }
 
   #received(bytes: Buffer): void {

@@ -9,14 +9,27 @@
  *      node ── write, datasync ──►  shadow  ──►  disk
  *                                     │ entries written, per file
  *                                     └ entries synced: shard ► index ► (term, sum)
+ *
+ * One more thing makes entries durable, and others void: a checkpoint with a snapshot that another replica sent. It stands for
+ * the log up to its index, and of the journal's older blocks nothing of the shard counts any more.
  */
+import { dirname } from 'node:path'
 import type { Disk, DiskFile } from '../src/platform/index.ts'
-import { decodeEntry, decodeHardState, EntryKind } from '../src/storage/index.ts'
+import { type Checkpoint, decodeCheckpoint } from '../src/storage/checkpoint-format.ts'
+import { decodeEntry, decodeHardState, EntryKind, payloadOf } from '../src/storage/index.ts'
 import { BLOCK_ALIGNMENT, BLOCK_HEADER_BYTES, blockFootprint, peekBlockHeader } from '../src/storage/journal-format.ts'
 
 export interface DurableEntry {
   readonly term: number
   readonly crc: number
+}
+
+/** An entry of a shard's log, as a block of the journal holds it. */
+export interface SyncedEntry extends DurableEntry {
+  readonly shard: number
+  readonly index: number
+  /** The first index that stays, if the entry is a cut. */
+  readonly cutTo: number | null
 }
 
 /** A vote for `vote` in `term` is on the disk. One that was written and lost before its sync has been told to nobody. */
@@ -26,24 +39,39 @@ interface Seen {
   readonly shard: number
   /** 0 for a hard state. */
   readonly index: number
-  readonly entry: DurableEntry
+  readonly entry: SyncedEntry
   readonly vote: number
+  /** Of its block. */
+  readonly sequence: number
 }
 
 export class ShadowDisk {
-  /** By shard, then by index − 1: the log as the synced part of the journal holds it. */
+  /** By shard, then by index − 1: the log as the synced part of the journal holds it. Nothing below an installed snapshot. */
   readonly durable = new Map<number, DurableEntry[]>()
   /** Written, and in no completed sync; by path. */
   readonly #pending = new Map<string, Seen[]>()
+  /** By shard: entries in blocks up to this do not count. */
+  #journalAfter = new Map<number, number>()
+  /** The last file that was written to become the checkpoint; its name, and whether that is under way to the directory. */
+  #written: { readonly path: string; readonly bytes: Buffer; named: boolean } | null = null
   readonly #voteSeen: VoteSeen
+  readonly #entrySeen: (entry: SyncedEntry) => void
+  readonly #checkpointSeen: (checkpoint: Checkpoint) => void
 
-  constructor(voteSeen: VoteSeen) {
+  constructor(
+    voteSeen: VoteSeen,
+    entrySeen: (entry: SyncedEntry) => void = () => {},
+    checkpointSeen: (checkpoint: Checkpoint) => void = () => {},
+  ) {
     this.#voteSeen = voteSeen
+    this.#entrySeen = entrySeen
+    this.#checkpointSeen = checkpointSeen
   }
 
   /** The process or the machine ended: what was not synced may be there or not, so it does not count. */
   crashed(): void {
     this.#pending.clear()
+    this.#written = null
   }
 
   entryAt(shard: number, index: number): DurableEntry | undefined {
@@ -58,15 +86,30 @@ export class ShadowDisk {
     return {
       makeDirectory: (path, done) => disk.makeDirectory(path, done),
       list: (path, done) => disk.list(path, done),
-      rename: (from, to, done) => disk.rename(from, to, done),
+      rename: (from, to, done) =>
+        disk.rename(from, to, (error) => {
+          if (error === null && this.#written?.path === from) this.#written.named = true
+          done(error)
+        }),
       remove: (path, done) => disk.remove(path, done),
-      syncDirectory: (path, done) => disk.syncDirectory(path, done),
+      syncDirectory: (path, done) => {
+        const written = this.#written
+        const covered = written?.named === true && dirname(written.path) === path
+        disk.syncDirectory(path, (error) => {
+          if (error === null && covered && this.#written === written) {
+            this.#written = null
+            this.#checkpointed(written.bytes)
+          }
+          done(error)
+        })
+      },
       freeBytes: (path, done) => disk.freeBytes(path, done),
       claim: (path, done) => disk.claim(path, done),
       open: (path, mode, done) => {
         disk.open(path, mode, (error, file) => {
           if (file === undefined) done(error)
-          else done(error, /[\\/]journal[\\/]/.test(path) ? this.#watchFile(file) : file)
+          else if (/[\\/]journal[\\/]/.test(path)) done(error, this.#watchFile(file))
+          else done(error, /[\\/]checkpoint(\.tmp)?$/.test(path) ? this.#watchCheckpoint(file) : file)
         })
       },
     }
@@ -78,7 +121,7 @@ export class ShadowDisk {
       path,
       write: (buffers, position, done) =>
         file.write(buffers, position, (error) => {
-          if (error === null) this.#written(path, buffers, position)
+          if (error === null) this.#writtenBlocks(path, buffers, position)
           done(error)
         }),
       read: (into, position, done) => file.read(into, position, done),
@@ -96,7 +139,49 @@ export class ShadowDisk {
     }
   }
 
-  #written(path: string, buffers: readonly Uint8Array[], position: number): void {
+  /** What a start reads as its checkpoint is on the disk: it has synced the directory before. */
+  #watchCheckpoint(file: DiskFile): DiskFile {
+    const { path } = file
+    return {
+      path,
+      write: (buffers, position, done) => {
+        if (position === 0) this.#written = { path, bytes: Buffer.concat(buffers), named: false }
+        file.write(buffers, position, done)
+      },
+      read: (into, position, done) =>
+        file.read(into, position, (error, count) => {
+          if (error === null && position === 0) this.#checkpointed(into.subarray(0, count))
+          done(error, count)
+        }),
+      datasync: (done) => file.datasync(done),
+      truncate: (length, done) => file.truncate(length, done),
+      size: (done) => file.size(done),
+      close: (done) => file.close(done),
+    }
+  }
+
+  #checkpointed(bytes: Uint8Array): void {
+    const checkpoint = decodeCheckpoint(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 'checkpoint')
+    if (checkpoint instanceof Error) return
+    this.#follow(checkpoint)
+    this.#checkpointSeen(checkpoint)
+  }
+
+  #follow({ shards }: Checkpoint): void {
+    const journalAfter = new Map<number, number>()
+    for (const [shard, { state, journalAfter: after }] of shards) {
+      if (after === 0) continue
+      journalAfter.set(shard, after)
+      const known = this.#journalAfter.get(shard) === after ? this.durable.get(shard) : undefined
+      if (known !== undefined && state.index <= known.length) continue
+      const log: DurableEntry[] = []
+      log[state.index - 1] = { term: state.entryTerm, crc: state.crc }
+      this.durable.set(shard, log)
+    }
+    this.#journalAfter = journalAfter
+  }
+
+  #writtenBlocks(path: string, buffers: readonly Uint8Array[], position: number): void {
     if (buffers.length === 1 && buffers[0]!.length > 0 && isZeros(buffers[0]!)) return
     const bytes = Buffer.concat(buffers)
     let pending = this.#pending.get(path)
@@ -114,15 +199,18 @@ export class ShadowDisk {
         from += entry.bytes.length
         const { kind, shard, term, index, crc } = entry
         const vote = kind === EntryKind.hardState ? decodeHardState(entry)!.vote : 0
-        pending.push({ shard, index, entry: { term, crc }, vote })
+        const cutTo = kind === EntryKind.cut ? Number(Buffer.from(payloadOf(entry)).readBigUInt64LE(0)) : null
+        pending.push({ shard, index, entry: { shard, index, term, crc, cutTo }, vote, sequence: block.sequence })
       }
       at += blockFootprint(block.bodyBytes)
     }
   }
 
   /** A later entry with an index replaces it and all above (design §6). */
-  #synced({ shard, index, entry, vote }: Seen): void {
+  #synced({ shard, index, entry, vote, sequence }: Seen): void {
     if (index === 0) return this.#voteSeen(shard, entry.term, vote)
+    this.#entrySeen(entry)
+    if (sequence <= (this.#journalAfter.get(shard) ?? 0)) return
     let log = this.durable.get(shard)
     if (log === undefined) {
       log = []

@@ -1,28 +1,25 @@
 /**
  * One run: a scenario from its first start to its last check.
  *
- *      form ── topics ── faults and clients ── all heals ── clients finish ── read everything ── stop ── compare the disks
+ *      form ── topics ── faults and clients ── a core heals ── all heals ── clients finish ── read everything
+ *                                                                                                      │
+ *                         compare the disks ── power off ── the same state ── all restart from disk ◄──┘
  *
- * Up to the healing only safety is asked. After it everything must come back within a bound of virtual time: nodes serve,
- * every batch of every producer has its answer, readers reach the end, and replicas stand at one index.
+ * Up to the healing only safety is asked. Then a quorum heals and must serve alone, whatever the others are left like; then
+ * everything must come back within a bound of virtual time: nodes serve, every batch of every producer has its answer,
+ * readers reach the end, and replicas stand at one index.
  */
 import { apis } from '../src/gateways/kafka/index.ts'
-import { Prng } from '../src/stdx/index.ts'
-import { Acknowledged } from './checkers/acknowledged.ts'
-import { ClientHistory } from './checkers/client-history.ts'
-import { ElectionSafety } from './checkers/election-safety.ts'
-import { Marks } from './checkers/marks.ts'
-import { OneHistory } from './checkers/one-history.ts'
-import { OneVote } from './checkers/one-vote.ts'
+import { Checkers } from './checkers/all.ts'
 import { compareDisks } from './checkers/replicas-identical.ts'
-import { Faults } from './faults.ts'
-import { KafkaClient } from './kafka-client.ts'
+import { Convergence } from './convergence.ts'
+import type { AilmentTally } from './disk/ailments.ts'
+import { Faults } from './faults/faults.ts'
 import type { Checker } from './observer.ts'
-import type { FaultKind, Scenario } from './scenario.ts'
+import type { FaultKind, Scenario } from './scenario/scenario.ts'
 import { Violation } from './violation.ts'
-import { Consumer } from './workloads/consumer.ts'
-import { Producer } from './workloads/producer.ts'
-import { DATA, type Interference, World } from './world.ts'
+import { Workloads } from './workloads/workloads.ts'
+import { DATA, type Interference, PEER_PORT, World } from './world.ts'
 
 export interface RunOptions {
   readonly interference?: Interference
@@ -42,6 +39,20 @@ export interface RunResult {
   readonly elections: number
   readonly crashes: number
   readonly faults: ReadonlyMap<FaultKind, number>
+  /** What came of faults beside themselves: messages lost, repeated, late. */
+  readonly faultCounts: ReadonlyMap<string, number>
+  /** By site in the product that was asked, how often it fired. */
+  readonly buggify: ReadonlyMap<string, number>
+  /** Types of events that nodes told, and how journals ended at recovery. */
+  readonly reached: ReadonlyMap<string, number>
+  /** Frames between nodes, requests and answers of clients. */
+  readonly messages: number
+  /** Why nothing but safety was demanded in the end (E2); null when all was. */
+  readonly unavailable: string | null
+  /** What became of the faults of disks, by kind. */
+  readonly diskOutcomes: ReadonlyMap<string, AilmentTally>
+  /** What the workloads did and were answered. */
+  readonly deeds: ReadonlyMap<string, number>
 }
 
 /** From the healing to everything being well again. */
@@ -49,10 +60,13 @@ export const CONVERGENCE_MS = 30_000
 /** Virtual time for reading all disks at the end: thousands of operations, on a slow disk 40 ms each. A hang is longer. */
 const READING_MS = 600_000
 const FORMING_MS = 20_000
+/** Leaders are found, and then handed back to those that placement prefers. */
+const ELECTIONS_AFTER_HEALING_PER_SHARD = 6
+const ELECTIONS_AFTER_HEALING = 20
+const UNAVAILABLE_LOOK_MS = 5000
 const CREATE_TOPICS_VERSION = 4
 const CREATE_TIMEOUT_MS = 3000
 const TOPIC_EXISTS = 36
-const CLIENTS_HOST = 'clients'
 
 export async function simulate(scenario: Scenario, options: RunOptions = {}): Promise<RunResult> {
   return new Simulation(scenario, options).run()
@@ -62,43 +76,26 @@ class Simulation {
   readonly #scenario: Scenario
   readonly #world: World
   readonly #faults: Faults
-  readonly #elections = new ElectionSafety()
-  readonly #history: OneHistory
-  readonly #clients: ClientHistory
-  readonly #producers: Producer[]
-  readonly #consumers: Consumer[]
+  readonly #checkers: Checkers
+  readonly #workloads: Workloads
+  readonly #convergence: Convergence
+  /** Why nothing but safety was demanded in the end; null when all was. */
+  #unavailable: string | null = null
 
   constructor(scenario: Scenario, options: RunOptions) {
     const world = new World(scenario, options.interference)
     this.#scenario = scenario
     this.#world = world
     this.#faults = new Faults(world)
-    this.#history = new OneHistory(world)
-    const idempotent = new Set(scenario.producers.filter((producer) => producer.idempotent).map(({ name }) => name))
-    this.#clients = new ClientHistory(
-      () => world.now(),
-      (name) => idempotent.has(name),
-    )
-    const checkers: Checker[] = [this.#elections, this.#clients]
-    if (options.shadowChecks !== false)
-      checkers.push(new OneVote(), this.#history, new Marks(world), new Acknowledged(world))
-    world.checkers.push(...checkers)
-    const { topics } = scenario
-    const common = { clock: world.clock, emit: world.client.bind(world), violated: world.fail.bind(world) }
-    this.#producers = scenario.producers.map(
-      (producer) =>
-        new Producer(
-          { ...producer, topics },
-          { ...common, client: this.#client(producer.name), prng: this.#prng(producer.name) },
-        ),
-    )
-    this.#consumers = scenario.consumers.map(
-      (consumer) =>
-        new Consumer(
-          { ...consumer, topics },
-          { ...common, client: this.#client(consumer.name), prng: this.#prng(consumer.name) },
-        ),
-    )
+    this.#checkers = new Checkers(world, {
+      scenario,
+      peerPort: PEER_PORT,
+      shadowChecks: options.shadowChecks !== false,
+      violated: world.fail.bind(world),
+    })
+    world.checkers.push(...this.#checkers.list)
+    this.#convergence = new Convergence(world.machines, world.replicaSets)
+    this.#workloads = new Workloads(scenario, world, options.interference?.client)
   }
 
   async run(): Promise<RunResult> {
@@ -111,11 +108,18 @@ class Simulation {
       timeline: world.timeline,
       simulatedMs: world.now(),
       events: world.events,
-      acknowledged: this.#clients.acknowledged,
-      fetched: this.#clients.fetched,
-      elections: this.#elections.elections,
+      acknowledged: this.#checkers.clients.acknowledged,
+      fetched: this.#checkers.clients.fetched,
+      elections: this.#checkers.elections.elections,
       crashes: world.crashes,
       faults: this.#faults.hits,
+      faultCounts: this.#faults.counts,
+      buggify: world.buggify.hits,
+      reached: world.reached,
+      messages: world.taps.messages,
+      unavailable: this.#unavailable,
+      diskOutcomes: this.#faults.outcomes,
+      deeds: this.#workloads.tally(),
     }
   }
 
@@ -126,39 +130,121 @@ class Simulation {
     let created = false
     this.#createTopics(() => {
       created = true
-      for (const producer of this.#producers) producer.start()
-      for (const consumer of this.#consumers) consumer.start()
+      this.#workloads.start()
     })
     await world.runUntil(this.#scenario.durationMs)
     if (world.violation !== null) return
+    if (created) await this.#coreHeals()
+    if (world.violation !== null) return
+    const elections = this.#checkers.elections.elections
     this.#faults.healAll()
-    for (const producer of this.#producers) producer.stop()
+    this.#workloads.stop()
+    this.#unavailable = this.#beyondRecovery()
+    if (this.#unavailable !== null) return this.#staysUnavailable()
     const until = world.now() + CONVERGENCE_MS + (created ? 0 : FORMING_MS)
     if (!(await world.runUntil(until, () => created && this.#isWell()))) return this.#notWell(created)
-    for (const consumer of this.#consumers) consumer.readAllOnceMore()
-    await world.runUntil(world.now() + CONVERGENCE_MS, () => this.#consumers.every((consumer) => consumer.caughtUp))
+    this.#noLivelock(this.#checkers.elections.elections - elections)
+    for (const consumer of this.#workloads.consumers) consumer.readAllOnceMore()
+    await world.runUntil(world.now() + CONVERGENCE_MS, () =>
+      this.#workloads.consumers.every((consumer) => consumer.caughtUp),
+    )
     if (world.violation !== null) return
-    if (!this.#consumers.every((consumer) => consumer.caughtUp)) return this.#notWell(created)
+    if (!this.#workloads.consumers.every((consumer) => consumer.caughtUp)) return this.#notWell(created)
+    this.#damageEndedConnections()
     this.#atTheEnd()
+    await this.#sameAfterRestart()
     await this.#compareDisks()
   }
 
-  #client(name: string): KafkaClient {
-    const world = this.#world
-    const prng = this.#prng(`${name}/bootstrap`)
-    return new KafkaClient(
-      { clientId: name, bootstrap: world.bootstrap },
-      { network: world.network.host(CLIENTS_HOST), clock: world.clock, pick: (bound) => prng.below(bound) },
-    )
+  // ── what must be true in the end (verification E1–E7) ─────────────────────────────────────────────────────────────────
+
+  /** Nodes whose disks are what they were. */
+  get #sound(): readonly number[] {
+    return this.#world.machines.filter(({ troubles }) => !troubles.isDamaged).map(({ id }) => id)
   }
 
-  #prng(name: string): Prng {
-    return new Prng(`${this.#scenario.seed}/client/${name}`)
+  /** E1, E7: a quorum heals, all other failures stay; it must serve, and take writes, alone. */
+  async #coreHeals(): Promise<void> {
+    const world = this.#world
+    const { core: plan } = this.#scenario
+    if (plan === undefined) return
+    const core = this.#faults.healCore(plan)
+    if (core === null) return world.note(0, 'no core: the disks of too many are damaged')
+    // Not what somebody outside of it knows alone, which cannot be committed.
+    const marks = this.#convergence.marks(core)
+    const wrong = (): string | null => this.#convergence.serves(core, marks)
+    if (!(await world.runUntil(world.now() + CONVERGENCE_MS, () => wrong() === null)))
+      return this.#coreFails(core, `${wrong()}, ${CONVERGENCE_MS} ms after it healed`)
+    const led = this.#convergence.topicsOf(core)
+    if (!this.#scenario.topics.some(({ name }) => led.has(name))) return
+    const before = this.#checkers.clients.acknowledged
+    if (!(await world.runUntil(world.now() + CONVERGENCE_MS, () => this.#checkers.clients.acknowledged > before)))
+      this.#coreFails(core, `it leads, and no write was acknowledged in ${CONVERGENCE_MS} ms`)
+  }
+
+  #coreFails(core: readonly number[], what: string): void {
+    this.#world.fail(new Violation('a quorum that is well serves', `nodes ${core.join(', ')}: ${what}`))
+  }
+
+  /** E2: why this cluster cannot be demanded to come back; null when it can. */
+  #beyondRecovery(): string | null {
+    const { replication, nodes } = this.#scenario
+    const damaged = nodes - this.#sound.length
+    if (damaged === 0 || this.#scenario.beyond !== true) return null
+    if (damaged > (nodes - 1) >> 1) return 'the disks of a quorum of nodes are damaged'
+    if (damaged > (Math.min(replication, nodes) - 1) >> 1) return 'a partition may have lost a quorum of its disks'
+    return null
+  }
+
+  /** Beyond recovery it may be unavailable, for as long as it likes, and must not be wrong. */
+  async #staysUnavailable(): Promise<void> {
+    this.#world.note(0, `${this.#unavailable}: nothing is demanded but safety`)
+    await this.#world.runUntil(this.#world.now() + UNAVAILABLE_LOOK_MS)
+  }
+
+  /** E7: leaders are found, and stay. */
+  #noLivelock(elections: number): void {
+    const shards = this.#convergence.marks(this.#sound).size
+    const most = ELECTIONS_AFTER_HEALING_PER_SHARD * shards + ELECTIONS_AFTER_HEALING
+    if (elections <= most) return
+    const what = `${elections} elections for ${shards} shards after all had healed; at most ${most} are`
+    this.#world.fail(new Violation('leaders stay', what))
+  }
+
+  /** F11: a connection that carried a damaged frame is not in use any more. */
+  #damageEndedConnections(): void {
+    const [tap] = this.#world.taps.damagedAndOpen
+    if (tap === undefined) return
+    const what = `a frame from ${tap.local} to ${tap.remoteHost} was damaged, and its connection goes on`
+    this.#world.fail(new Violation('damaged frames end their connection', what))
+  }
+
+  /** E6: all lose power at once and start again; what they hold and show is the same. */
+  async #sameAfterRestart(): Promise<void> {
+    const world = this.#world
+    if (world.violation !== null) return
+    const before = this.#convergence.state(this.#sound)
+    world.note(0, 'all lose power, and start again from their disks')
+    for (const id of this.#sound) world.crash(id, { power: true, silent: true })
+    for (const id of this.#sound) world.startNode(id)
+    const until = world.now() + CONVERGENCE_MS + FORMING_MS
+    if (!(await world.runUntil(until, () => this.#convergence.wrong(this.#sound) === null)))
+      return world.fail(
+        new Violation('a restarted cluster is the same', this.#convergence.wrong(this.#sound) ?? 'not yet well'),
+      )
+    const after = this.#convergence.state(this.#sound)
+    for (const [shard, { start, end }] of before) {
+      const now = after.get(shard)
+      if (now !== undefined && now.start >= start && now.end === end) continue
+      const is = now === undefined ? 'gone' : `from ${now.start} to ${now.end}`
+      const what = `shard ${shard} was from offset ${start} to ${end}, and is ${is} after a restart of all nodes`
+      return world.fail(new Violation('a restarted cluster is the same', what))
+    }
   }
 
   #createTopics(done: () => void): void {
     const { topics, replication } = this.#scenario
-    const client = this.#client('admin')
+    const client = this.#workloads.client('admin')
     const missing = new Set(topics.map(({ name }) => name))
     const attempt = (): void => {
       const request = {
@@ -192,24 +278,7 @@ class Simulation {
 
   /** What keeps the cluster from being well, or null. */
   #wrong(): string | null {
-    const { machines } = this.#world
-    const standing = new Map<number, { node: number; commitIndex: number; lastIndex: number }>()
-    for (const { id, node, state } of machines) {
-      if (state !== 'up' || node === null) return `node ${id} is ${state}`
-      const status = node.status()
-      if (status.waitingFor !== null) return `node ${id}: ${status.waitingFor}`
-      for (const { shard, commitIndex, lastIndex } of status.shards) {
-        if (commitIndex !== lastIndex)
-          return `node ${id}, shard ${shard}: ${lastIndex - commitIndex} entries are not committed`
-        const other = standing.get(shard)
-        if (other !== undefined && other.commitIndex !== commitIndex) {
-          return `shard ${shard}: node ${other.node} stands at ${other.commitIndex}, node ${id} at ${commitIndex}`
-        }
-        standing.set(shard, { node: id, commitIndex, lastIndex })
-      }
-    }
-    const waiting = this.#producers.find((producer) => !producer.drained)
-    return waiting === undefined ? null : `no answer yet: ${waiting.waitingFor}`
+    return this.#convergence.wrong(this.#sound) ?? this.#workloads.waitingFor()
   }
 
   #isWell(): boolean {
@@ -224,26 +293,51 @@ class Simulation {
   }
 
   #atTheEnd(): void {
-    const reader = this.#consumers[0]!
+    const reader = this.#workloads.consumers[0]!
     try {
-      this.#clients.finish((topic, partition) => reader.positionOf(topic, partition))
+      this.#checkers.clients.finish((topic, partition) => reader.positionOf(topic, partition))
     } catch (error) {
       if (!(error instanceof Violation)) throw error
       this.#world.fail(error)
     }
+    this.#checkers.clientsAreThrough(true)
   }
 
   async #compareDisks(): Promise<void> {
     const world = this.#world
     if (world.violation !== null) return
+    const shards = new Set(
+      world.machines.flatMap(({ node }) => (node?.status().shards ?? []).map(({ shard }) => shard)),
+    )
+    const places = new Map(
+      world.machines
+        .flatMap(({ node }) => node?.status().shards ?? [])
+        .map(({ shard, topic, partition }) => [shard, `${topic}/${partition}`] as const),
+    )
+    const written = new Set(this.#scenario.topics.map(({ name }) => name))
+    const placeOf = (shard: number): string | null => {
+      const place = places.get(shard) ?? ''
+      return written.has(place.slice(0, place.lastIndexOf('/'))) ? place : null
+    }
     world.close()
+    let read = false
+    const disks = world.machines.map(({ id, disk, troubles }) => ({ node: id, disk, damaged: troubles.isDamaged }))
+    this.#checkers.readRawFiles(disks, { directory: DATA, placeOf }, () => {
+      read = true
+    })
+    if (!(await world.runUntil(world.now() + READING_MS, () => read)))
+      world.fail(new Violation('every acknowledged value is in the raw files of a quorum', 'reading them took too long'))
     let done = false
     compareDisks(
-      world.machines.map(({ id, disk }) => ({ node: id, disk })),
-      { directory: DATA, quorumOf: (shard) => world.quorumOf(shard) },
+      world.machines.map(({ id, disk, troubles }) => ({
+        node: id,
+        disk,
+        mayRefuse: (error) => troubles.isDamaged && troubles.excuse(error, 'refused') !== null,
+      })),
+      { directory: DATA, quorumOf: (shard) => world.quorumOf(shard), exists: (shard) => shards.has(shard) },
       {
         clock: world.clock,
-        history: this.#history,
+        history: this.#checkers.history,
         violated: (violation) => world.fail(violation),
         done: () => {
           done = true

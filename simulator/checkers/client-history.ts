@@ -36,7 +36,7 @@ export class ClientHistory implements Checker {
   }
 
   client(event: ClientEvent): void {
-    if (event.type === 'produce-failed') return
+    if (event.type !== 'acknowledged' && event.type !== 'fetched') return
     const place = `${event.topic}/${event.partition}`
     const history = this.#partition(place)
     if (event.type === 'acknowledged') {

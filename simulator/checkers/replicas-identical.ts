@@ -14,12 +14,19 @@ const READ_BYTES = 1 << 20
 export interface DiskToRead {
   readonly node: number
   readonly disk: Disk
+  /** It was damaged on purpose, and this is the right way to say so. */
+  readonly mayRefuse?: (error: Error) => boolean
 }
 
 /** `done` after all have been read; `violated` at the first difference. */
 export function compareDisks(
   disks: readonly DiskToRead[],
-  options: { readonly directory: string; readonly quorumOf: (shard: number) => number },
+  options: {
+    readonly directory: string
+    readonly quorumOf: (shard: number) => number
+    /** False for a shard whose topic was deleted: its files are gone, or about to be. */
+    readonly exists: (shard: number) => boolean
+  },
   collaborators: {
     readonly clock: Clock
     readonly history: OneHistory
@@ -32,7 +39,10 @@ export function compareDisks(
   const holders = new Map<number, number[]>()
   let entriesRead = 0
   let missing = disks.length
-  for (const { node, disk } of disks) {
+  for (const { node, disk, mayRefuse = () => false } of disks) {
+    const over = (): void => {
+      if (--missing === 0) finish()
+    }
     const network = { listen() {}, connect() {} }
     const platform = { clock, disk, network, random: new SeededRandom(`reader ${node}`) }
     const fatal = (error: Error): void => violated(new Violation(PROPERTY, `node ${node}: ${error.message}`))
@@ -41,24 +51,25 @@ export function compareDisks(
       { directory: options.directory, nodeId: node, clusterHash: '' },
       { platform, trace: () => {}, fatal },
       (error, storage) => {
+        if (error !== null && mayRefuse(error)) return over()
         if (error !== null || storage === undefined)
           return violated(new Violation(PROPERTY, `the disk of node ${node} cannot be opened: ${error?.message}`))
         const shards = [...history.shards]
         const next = (): void => {
           const shard = shards.pop()
-          if (shard === undefined) {
-            if (--missing === 0) finish()
-            return
-          }
+          if (shard === undefined) return over()
           const recovered = storage.recovered.get(shard)
           if (recovered === undefined) return next()
-          readAll(storage, shard, recovered.checkpoint?.index ?? 0, recovered.entries, (failure, entries) => {
-            if (failure !== null) return violated(new Violation(PROPERTY, `node ${node}, shard ${shard}: ${failure}`))
+          const { index = 0, crc = 0 } = recovered.checkpoint ?? {}
+          readAll(storage, shard, index, recovered.entries, (failure, entries) => {
+            if (failure !== null && mayRefuse(failure)) return next()
+            if (failure !== null)
+              return violated(new Violation(PROPERTY, `node ${node}, shard ${shard}: ${failure.message}`))
             entriesRead += entries.length
-            const different = compare(history, shard, entries)
+            const different = compare(history, shard, entries) ?? compareAnchor(history, shard, index, crc)
             if (different !== null)
               return violated(new Violation(PROPERTY, `node ${node}, shard ${shard}: ${different}`))
-            if (entries.length >= history.committedIndex(shard))
+            if ((entries.at(-1)?.index ?? index) >= history.committedIndex(shard))
               holders.set(shard, [...(holders.get(shard) ?? []), node])
             next()
           })
@@ -70,7 +81,7 @@ export function compareDisks(
   const finish = (): void => {
     for (const shard of history.shards) {
       const held = holders.get(shard) ?? []
-      if (held.length >= options.quorumOf(shard)) continue
+      if (held.length >= options.quorumOf(shard) || !options.exists(shard)) continue
       const what = `shard ${shard}, committed up to ${history.committedIndex(shard)}: whole on the disks of ${held.join(', ') || 'nobody'}`
       return violated(new Violation(PROPERTY, what))
     }
@@ -78,22 +89,24 @@ export function compareDisks(
   }
 }
 
-/** The whole log: the shard log's part, then what only the journal has. */
+/** The log from where it starts: the shard log's part, then what only the journal has. */
 function readAll(
   storage: Storage,
   shard: number,
   checkpointIndex: number,
   tail: readonly Entry[],
-  done: (failure: string | null, entries: Entry[]) => void,
+  done: (failure: Error | null, entries: Entry[]) => void,
 ): void {
   const log = storage.openShardLog(shard)
   const entries: Entry[] = []
   const more = (): void => {
-    if (entries.length >= checkpointIndex) return done(null, [...entries.slice(0, checkpointIndex), ...tail])
-    log.readFromIndex(entries.length + 1, READ_BYTES, (error, read) => {
-      if (error !== null) return done(error.message, entries)
+    const last = entries.at(-1)?.index ?? log.firstIndex - 1
+    if (last >= checkpointIndex)
+      return done(null, [...entries.filter(({ index }) => index <= checkpointIndex), ...tail])
+    log.readFromIndex(last + 1, READ_BYTES, (error, read) => {
+      if (error !== null) return done(error, entries)
       if (read.length === 0)
-        return done(`its log ends at ${entries.length}, below its checkpoint at ${checkpointIndex}`, entries)
+        return done(new Error(`its log ends at ${last}, below its checkpoint at ${checkpointIndex}`), entries)
       entries.push(...read)
       more()
     })
@@ -103,13 +116,20 @@ function readAll(
 
 /** Above what was committed there may be anything. */
 function compare(history: OneHistory, shard: number, entries: readonly Entry[]): string | null {
-  const last = Math.min(entries.length, history.committedIndex(shard))
-  for (let index = 1; index <= last; index++) {
-    const entry = entries[index - 1]!
+  let index = (entries[0]?.index ?? 1) - 1
+  for (const entry of entries) {
+    if (++index > history.committedIndex(shard)) break
     if (entry.index !== index) return `index ${entry.index} where ${index} belongs`
     const { crc } = history.entryAt(shard, index)!
     if (entry.crc !== crc)
       return `index ${index} is ${entry.crc.toString(16)} (term ${entry.term}), and ${crc.toString(16)} was committed`
   }
   return null
+}
+
+/** What a checkpoint stands for: the entry at its index, which is no longer there if the log was cut or came as a snapshot. */
+function compareAnchor(history: OneHistory, shard: number, index: number, crc: number): string | null {
+  const committed = index === 0 ? undefined : history.entryAt(shard, index)
+  if (committed === undefined || committed.crc === crc) return null
+  return `its checkpoint stands at ${crc.toString(16)} (index ${index}), and ${committed.crc.toString(16)} was committed`
 }

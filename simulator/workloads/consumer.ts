@@ -10,6 +10,8 @@ import { KAFKA_ERRORS, KafkaError, kafkaErrorName } from '../../src/streams/inde
 import type { KafkaClient } from '../kafka-client.ts'
 import type { ClientEvent } from '../observer.ts'
 import { Violation } from '../violation.ts'
+import { Probes } from './probes.ts'
+import { RecordTimes } from './record-times.ts'
 
 export interface ConsumerOptions {
   readonly name: string
@@ -17,6 +19,8 @@ export interface ConsumerOptions {
   readonly fetchBytes: number
   /** In 1000 fetches, how many start again from offset 0. */
   readonly rewindPermille: number
+  /** In 1000 fetches, how many give way to another question (probes.ts). */
+  readonly probePermille?: number
 }
 
 export interface ConsumerCollaborators {
@@ -34,6 +38,7 @@ interface Cursor {
   highWatermark: number
   /** How often it started from 0. */
   rounds: number
+  readonly times: RecordTimes
 }
 
 const FETCH_VERSION = 11
@@ -48,11 +53,13 @@ export class Consumer {
   /** Until the last reading. */
   #rewinds = true
   #fetchBytes: number
+  readonly probes: Probes
 
   constructor(options: ConsumerOptions, collaborators: ConsumerCollaborators) {
     this.#options = options
     this.#with = collaborators
     this.#fetchBytes = options.fetchBytes
+    this.probes = new Probes(options.name, collaborators)
     this.#cursors = options.topics.flatMap(({ name, partitions }) =>
       Array.from({ length: partitions }, (_, partition) => ({
         topic: name,
@@ -60,6 +67,7 @@ export class Consumer {
         position: 0,
         highWatermark: -1,
         rounds: 0,
+        times: new RecordTimes(),
       })),
     )
   }
@@ -97,6 +105,9 @@ export class Consumer {
       cursor.position = 0
       cursor.rounds++
     }
+    const { probePermille = 0 } = this.#options
+    if (this.#rewinds && probePermille > 0 && prng.below(1000) < probePermille)
+      return this.probes.ask(cursor, leader, () => this.#fetch(cursor))
     const { topic, partition, position, rounds } = cursor
     const askedAtMs = clock.now()
     const partitions = [{ partition, fetchOffset: position, partitionMaxBytes: this.#fetchBytes }]
@@ -123,7 +134,11 @@ export class Consumer {
           }
           return this.#ask(cursor)
         }
-        const records = recordsFrom(result.records, position)
+        const records = recordsFrom(result.records, position, cursor.times)
+        if (records.length === 0 && position < result.highWatermark) {
+          const what = `${this.#options.name} asked ${topic}/${partition} for offset ${position} and got nothing, below the mark ${result.highWatermark}`
+          this.#with.violated(new Violation('consumers are served', what))
+        }
         this.#with.emit({
           type: 'fetched',
           client: this.#options.name,
@@ -154,15 +169,21 @@ export class Consumer {
 }
 
 /** What was asked for: the first batch may begin before `position`. */
-function recordsFrom(bytes: Buffer | null | readonly Buffer[], position: number): { offset: number; value: string }[] {
+export function recordsFrom(
+  bytes: Buffer | null | readonly Buffer[],
+  position: number,
+  times: RecordTimes | null = null,
+): { offset: number; value: string }[] {
   const records: { offset: number; value: string }[] = []
   const whole = bytes === null ? Buffer.alloc(0) : Buffer.isBuffer(bytes) ? bytes : Buffer.concat(bytes)
   const batches = splitBatches(whole)
   if (batches === null)
     throw new Violation('consumers are served', `a fetch at ${position} was answered with bytes that are no batches`)
   for (const batch of batches) {
-    forEachRecord(batch, 0, ({ offset, value }) => {
-      if (offset >= position) records.push({ offset, value: value?.toString() ?? '' })
+    forEachRecord(batch, 0, ({ offset, timestamp, value }) => {
+      if (offset < position) return
+      times?.learn(offset, timestamp)
+      records.push({ offset, value: value?.toString() ?? '' })
     })
   }
   return records

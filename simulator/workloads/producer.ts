@@ -10,15 +10,21 @@
  *                    └─ lost ─► all land ─► fly again, oldest first
  *
  * Plain: a batch is sent once. If its answer is lost nobody knows whether it is in the log, and that is what is remembered.
+ * What an answer promises depends on what was asked for (DESIGN, the ladder): with acks = all it is there for ever; with
+ * acks = 1 its leader's journal has it, and a failover may lose it; with acks = 0 there is no answer, and no promise either.
+ *
+ * Some are hard to please: they wait for an answer a few milliseconds only and send again (a retry storm), or walk away from
+ * their connection with requests on it. In the end, when all is well, they too wait as long as it takes.
  */
 import { apis } from '../../src/gateways/kafka/index.ts'
-import type { Clock } from '../../src/platform/index.ts'
+import type { Address, Clock } from '../../src/platform/index.ts'
 import { encodeBatch } from '../../src/records/index.ts'
 import { must, type Prng } from '../../src/stdx/index.ts'
 import { KAFKA_ERRORS, KafkaError, kafkaErrorName } from '../../src/streams/index.ts'
 import type { KafkaClient } from '../kafka-client.ts'
 import type { ClientEvent } from '../observer.ts'
 import { Violation } from '../violation.ts'
+import { asGzip } from './stored-gzip.ts'
 
 export interface ProducerOptions {
   readonly name: string
@@ -27,6 +33,13 @@ export interface ProducerOptions {
   readonly recordsMax: number
   readonly valueBytes: number
   readonly inFlightMax: number
+  /** −1 where not said; an idempotent producer has no choice. */
+  readonly acks?: -1 | 0 | 1
+  /** Patience with an answer, 4 s where not said. */
+  readonly timeoutMs?: number
+  /** Of 1000 requests, how many are walked away from. */
+  readonly abandonPermille?: number
+  readonly compressed?: boolean
   readonly topics: readonly { readonly name: string; readonly partitions: number }[]
 }
 
@@ -41,6 +54,7 @@ export interface ProducerCollaborators {
 interface Batch {
   readonly bytes: Buffer
   readonly values: readonly string[]
+  sent: boolean
 }
 
 class Lane {
@@ -54,6 +68,8 @@ class Lane {
   /** A batch failed: nothing leaves until all have landed. */
   troubled = false
   asking = false
+  /** The connection that unanswered batches went over last: its end is all that a refusal would show. */
+  connection = 0
   /** Batches that have answers, of those on their way. */
   readonly answers = new Map<Batch, number | 'failed'>()
 
@@ -66,6 +82,7 @@ class Lane {
 const PRODUCE_VERSION = 9
 const INIT_PRODUCER_ID_VERSION = 2
 const REQUEST_TIMEOUT_MS = 4000
+const ABANDON_MS = 30
 const BACKOFF_MS = 100
 const QUEUE_MAX = 8
 
@@ -151,38 +168,74 @@ export class Producer {
       ? { producerId: this.#producerId, producerEpoch: this.#epoch, baseSequence: lane.nextSequence }
       : {}
     lane.nextSequence += values.length
-    return { bytes: encodeBatch(records, { timestamp: clock.wall(), ...identity }), values }
+    const bytes = encodeBatch(records, { timestamp: clock.wall(), ...identity })
+    return { bytes: this.#options.compressed === true ? asGzip(bytes) : bytes, values, sent: false }
   }
 
   #pump(lane: Lane): void {
     if (lane.troubled || lane.asking) return
-    const { client } = this.#with
     const inFlightMax = this.#options.idempotent ? this.#options.inFlightMax : 1
     while (lane.flying < Math.min(lane.queue.length, inFlightMax)) {
-      const leader = client.leaderOf(lane.topic, lane.partition)
+      const leader = this.#with.client.leaderOf(lane.topic, lane.partition)
       if (leader === null) return this.#ask(lane)
-      const batch = lane.queue[lane.flying++]!
-      const partitionData = [{ index: lane.partition, records: batch.bytes }]
-      const request = {
-        transactionalId: null,
-        acks: -1,
-        timeoutMs: REQUEST_TIMEOUT_MS,
-        topicData: [{ name: lane.topic, partitionData }],
-      }
-      client.request(leader, apis.produce, PRODUCE_VERSION, request, REQUEST_TIMEOUT_MS, (failure, answer) => {
-        const result = answer?.responses[0]?.partitionResponses[0]
-        if (result === undefined) this.#failed(lane, batch, failure ?? 'no answer', KafkaError.REQUEST_TIMED_OUT)
-        else if (result.errorCode !== KafkaError.NONE)
-          this.#failed(lane, batch, kafkaErrorName(result.errorCode), result.errorCode)
-        else this.#acknowledged(lane, batch, result.baseOffset)
-      })
+      if (this.#options.acks === 0) {
+        if (!this.#post(lane, leader)) return
+      } else this.#send(lane, lane.queue[lane.flying++]!, leader)
+    }
+  }
+
+  #send(lane: Lane, batch: Batch, leader: Address): void {
+    const { client, clock, prng } = this.#with
+    this.#noteSent(lane, batch)
+    const request = this.#request(lane, batch)
+    const timeoutMs = this.#stopped ? REQUEST_TIMEOUT_MS : (this.#options.timeoutMs ?? REQUEST_TIMEOUT_MS)
+    client.request(leader, apis.produce, PRODUCE_VERSION, request, timeoutMs, (failure, answer) => {
+      const result = answer?.responses[0]?.partitionResponses[0]
+      if (result === undefined) this.#failed(lane, batch, failure ?? 'no answer', KafkaError.REQUEST_TIMED_OUT)
+      else if (result.errorCode !== KafkaError.NONE)
+        this.#failed(lane, batch, kafkaErrorName(result.errorCode), result.errorCode)
+      else this.#acknowledged(lane, batch, result.baseOffset)
+    })
+    const { abandonPermille = 0 } = this.#options
+    if (abandonPermille > 0 && !this.#stopped && prng.below(1000) < abandonPermille)
+      clock.after(prng.below(ABANDON_MS), () => client.disconnect(leader))
+  }
+
+  /** Sends and forgets, over one connection as long as there is one. False: there is none any more, so who leads is asked first. */
+  #post(lane: Lane, leader: Address): boolean {
+    const { client } = this.#with
+    if (lane.connection !== 0 && client.connection(leader) !== lane.connection) {
+      lane.connection = 0
+      this.#ask(lane)
+      return false
+    }
+    const batch = lane.queue.shift()!
+    this.#noteSent(lane, batch)
+    client.post(leader, apis.produce, PRODUCE_VERSION, this.#request(lane, batch))
+    lane.connection = client.connection(leader)
+    return true
+  }
+
+  #noteSent({ topic, partition }: Lane, batch: Batch): void {
+    if (batch.sent) return
+    batch.sent = true
+    this.#with.emit({ type: 'sent', client: this.#options.name, topic, partition, values: batch.values })
+  }
+
+  #request(lane: Lane, batch: Batch) {
+    const partitionData = [{ index: lane.partition, records: batch.bytes }]
+    return {
+      transactionalId: null,
+      acks: this.#options.acks ?? -1,
+      timeoutMs: REQUEST_TIMEOUT_MS,
+      topicData: [{ name: lane.topic, partitionData }],
     }
   }
 
   #acknowledged(lane: Lane, batch: Batch, baseOffset: number): void {
     const { topic, partition } = lane
     this.#with.emit({
-      type: 'acknowledged',
+      type: this.#options.acks === 1 ? 'acknowledged-by-leader' : 'acknowledged',
       client: this.#options.name,
       topic,
       partition,

@@ -1,0 +1,73 @@
+/**
+ * Topics as their administrators see them. A list of topics comes from whichever node was asked, and nodes hear of changes one
+ * after the other, so a list may be old; what it may not be is wrong:
+ *
+ *   - a name with an id never has another number of partitions (nobody adds any), and an id never another name;
+ *   - an id that was seen gone, after a deletion, does not come back to those who ask later of the same client's choosing;
+ *   - what is listed was asked for, before: nobody makes up topics;
+ *   - a topic is created once: two creations that both say "done" have a deletion that could stand between them.
+ */
+import type { AdminEvent, Checker, ClientEvent } from '../observer.ts'
+import { Violation } from '../violation.ts'
+
+interface Known {
+  readonly name: string
+  readonly partitions: number
+}
+
+export class Topics implements Checker {
+  readonly property = 'topics are what was asked for'
+  readonly #internal: (name: string) => boolean
+  readonly #ids = new Map<string, Known>()
+  /** Number of partitions that was asked for, by name; several in turn if the topic was deleted in between. */
+  readonly #asked = new Map<string, Set<number>>()
+  /** Creations that are done, minus deletions that may have happened since. */
+  readonly #standing = new Map<string, number>()
+
+  /** `expected`: topics that are not an administrator's, and how many partitions they have. */
+  constructor(expected: readonly { readonly name: string; readonly partitions: number }[], internal: (name: string) => boolean) {
+    this.#internal = internal
+    for (const { name, partitions } of expected) this.#asked.set(name, new Set([partitions]))
+  }
+
+  client(event: ClientEvent): void {
+    if (event.type === 'topic-create') this.#created(event)
+    else if (event.type === 'topic-delete') this.#deleted(event)
+    else if (event.type === 'topics-listed') this.#listed(event)
+  }
+
+  #created({ client, topic, partitions, outcome }: AdminEvent & { type: 'topic-create' }): void {
+    if (outcome === 'refused') return
+    const asked = this.#asked.get(topic) ?? new Set()
+    asked.add(partitions)
+    this.#asked.set(topic, asked)
+    if (outcome !== 'done') return
+    const standing = (this.#standing.get(topic) ?? 0) + 1
+    if (standing > 1) throw new Violation(this.property, `${client} created ${topic}, which was there already`)
+    this.#standing.set(topic, standing)
+  }
+
+  /** A deletion without an answer may happen at any time, so after it nothing is certain about the name. */
+  #deleted({ client, topic, outcome }: AdminEvent & { type: 'topic-delete' }): void {
+    if (outcome === 'refused') return
+    const standing = this.#standing.get(topic) ?? 0
+    if (outcome === 'missing' && standing === 1)
+      throw new Violation(this.property, `${client} is told that ${topic} does not exist; it was created, and nobody deleted it`)
+    this.#standing.set(topic, outcome === 'unknown' ? Number.NEGATIVE_INFINITY : 0)
+  }
+
+  #listed({ client, topics }: AdminEvent & { type: 'topics-listed' }): void {
+    for (const { name, id, partitions } of topics) {
+      if (this.#internal(name)) continue
+      const known = this.#ids.get(id)
+      if (known === undefined) this.#ids.set(id, { name, partitions })
+      else if (known.name !== name || known.partitions !== partitions) {
+        const what = `${client} is shown ${name} with ${partitions} partitions under the id ${id}, which is ${known.name}'s with ${known.partitions}`
+        throw new Violation(this.property, what)
+      }
+      const asked = this.#asked.get(name)
+      if (asked !== undefined && !asked.has(partitions))
+        throw new Violation(this.property, `${client} is shown ${name} with ${partitions} partitions; ${[...asked].join(' or ')} were asked for`)
+    }
+  }
+}

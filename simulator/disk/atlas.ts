@@ -1,0 +1,144 @@
+/**
+ * A map of one data directory as it lies on the platter: which file is what, and what a fault may do to it so that its owner can
+ * know.
+ *
+ * A replica that lost something must notice, or it is a liar without intent: it votes and acknowledges as if it had never
+ * promised what it forgot, and with that two out of three disks can lose what was on a quorum. Most damage is noticed by a sum,
+ * a name or a chain. One kind cannot be, by nobody: if the *last* things that were written are missing or unreadable, the
+ * directory is the same, bit by bit, as after a power loss in the middle of an unfinished write, which is to be cut and never
+ * was acknowledged (Alagappan et al., "Protocol-Aware Recovery", FAST '18, §3.3, come to the same limit and solve it with other
+ * replicas' help).
+ *
+ *     journal   │ h │ n−5 │ n−4 │ n−3 │ n−2 │ n−1 │ n │
+ *               └── detectable: n−1 proves them ──┘    └ n may be in flight; then nothing proves n−1 but itself
+ *
+ * So this atlas divides damage in two. `detectable`: the node stops or refuses with a typed error, or nothing was harmed; one
+ * machine of three may have it, and counts as impaired for ever. Everything else is *amnesia*, and beyond what Raft promises to
+ * survive on one node.
+ */
+import type { Platter, PlatterFile } from '../../src/platform/memory/index.ts'
+import {
+  BLOCK_ALIGNMENT,
+  BLOCK_HEADER_BYTES,
+  blockFootprint,
+  blockVerifies,
+  decodeSegmentHeader,
+  peekBlockHeader,
+} from '../../src/storage/journal-format.ts'
+
+export type FileKind = 'identity' | 'checkpoint' | 'journal' | 'shard-log' | 'shard-index' | 'other'
+
+export const FILE_KINDS: readonly FileKind[] = ['identity', 'checkpoint', 'journal', 'shard-log', 'shard-index']
+
+/** Bytes [from, to) of a file. */
+export interface Region {
+  readonly path: string
+  readonly kind: FileKind
+  readonly from: number
+  readonly to: number
+}
+
+export function kindOf(path: string): FileKind {
+  const name = path.slice(path.lastIndexOf('/') + 1)
+  if (name === 'identity' || name === 'checkpoint') return name
+  if (/\/journal\/\d{20}\.log$/.test(path)) return 'journal'
+  if (/\/shards\/\d+\/\d{20}\.log$/.test(path)) return 'shard-log'
+  if (/\/shards\/\d+\/\d{20}\.index$/.test(path)) return 'shard-index'
+  return 'other'
+}
+
+interface JournalFile {
+  readonly path: string
+  readonly firstSequence: number
+  readonly blocks: readonly { readonly sequence: number; readonly from: number; readonly to: number }[]
+}
+
+export class Atlas {
+  readonly #platter: Platter
+  readonly #directory: string
+  readonly #files: readonly PlatterFile[]
+
+  constructor(platter: Platter, directory: string) {
+    this.#platter = platter
+    this.#directory = directory
+    this.#files = platter.files(directory)
+  }
+
+  files(kind: FileKind): readonly PlatterFile[] {
+    return this.#files.filter(({ path }) => kindOf(path) === kind)
+  }
+
+  /** Every byte of every file that the node may look at. */
+  everything(kind: FileKind): Region[] {
+    return this.files(kind)
+      .filter(({ bytes }) => bytes > 0)
+      .map(({ path, bytes }) => ({ path, kind, from: 0, to: bytes }))
+  }
+
+  /** Bytes whose damage the node can notice, should it ever need them. */
+  detectable(kind: FileKind): Region[] {
+    if (kind !== 'journal') return this.everything(kind)
+    const regions: Region[] = []
+    const files = this.#journal()
+    const last = lastSequence(files)
+    for (const { path, firstSequence, blocks } of files) {
+      if (firstSequence <= last - 2) regions.push({ path, kind, from: 0, to: BLOCK_ALIGNMENT })
+      for (const { sequence, from, to } of blocks) if (sequence <= last - 2) regions.push({ path, kind, from, to })
+    }
+    return regions
+  }
+
+  /** The last block that was written: damage here is amnesia. */
+  lastBlock(): Region | null {
+    const files = this.#journal()
+    const last = lastSequence(files)
+    for (const { path, blocks } of files) {
+      const block = blocks.find(({ sequence }) => sequence === last)
+      if (block !== undefined) return { path, kind: 'journal', from: block.from, to: block.to }
+    }
+    return null
+  }
+
+  /** Files that the node can miss: of the journal all but those that a later one does not prove. */
+  missable(kind: FileKind): readonly PlatterFile[] {
+    if (kind !== 'journal') return this.files(kind)
+    const serving = this.#journal()
+    const last = lastSequence(serving)
+    // Each must be followed by one in service, whose blocks a power loss cannot take back.
+    const proved = serving.filter((_, i) => (serving[i + 1]?.firstSequence ?? Number.POSITIVE_INFINITY) <= last - 1)
+    return this.files(kind).filter(({ path }) => proved.some((file) => file.path === path))
+  }
+
+  /** Folders that the node can miss. */
+  folders(): string[] {
+    const shards = new Set(this.files('shard-log').map(({ path }) => path.slice(0, path.lastIndexOf('/'))))
+    return [`${this.#directory}/journal`, ...[...shards].sort()].filter((path) => this.#platter.has(path))
+  }
+
+  /** Segments in service, by their first block, with the blocks that verify and belong to them. */
+  #journal(): JournalFile[] {
+    const found: JournalFile[] = []
+    for (const { path } of this.files('journal')) {
+      const bytes = this.#platter.read(path)
+      const header = decodeSegmentHeader(bytes)
+      if (typeof header === 'string') continue
+      const blocks: { sequence: number; from: number; to: number }[] = []
+      let sequence = header.firstSequence
+      for (let at = BLOCK_ALIGNMENT; ; sequence++) {
+        const block = peekBlockHeader(bytes, at)
+        if (block === null || block.sequence !== sequence || block.incarnation !== header.incarnation) break
+        if (!blockVerifies(bytes, at, block.bodyBytes)) break
+        blocks.push({ sequence, from: at, to: at + BLOCK_HEADER_BYTES + block.bodyBytes })
+        at += blockFootprint(block.bodyBytes)
+      }
+      if (blocks.length > 0) found.push({ path, firstSequence: header.firstSequence, blocks })
+    }
+    return found.sort((a, b) => a.firstSequence - b.firstSequence)
+  }
+}
+
+function lastSequence(files: readonly JournalFile[]): number {
+  let last = 0
+  for (const { blocks } of files) last = Math.max(last, blocks.at(-1)!.sequence)
+  return last
+}

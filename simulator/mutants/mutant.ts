@@ -1,0 +1,27 @@
+/**
+ * A mutant: one deliberate defect, which the simulator must find. What makes a green run mean something.
+ *
+ * Two kinds. An *interference* stands between a node and its world (interference.ts). A *patch* changes one place of the product
+ * itself, in a copy of the compiled tree (patch.ts): the product's sources know nothing of it.
+ */
+import type { Profile, Scenario } from '../scenario/scenario.ts'
+
+/** What brings the defect to light, where the ordinary seeds do so too rarely. Printed with the mutant. */
+export interface Attack {
+  readonly profile?: Profile
+  /** Options that replace what every seed has drawn. */
+  readonly options?: Partial<Scenario>
+  /** Not seeds but a scenario that showed it once, of simulator/regressions. */
+  readonly regression?: string
+  /** Not seeds but one of the exhaustive checks. */
+  readonly by?: 'graphs' | 'explore'
+}
+
+export interface Mutant {
+  readonly name: string
+  /** The trap that it re-creates (verification.md §2), or an old bug of ours. */
+  readonly trap: string
+  /** The promise that breaks, in one line. */
+  readonly breaks: string
+  readonly attack?: Attack
+}

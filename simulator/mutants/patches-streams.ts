@@ -1,0 +1,162 @@
+/** Streams and the wire broken: producers, marks, groups, sessions, identities. */
+import type { PatchMutant } from './patch.ts'
+
+export const STREAMS_PATCHES: readonly PatchMutant[] = [
+  {
+    name: 'answered-by-the-leader-alone',
+    trap: 'T24',
+    breaks: 'a producer that asked for a quorum is told its offset when the leader’s journal has the batch',
+    edits: [
+      {
+        file: 'streams/partition',
+        find: 'this.#waiting.forQuorum(baseOffset + count, waiter, slot, baseOffset, appendTime);',
+        replace: 'this.#waiting.forJournal(waiter, slot, baseOffset, appendTime);',
+      },
+    ],
+  },
+  {
+    name: 'offset-before-commit',
+    trap: 'T24',
+    breaks: 'a producer is told its offset before anything is written',
+    edits: [
+      {
+        file: 'streams/partition',
+        find: 'this.#waiting.forQuorum(baseOffset + count, waiter, slot, baseOffset, appendTime);',
+        replace: 'waiter.produced(slot, 0, baseOffset, appendTime, this.#shard.startOffset, null);',
+      },
+    ],
+  },
+  {
+    name: 'waiters-outlive-leadership',
+    trap: 'T24',
+    breaks: 'producers wait through a change of leaders and are told that another leader’s entry was theirs',
+    edits: [
+      {
+        file: 'streams/partition',
+        find: 'if (entry.term === this.#term) this.#waiting.committed(',
+        replace: 'this.#waiting.committed(',
+      },
+      { file: 'streams/partition', find: 'this.#waiting.failAll(error, startOffset, message);', replace: '' },
+    ],
+  },
+  {
+    name: 'followers-answer-reads',
+    trap: 'T24',
+    breaks: 'followers serve reads and tell their own high-water mark',
+    edits: [
+      {
+        file: 'streams/partition-reader',
+        find: "if (role !== 'leader') return KafkaError.NOT_LEADER_OR_FOLLOWER;",
+        replace: "if (role !== 'leader') return KafkaError.NONE;",
+      },
+      {
+        file: 'streams/partition-reader',
+        find: 'if (!shard.standing.settled) { const again',
+        replace: "if (shard.standing.role === 'leader' && !shard.standing.settled) { const again",
+      },
+      {
+        file: 'streams/partition-reader',
+        find: 'if (!this.#shard.standing.settled) return this.#result(KafkaError.NOT_LEADER_OR_FOLLOWER);',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'reads-without-leading-now',
+    trap: 'T14',
+    breaks: 'a leader that was replaced in its sleep answers reads',
+    edits: [
+      {
+        file: 'streams/partition-reader',
+        find: 'return settled && !this.#shard.leadsNow() ?',
+        replace: 'return settled && !this.#shard ?',
+      },
+    ],
+  },
+  {
+    name: 'duplicates-are-appended',
+    trap: 'T23',
+    breaks: 'a batch that a producer sends again is appended again',
+    edits: [
+      {
+        file: 'streams/producers',
+        find: 'if (mark.firstSequence === baseSequence && mark.lastSequence === lastSequence) return mark;',
+        replace:
+          'if (mark.firstSequence === baseSequence && mark.lastSequence === lastSequence) return KafkaError.NONE;',
+      },
+    ],
+  },
+  {
+    name: 'producers-not-in-the-snapshot',
+    trap: 'T23',
+    breaks: 'a restart forgets which batches of each producer are in the log, and appends a retry again',
+    edits: [
+      {
+        file: 'streams/producers',
+        find: 'this.#committed.set(producerId, { epoch, marks }); } return at;',
+        replace: '} return at;',
+      },
+    ],
+  },
+  {
+    name: 'producers-remembered-by-the-leader-alone',
+    trap: 'T23',
+    breaks: 'only the leader that took a batch knows its sequence number: after a failover a retry is appended again',
+    edits: [
+      {
+        file: 'streams/partition',
+        find: 'if (producerId !== -1) this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at));',
+        replace:
+          'if (producerId !== -1 && this.#term !== 0) this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at));',
+      },
+    ],
+  },
+  {
+    name: 'handover-keeps-slices',
+    trap: 'bug 6',
+    breaks: 'batches that wait for a handover of leadership are slices of memory that is used again',
+    edits: [
+      {
+        file: 'streams/partition',
+        find: 'this.#pending[this.#pendingOwned] = Buffer.from(this.#pending[this.#pendingOwned]);',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'offsets-acknowledged-before-commit',
+    trap: 'T24',
+    breaks: 'a group’s offsets are acknowledged when they are proposed',
+    edits: [
+      {
+        file: 'streams/group-coordinator',
+        find: 'this.mutate(changes, (outcome) => { for (const { key } of changes) { const left',
+        replace:
+          'answer(KafkaError.NONE); this.mutate(changes, (outcome) => { for (const { key } of changes) { const left',
+      },
+      {
+        file: 'streams/group-coordinator',
+        find: 'answer(outcome === null ? KafkaError.NONE : KafkaError.NOT_COORDINATOR); }); } fetchOffsets',
+        replace: '}); } fetchOffsets',
+      },
+    ],
+  },
+  {
+    name: 'session-replay-accepted',
+    trap: 'T22',
+    breaks: 'the answer to an earlier attempt to connect is taken for the answer to this one',
+    edits: [{ file: 'cluster/peer-dial', find: 'hello.nonce !== this.#nonce ||', replace: '' }],
+  },
+  {
+    name: 'empty-disk-keeps-its-id',
+    trap: 'T11',
+    breaks: 'a node that comes back with an empty disk is let in under its old id, and votes',
+    edits: [
+      {
+        file: 'cluster/membership',
+        find: 'if (known !== undefined && known !== diskIncarnation) {',
+        replace: "if (known !== undefined && known === '') {",
+      },
+    ],
+  },
+]

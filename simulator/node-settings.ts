@@ -1,0 +1,44 @@
+/** What a simulated node is started with: addresses that depend on nothing but its id, and the knobs that its seed has drawn. */
+
+import type { NodeTuning } from '../src/node.ts'
+import type { NodeOptions } from '../src/node-options.ts'
+import type { Scenario } from './scenario/scenario.ts'
+
+export const DATA = '/tidemark'
+export const KAFKA_PORT = 9092
+export const PEER_PORT = 7400
+const HTTP_PORT = 9644
+/** Entries from one comparison of the replicas' states to the next. */
+const STATE_SUM_EVERY = 50
+
+export function hostOf(id: number): string {
+  return `node-${id}`
+}
+
+export function optionsOf(id: number, nodes: readonly number[]): NodeOptions {
+  const host = hostOf(id)
+  return {
+    id,
+    data: DATA,
+    kafka: { host, port: KAFKA_PORT },
+    http: { host, port: HTTP_PORT },
+    peer: { host, port: PEER_PORT },
+    cluster:
+      nodes.length === 1 ? [] : nodes.map((each) => ({ id: each, peer: { host: hostOf(each), port: PEER_PORT } })),
+    advertiseKafka: null,
+    advertisePeer: null,
+    rack: null,
+    allowInsecure: true,
+    defaultPartitions: 1,
+    groupInitialRebalanceDelayMs: 0,
+  }
+}
+
+export function tuningOf(scenario: Scenario): NodeTuning {
+  const { journalSegmentBytes, shardSegmentBytes, shardLogFlushBytes, tailCacheBytes, tuning } = scenario
+  const storage = { journalSegmentBytes, shardSegmentBytes, shardLogFlushBytes }
+  const host = { tailCacheBytes, stateSumEvery: STATE_SUM_EVERY }
+  if (tuning === undefined) return { host, storage }
+  const { heartbeatIntervalMs, electionTimeoutMs, ...drawn } = tuning
+  return { mesh: { heartbeatIntervalMs, electionTimeoutMs }, host: { ...host, electionTimeoutMs, ...drawn }, storage }
+}

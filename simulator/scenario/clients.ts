@@ -1,0 +1,97 @@
+/** Who uses the cluster in a scenario, beside the readers; and how a seed draws them, each option from a generator of its own. */
+import type { Prng } from '../../src/stdx/index.ts'
+
+export interface ProducerScenario {
+  readonly name: string
+  readonly idempotent: boolean
+  readonly intervalMs: number
+  readonly recordsMax: number
+  readonly valueBytes: number
+  readonly inFlightMax: number
+  readonly acks?: -1 | 0 | 1
+  /** Patience with an answer. */
+  readonly timeoutMs?: number
+  /** Of 1000 requests, how many are walked away from. */
+  readonly abandonPermille?: number
+  readonly compressed?: boolean
+}
+
+export interface GroupScenario {
+  readonly name: string
+  readonly members: number
+  readonly staticMembers: boolean
+  readonly pollMs: number
+  readonly pollsPerCommit: number
+  /** A seat stays as it is for about so long. */
+  readonly stayMs: number
+}
+
+export interface AdministratorScenario {
+  readonly name: string
+  readonly topics: number
+  readonly intervalMs: number
+}
+
+export interface RegistersScenario {
+  readonly shards: number
+  /** Per shard. */
+  readonly keys: number
+  readonly clients: number
+  readonly intervalMs: number
+}
+
+export type Draw = (name: string) => Prng
+
+function pick<T>(draw: Draw, name: string, from: readonly T[]): T {
+  return from[draw(name).below(from.length)]!
+}
+
+export function producersOf(draw: Draw): ProducerScenario[] {
+  return Array.from({ length: 2 + draw('producers').below(3) }, (_, i) => {
+    const prng = draw(`producer ${i}`)
+    const idempotent = i === 0 || prng.below(3) > 0
+    // Few and large, or many and small: what they send in all must stay affordable.
+    const large = draw(`large values ${i}`).below(12) === 0
+    return {
+      name: `producer-${i}`,
+      idempotent,
+      intervalMs: (100 + prng.below(200)) * (large ? 4 : 1),
+      recordsMax: 1 + prng.below(large ? 2 : 8),
+      valueBytes: large ? 40_000 : prng.below(4) === 0 ? 2000 : 40,
+      inFlightMax: 1 + prng.below(5),
+      acks: idempotent ? -1 : pick(draw, `acks ${i}`, [-1, -1, 1, 1, 0] as const),
+      // Less than an answer takes on many of the networks: a storm of retries.
+      timeoutMs: pick(draw, `patience ${i}`, [4000, 4000, 4000, 4000, 300, 60]),
+      abandonPermille: pick(draw, `abandon ${i}`, [0, 0, 0, 10, 60]),
+      compressed: pick(draw, `compressed ${i}`, [false, false, true]),
+    }
+  })
+}
+
+export function groupsOf(draw: Draw): GroupScenario[] {
+  return Array.from({ length: pick(draw, 'groups', [0, 0, 1, 1, 2]) }, (_, i) => ({
+    name: `group-${i}`,
+    members: pick(draw, `group members ${i}`, [1, 2, 2, 3]),
+    staticMembers: pick(draw, `static members ${i}`, [false, false, true]),
+    pollMs: pick(draw, `group poll ${i}`, [150, 300, 600]),
+    pollsPerCommit: pick(draw, `polls per commit ${i}`, [1, 2, 5]),
+    stayMs: pick(draw, `group stay ${i}`, [3000, 8000, 20_000]),
+  }))
+}
+
+export function administratorsOf(draw: Draw): AdministratorScenario[] {
+  return Array.from({ length: pick(draw, 'administrators', [0, 1, 1, 2]) }, (_, i) => ({
+    name: `admin-${i}`,
+    topics: pick(draw, `administrated topics ${i}`, [1, 2]),
+    intervalMs: pick(draw, `administration ${i}`, [400, 800, 1500]),
+  }))
+}
+
+export function registersOf(draw: Draw): RegistersScenario {
+  return {
+    shards: pick(draw, 'register shards', [1, 1, 2]),
+    keys: pick(draw, 'registers', [1, 2, 3]),
+    clients: pick(draw, 'register clients', [1, 2, 3]),
+    intervalMs: pick(draw, 'register interval', [100, 200, 400]),
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * From a seed to a scenario.
+ *
+ * Each option is drawn from a generator of its own name, so that a new one does not change what the others become for a seed
+ * (swarm testing: many runs that are odd in different ways find more than one that is odd in all).
+ */
+import { Prng } from '../../src/stdx/index.ts'
+import { administratorsOf, type Draw, groupsOf, producersOf, registersOf } from './clients.ts'
+import type { Outsider, Profile, Scenario, Tuning } from './scenario.ts'
+import { damageOf, faultsOf } from './schedule.ts'
+
+/** Simulated time with faults. */
+export const DURATION_MS = 60_000
+
+const NODES = [3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 4, 4, 2, 1, 1, 6, 7] as const
+const OUTSIDERS: readonly Outsider[] = ['as-it-is', 'down', 'cut-off', 'paused']
+
+export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = DURATION_MS): Scenario {
+  const draw = (name: string): Prng => new Prng(`${seed}/scenario/${name}`)
+  const pick = <T>(name: string, from: readonly T[]): T => from[draw(name).below(from.length)]!
+  const nodes = pick('nodes', NODES)
+  const topics = Array.from({ length: 1 + draw('topics').below(2) }, (_, i) => ({
+    name: `topic-${i}`,
+    partitions: 1 + draw(`partitions ${i}`).below(3),
+  }))
+  const consumers = Array.from({ length: 1 + draw('consumers').below(2) }, (_, i) => {
+    const prng = draw(`consumer ${i}`)
+    return {
+      name: `consumer-${i}`,
+      fetchBytes: pick(`fetch bytes ${i}`, [2_000, 50_000, 1 << 20]),
+      rewindPermille: prng.below(8),
+      probePermille: pick(`probes ${i}`, [0, 20, 60]),
+    }
+  })
+  const beyond = profile === 'beyond' || (profile === 'all' && draw('beyond').below(12) === 0)
+  const networkBase = pick('network', [100, 300, 1_000, 5_000])
+  const diskBase = pick('disk', [50, 200, 1_000, 4_000])
+  return {
+    seed,
+    nodes,
+    replication: Math.min(nodes, pick('replication', [3, 3, 3, 3, 3, 1, 2, 4, 5])),
+    topics,
+    producers: producersOf(draw),
+    consumers,
+    groups: groupsOf(draw),
+    administrators: administratorsOf(draw),
+    registers: registersOf(draw),
+    durationMs,
+    ...(beyond ? { beyond } : {}),
+    network: {
+      skewPercent: pick('network skew', [0, 50, 400]),
+      exponential: draw('exponential').below(2) === 0,
+      rarePer100k: pick('rare delays', [0, 0, 5, 30]),
+    },
+    buggify: {
+      activePermille: pick('buggify sites', [0, 250, 250, 250]),
+      firePermille: pick('buggify', [250, 60, 10]),
+    },
+    tuning: tuningOf(draw, nodes),
+    core: { order: shuffled(draw('core'), nodes), outsiders: outsidersOf(draw('outsiders'), nodes) },
+    networkUs: [networkBase, networkBase * pick('network jitter', [2, 10])],
+    diskUs: [diskBase, diskBase * pick('disk jitter', [2, 10])],
+    journalSegmentBytes: pick('journal segment', [128 << 10, 512 << 10, 4 << 20]),
+    shardSegmentBytes: pick('shard segment', [32 << 10, 256 << 10, 4 << 20]),
+    shardLogFlushBytes: pick('flush', [1 << 10, 16 << 10, 256 << 10]),
+    tailCacheBytes: pick('tail cache', [64 << 10, 1 << 20]),
+    sectors: pick('sectors', [
+      { tornPermille: 0, garbledPermille: 0 },
+      { tornPermille: 50, garbledPermille: 50 },
+      { tornPermille: 300, garbledPermille: 300 },
+    ]),
+    faults: [
+      ...faultsOf(draw('faults'), nodes, durationMs, beyond ? 'beyond' : profile),
+      ...damageOf(draw('damage'), nodes, durationMs, beyond ? 'beyond' : profile),
+    ].sort((a, b) => a.atMs - b.atMs),
+  }
+}
+
+/** Larger clusters beat more slowly: what beats cost grows with the square of the nodes. */
+function tuningOf(draw: Draw, nodes: number): Tuning {
+  const pick = <T>(name: string, from: readonly T[]): T => from[draw(name).below(from.length)]!
+  const heartbeatIntervalMs = nodes > 5 ? 300 : nodes > 3 ? 200 : pick('heartbeat', [60, 100, 150, 200, 250])
+  return {
+    heartbeatIntervalMs,
+    electionTimeoutMs: heartbeatIntervalMs * pick('election timeout', [5, 6, 10, 10]),
+    appendBytesMax: pick('append', [1 << 10, 16 << 10, 256 << 10]),
+    inFlightBytesMax: pick('in flight', [4 << 10, 64 << 10, 8 << 20]),
+    catchUpBytes: pick('catch up', [4 << 10, 1 << 20]),
+    snapshotEveryBytes: pick('snapshot every', [2 << 10, 16 << 10, 256 << 10, 4 << 20]),
+    snapshotKeepEntries: pick('snapshot keeps', [0, 5, 100, 1000]),
+  }
+}
+
+function shuffled(prng: Prng, nodes: number): number[] {
+  const order = Array.from({ length: nodes }, (_, i) => i + 1)
+  for (let i = nodes - 1; i > 0; i--) {
+    const j = prng.below(i + 1)
+    ;[order[i], order[j]] = [order[j]!, order[i]!]
+  }
+  return order
+}
+
+function outsidersOf(prng: Prng, nodes: number): Outsider[] {
+  return Array.from({ length: nodes }, () => OUTSIDERS[prng.below(OUTSIDERS.length)]!)
+}
