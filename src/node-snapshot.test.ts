@@ -10,6 +10,7 @@ import { type NodeError, TidemarkNode } from './node.ts'
 import { formatAddress, parseNodeOptions } from './node-options.ts'
 import { MemoryDisk, MemoryNetwork } from './platform/memory/index.ts'
 import { nodePlatform } from './platform/nodejs/index.ts'
+import { Storage } from './storage/index.ts'
 
 const IDS = [1, 2, 3]
 const GROUPS = ['tide', 'ebb', 'flood', 'slack', 'neap', 'spring']
@@ -45,6 +46,20 @@ class World {
   async stop(id: number): Promise<void> {
     await this.node(id).stop()
     this.nodes.delete(id)
+  }
+
+  /** What is on the disk of a node that does not run. */
+  async withStorage<T>(id: number, use: (storage: Storage) => T | Promise<T>): Promise<T> {
+    const storage = await new Promise<Storage>((resolve, reject) =>
+      Storage.open(
+        { directory: '/data', nodeId: id, clusterHash: '' },
+        { platform: { ...real, disk: this.#disks.get(id)! }, trace: () => {}, fatal: reject },
+        (error, opened) => (error === null ? resolve(opened!) : reject(error)),
+      ),
+    )
+    const result = await use(storage)
+    await new Promise<void>((resolve) => storage.close(resolve))
+    return result
   }
 
   node(id: number): TidemarkNode {
@@ -226,5 +241,29 @@ test('a node that was cut off sees in one step which topics have come and gone',
     ])
     assert.ok(world.shards(3).get(1)!.startOffset > before.get(1)!.highWatermark)
     await produce(world.kafka([3]), 'old-0', 1)
+  })
+})
+
+test('metadata that came as a snapshot and a crash before the removals in it: the next start removes them', async () => {
+  await withNodes(async (world) => {
+    const topics = ['ebb', 'flood'].map((topic) => ({ topic, numPartitions: 3 }))
+    await withAdmin(world.kafka(IDS), (admin) => admin.createTopics({ topics, waitForLeaders: true }))
+    await produce(world.kafka(IDS), 'ebb', 20)
+    await until('all level', () => level(world))
+    await world.stop(3)
+    const has = (storage: Storage) => [...storage.recovered.keys()].sort((a, b) => a - b)
+    const before = await world.withStorage(3, has)
+    await withAdmin(world.kafka([1, 2]), (admin) => admin.deleteTopics({ topics: ['ebb'] }))
+    await world.stop(1)
+    const metadata = await world.withStorage(1, (storage) => storage.recovered.get(1)!.checkpoint!)
+    await world.start(1)
+    await world.withStorage(3, (storage) => new Promise((done) => storage.installSnapshot(metadata, () => done(null))))
+    assert.deepEqual(await world.withStorage(3, has), before, 'the snapshot alone removes nothing')
+    await world.start(3)
+    await until('all ready', () => [...world.nodes.values()].every((node) => node.ready) && level(world))
+    const hosted = [...world.shards(3).keys()].sort((a, b) => a - b)
+    assert.equal(hosted.length, before.length - 3)
+    await world.stop(3)
+    assert.deepEqual(await world.withStorage(3, has), hosted)
   })
 })

@@ -275,6 +275,7 @@ export class TidemarkNode {
     this.#cluster.recall(this.#storage.recovered.get(METADATA_SHARD)?.entries ?? [])
     const { voters, learners } = metadataMembers(this.#members)
     this.#host.open({ shard: METADATA_SHARD, voters, learners, machine: (shard) => this.#cluster.machine(shard) })
+    this.#removeForgotten()
     for (const spec of this.#with.ownShards ?? []) {
       assert(
         spec.shard > METADATA_SHARD && spec.shard < FIRST_PARTITION_SHARD,
@@ -336,8 +337,6 @@ export class TidemarkNode {
   // ── shards ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #openPartition(topic: Topic, partition: number, shard: number, replicas: readonly ReplicaPlace[]): void {
-    // The metadata of this start may be older than the removal, which is committed: an empty log would vote a second time.
-    if (this.#storage.isRemoved(shard)) return
     const voters = replicas.map(({ node }) => node)
     this.#host.open({ shard, voters, learners: [], machine: (handle) => this.#machine(topic, partition, handle) })
   }
@@ -355,12 +354,20 @@ export class TidemarkNode {
   }
 
   #removePartition(topic: Topic, partition: number, shard: number): void {
-    if (this.#storage.isRemoved(shard)) return
     if (topic.name === GROUPS_TOPIC) this.#groups.remove(partition)
     else this.#streams.remove(shard)
     this.#host.remove(shard)
     this.#mesh.leaders.forget(shard)
     this.#announced.delete(shard)
+  }
+
+  /**
+   * Metadata that came as a snapshot may be ahead of the shards on this disk: after a crash between the two nobody tells of the
+   * removals that it skipped, and what they left would hold the journal for ever.
+   */
+  #removeForgotten(): void {
+    for (const shard of [...this.#storage.recovered.keys()])
+      if (this.#cluster.wasRemoved(shard)) this.#storage.removeShard(shard)
   }
 
   #standingChanged(shard: number, { role, term }: Standing): void {

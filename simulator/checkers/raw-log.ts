@@ -9,7 +9,7 @@
  *      journal/<number>.log           page of 4096 bytes, blocks of entries, each at a multiple of 4096
  */
 import { gunzipSync } from 'node:zlib'
-import type { Disk, DiskFile } from '../../src/platform/index.ts'
+import type { Disk } from '../../src/platform/index.ts'
 import { crc32c } from '../../src/stdx/index.ts'
 
 export interface RawEntry {
@@ -34,18 +34,17 @@ const SHARD_HEADER_BYTES = 64
 const PAGE_BYTES = 4096
 const BLOCK_BYTES = 40
 const BLOCK_MAGIC = 'TMBK'
+/** A journal segment is prepared in its full length, most of which may be unused. */
+const FIRST_READ_BYTES = 128 << 10
 
 /** Reads everything in the directory; files that cannot be read count as not there. */
 export function readRawLogs(disk: Disk, directory: string, done: (logs: RawLogs) => void): void {
   const logs: RawLogs = new Map()
-  const files: { path: string; take: (bytes: Buffer) => void }[] = []
+  const files: { path: string; take: (bytes: Buffer) => boolean }[] = []
   const next = (): void => {
     const file = files.shift()
     if (file === undefined) return done(logs)
-    readFile(disk, file.path, (bytes) => {
-      if (bytes !== null) file.take(bytes)
-      next()
-    })
+    readFile(disk, file.path, file.take, next)
   }
   listAll(disk, `${directory}/journal`, (names) => {
     for (const name of names.filter((each) => each.endsWith('.log'))) {
@@ -57,7 +56,7 @@ export function readRawLogs(disk: Disk, directory: string, done: (logs: RawLogs)
       for (const shard of shards) {
         listAll(disk, `${directory}/shards/${shard}`, (segments) => {
           for (const name of segments.filter((each) => each.endsWith('.log'))) {
-            const take = (bytes: Buffer): void => readSegment(bytes, Number(shard), logs)
+            const take = (bytes: Buffer): boolean => readSegment(bytes, Number(shard), logs)
             files.push({ path: `${directory}/shards/${shard}/${name}`, take })
           }
           if (--missing === 0) next()
@@ -71,14 +70,21 @@ function listAll(disk: Disk, path: string, done: (names: readonly string[]) => v
   disk.list(path, (error, names) => done(error === null ? (names ?? []) : []))
 }
 
-function readFile(disk: Disk, path: string, done: (bytes: Buffer | null) => void): void {
+/** Gives `take` the file's beginning, and four times as much as long as it says that it wants more. */
+function readFile(disk: Disk, path: string, take: (bytes: Buffer) => boolean, done: () => void): void {
   disk.open(path, 'read', (error, file) => {
-    if (error !== null || file === undefined) return done(null)
-    const close = (file_: DiskFile, bytes: Buffer | null): void => file_.close(() => done(bytes))
+    if (error !== null || file === undefined) return done()
     file.size((failure, size) => {
-      if (failure !== null || size === undefined || size === 0) return close(file, null)
-      const bytes = Buffer.alloc(size)
-      file.read(bytes, 0, (broken, count) => close(file, broken === null ? bytes.subarray(0, count) : null))
+      const read = (length: number): void => {
+        const bytes = Buffer.allocUnsafe(length)
+        file.read(bytes, 0, (broken, count = 0) => {
+          const wantsMore = broken === null && take(bytes.subarray(0, count))
+          if (wantsMore && count === length && length < size!) read(Math.min(size!, 4 * length))
+          else file.close(() => done())
+        })
+      }
+      if (failure !== null || size === undefined || size === 0) file.close(() => done())
+      else read(Math.min(size, FIRST_READ_BYTES))
     })
   })
 }
@@ -106,29 +112,32 @@ function entryAt(bytes: Buffer, at: number): { entry: RawEntry; end: number } | 
   return { entry, end }
 }
 
-/** Committed entries, in order; behind them there may be what was written and never vouched for. */
-function readSegment(bytes: Buffer, shard: number, logs: RawLogs): void {
-  if (bytes.length < SHARD_HEADER_BYTES || bytes.toString('latin1', 0, 8) !== 'TIDESHRD') return
+/** Committed entries, in order; behind them there may be what was written and never vouched for. True: the bytes ended first. */
+function readSegment(bytes: Buffer, shard: number, logs: RawLogs): boolean {
+  if (bytes.length < SHARD_HEADER_BYTES || bytes.toString('latin1', 0, 8) !== 'TIDESHRD') return false
   let index = u64(bytes, 24)
   for (let at = SHARD_HEADER_BYTES; ; index++) {
     const found = entryAt(bytes, at)
-    if (found === null || found.entry.shard !== shard || found.entry.index !== index) return
+    if (found === null) return true
+    if (found.entry.shard !== shard || found.entry.index !== index) return false
     add(logs, found.entry)
     at = found.end
   }
 }
 
-/** Blocks of the segment's present life, one after the other. */
-function readJournal(bytes: Buffer, logs: RawLogs): void {
-  if (bytes.length < PAGE_BYTES || bytes.toString('latin1', 0, 8) !== 'TIDEJRNL') return
-  const incarnation = bytes.toString('hex', 32, 40)
-  for (let at = PAGE_BYTES; at + BLOCK_BYTES <= bytes.length; ) {
-    if (bytes.toString('latin1', at, at + 4) !== BLOCK_MAGIC) return
-    if (bytes.toString('hex', at + 16, at + 24) !== incarnation) return
+/** Blocks of the segment's present life, one after the other. True: the bytes ended first. */
+function readJournal(bytes: Buffer, logs: RawLogs): boolean {
+  if (bytes.length < PAGE_BYTES || bytes.toString('latin1', 0, 8) !== 'TIDEJRNL') return false
+  const incarnation = bytes.toString('latin1', 32, 40)
+  for (let at = PAGE_BYTES; ; ) {
+    if (at + BLOCK_BYTES > bytes.length) return true
+    if (bytes.toString('latin1', at, at + 4) !== BLOCK_MAGIC) return false
+    if (bytes.toString('latin1', at + 16, at + 24) !== incarnation) return false
     const end = at + BLOCK_BYTES + bytes.readUInt32LE(at + 12)
     for (let from = at + BLOCK_BYTES; from < end; ) {
       const found = entryAt(bytes, from)
-      if (found === null || found.end > end) return
+      if (found === null) return end > bytes.length
+      if (found.end > end) return false
       if (found.entry.kind !== HARD_STATE) add(logs, found.entry)
       from = found.end
     }

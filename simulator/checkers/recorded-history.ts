@@ -148,7 +148,7 @@ export class RecordedHistory implements Checker {
     if (event.type === 'group-assigned') {
       const { generation, partitions } = event
       // A new process under a member's name takes its place within the generation.
-      const member = event.instance ?? event.member
+      const member = partitions.length === 0 ? event.member : (event.instance ?? event.member)
       this.#note(client, now, now, { f: 'assign', group, member }, { f: 'assign', generation, partitions })
       for (const partition of partitions) this.#positions.delete(`${client} ${partition}`)
       return

@@ -6,7 +6,6 @@
  *
  *   - how long a replica still waits: the explorer lets it campaign at any moment, so patience decides nothing;
  *   - sequence numbers of writes: only their distance from the last completed one counts;
- *   - a ring's position, and what lies in its free places;
  *   - derived sums, and what `ready()` has just drained.
  *
  * A name that is missing here makes more states, never fewer: the error is on the safe side. The same text can be made with
@@ -33,7 +32,10 @@ export class EntryNumbers {
   }
 }
 
-/** Not state, or state that decides nothing where campaigns may start at any moment and no time passes. */
+/**
+ * Not state, or state that decides nothing where campaigns may start at any moment, no time passes (`confirmed` is asked by
+ * leases alone), appends are far from the limit of what may be in flight, and receipt is not acknowledged.
+ */
 const IGNORED: ReadonlySet<string> = new Set([
   'options',
   'configuration',
@@ -54,6 +56,9 @@ const IGNORED: ReadonlySet<string> = new Set([
   'messages',
   'reads',
   'uncommittedBytes',
+  'confirmed',
+  'inflight',
+  'reportedReceived',
 ])
 /** Node ids. */
 const NODE_FIELDS: ReadonlySet<string> = new Set(['vote', 'leader', 'node', 'to', 'peer', 'from'])
@@ -110,7 +115,6 @@ class Walk {
     }
     if (value instanceof Map) return this.#map(value as Map<unknown, unknown>)
     if (value instanceof Set) return `{${[...value].map((each) => this.text(each, name)).sort()}}`
-    if (`${OPENED}lastIndexes` in value) return ring(value as unknown as Ring)
     return this.#object(value)
   }
 
@@ -140,23 +144,6 @@ class Walk {
     }
     return `${text})`
   }
-}
-
-interface Ring {
-  readonly open$lastIndexes: readonly number[]
-  readonly open$sizes: readonly number[]
-  readonly open$head: number
-  readonly open$count: number
-}
-
-/** Appends on their way, without the places that are free. */
-function ring({ open$lastIndexes, open$sizes, open$head, open$count }: Ring): string {
-  let text = 'ring('
-  for (let i = 0; i < open$count; i++) {
-    const at = (open$head + i) % open$sizes.length
-    text += `${open$lastIndexes[at]}+${open$sizes[at]};`
-  }
-  return `${text})`
 }
 
 function isEntry(value: object): value is Entry {

@@ -62,6 +62,8 @@ export interface Bounds {
   readonly preVote: boolean
   /** The terms of the entries on each disk at the beginning. */
   readonly disks?: readonly [readonly number[], readonly number[], readonly number[]]
+  /** Begins with a leader in the first term, its first entry committed and nothing on the way. */
+  readonly led?: boolean
   readonly singleEntryAppends?: boolean
   /** Without, what is said too early must show in what becomes of it. */
   readonly checkPromises?: boolean
@@ -170,7 +172,7 @@ class Explorer {
       if (this.#seen.size % PROGRESS_EVERY === 0) progress({ states: this.#seen.size, depth: frames.length })
     }
     try {
-      enter(this.#first())
+      enter(this.#bounds.led === true ? this.#led(this.#first()) : this.#first())
       for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
         const step = frame.steps[frame.next]
         if (step === undefined) {
@@ -217,6 +219,16 @@ class Explorer {
       state[BUDGET] = state[BUDGET]! | (budget << SHIFT[name])
     }
     return state
+  }
+
+  /** Node 1 campaigns, and then all that is on the way arrives and completes. */
+  #led(first: Int32Array): Int32Array {
+    let state = this.#after(first, Input.timeout)
+    for (;;) {
+      const step = this.#steps(state).find((each) => (each & 15) === Input.deliver || (each & 15) === Input.persisted)
+      if (step === undefined) return state
+      state = this.#after(state, step)
+    }
   }
 
   #has(state: Int32Array, budget: Budget): boolean {
@@ -330,7 +342,7 @@ class Explorer {
         if (kind === Input.resign) spend(state, 'resignations')
         this.#give(state, node, ReplicaStates.input(kind as Input))
     }
-    this.#dropDead(state)
+    this.#forgetDetails(state)
     const after = new Int32Array(NETWORK + network.length)
     after.set(state)
     for (let i = 0; i < network.length; i++) after[NETWORK + i] = network[i]!
@@ -391,8 +403,8 @@ class Explorer {
     return false
   }
 
-  /** What nobody will ever look at again makes no difference, and must not make two states of one. */
-  #dropDead(state: Int32Array): void {
+  /** What nobody will ever look at makes no difference, and must not make two states of one. */
+  #forgetDetails(state: Int32Array): void {
     const { messages } = this.#replicas
     const network = this.#network
     let kept = 0
@@ -407,7 +419,7 @@ class Explorer {
       if (term <= receiver.term && (type === 'moved' || messages.isRefusal(flight >> 4))) continue
       // Who is no candidate in a term can become one only in a later one.
       if (type === 'vote-reply' && term === receiver.term && receiver.role !== 1) continue
-      network[kept++] = flight
+      network[kept++] = term < receiver.term ? (messages.stale(flight >> 4) << 4) | (flight & 15) : flight
     }
     network.length = kept
   }

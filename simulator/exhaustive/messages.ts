@@ -10,6 +10,8 @@ export class Messages {
   readonly #texts: string[] = []
   readonly #data: boolean[] = []
   readonly #refusals: boolean[] = []
+  /** By message: what it says to those in a later term. −1: not yet known. */
+  readonly #stale: number[] = []
 
   constructor(numbers: EntryNumbers) {
     this.#numbers = numbers
@@ -23,6 +25,7 @@ export class Messages {
       this.#byText.set(text, number)
       this.#messages.push(message)
       this.#texts.push(text)
+      this.#stale.push(-1)
       this.#refusals.push('granted' in message && !message.granted)
       this.#data.push(message.type === 'append' || (message.type as string) === 'snapshot')
     }
@@ -45,6 +48,18 @@ export class Messages {
 
   isRefusal(number: number): boolean {
     return this.#refusals[number]!
+  }
+
+  /** The same message to somebody in a later term, who looks at its term and what he has to name in his answer. */
+  stale(number: number): number {
+    const known = this.#stale[number]!
+    if (known >= 0) return known
+    const message = this.get(number)
+    let stale = number
+    if (message.type === 'append') stale = this.of({ ...message, previousTerm: 0, commit: 0, entries: [] })
+    else if (message.type === 'vote') stale = this.of({ ...message, lastIndex: 0, lastTerm: 0, transfer: false })
+    this.#stale[number] = stale
+    return stale
   }
 
   get size(): number {

@@ -17,11 +17,9 @@
 import { apis } from '../../src/gateways/kafka/index.ts'
 import type { Prng } from '../../src/stdx/index.ts'
 import { must } from '../../src/stdx/index.ts'
-import { KAFKA_ERRORS, KafkaError, kafkaErrorName } from '../../src/streams/index.ts'
 import type { ClientEvent } from '../observer.ts'
-import { Violation } from '../violation.ts'
-import { recordsFrom } from './consumer.ts'
 import { Coordination, type CoordinationCollaborators } from './group-coordination.ts'
+import { type Owned, readOn } from './group-reading.ts'
 
 export interface GroupMemberOptions {
   readonly group: string
@@ -42,18 +40,6 @@ export interface GroupMemberCollaborators extends CoordinationCollaborators {
   readonly caughtUp: (place: string, mark: number, askedAtMs: number) => void
 }
 
-interface Owned {
-  readonly topic: string
-  readonly partition: number
-  position: number
-  /** The last commit that was acknowledged. */
-  committed: number
-  /** The last answer left something to be read. */
-  behind: boolean
-  /** Of the last answer in which nothing more was to be read. */
-  seen: { readonly mark: number; readonly askedAtMs: number } | null
-}
-
 const SESSION_TIMEOUT_MS = 6000
 const REBALANCE_TIMEOUT_MS = 4000
 const JOIN_TIMEOUT_MS = 9000
@@ -61,8 +47,7 @@ const TIMEOUT_MS = 4000
 const HEARTBEAT_MS = 1500
 /** Between two polls while there is more to read. */
 const BEHIND_POLL_MS = 20
-const FETCH_BYTES = 1 << 20
-const VERSION = { join: 9, sync: 5, heartbeat: 4, leave: 5, commit: 8, positions: 8, fetch: 11 } as const
+const VERSION = { join: 9, sync: 5, heartbeat: 4, leave: 5, commit: 8, positions: 8 } as const
 const PROTOCOL = 'round-robin'
 
 export class GroupMember {
@@ -327,52 +312,17 @@ export class GroupMember {
         const topics = [...new Set(this.#options.partitions.map(({ topic }) => topic))]
         if (leader === null) client.refresh(topics, next)
         else
-          this.#fetch(owned, leader, (served) => {
-            if (served) next()
-            else client.refresh(topics, next)
-          })
+          readOn(
+            owned,
+            { ...this.#with, name: this.#options.name, leader, later: (what) => this.#later(what) },
+            (served) => {
+              if (!served) return client.refresh(topics, next)
+              this.#tellIfCaughtUp(owned)
+              next()
+            },
+          )
       }),
     )
-  }
-
-  #fetch(
-    owned: Owned,
-    leader: { readonly host: string; readonly port: number },
-    done: (served: boolean) => void,
-  ): void {
-    const { client, clock, emit } = this.#with
-    const { topic, partition, position } = owned
-    const askedAtMs = clock.now()
-    const partitions = [{ partition, fetchOffset: position, partitionMaxBytes: FETCH_BYTES }]
-    const request = {
-      maxWaitMs: 0,
-      minBytes: 1,
-      maxBytes: FETCH_BYTES,
-      topics: [{ topic, partitions }],
-      forgottenTopicsData: [],
-    }
-    const served = this.#later((errorCode: number, highWatermark: number, records: ReturnType<typeof recordsFrom>) => {
-      if (errorCode !== KafkaError.NONE) {
-        if (KAFKA_ERRORS.get(errorCode)?.retriable !== true) {
-          const what = `${this.#options.name} at ${topic}/${partition} offset ${position}: ${kafkaErrorName(errorCode)}`
-          this.#with.violated(new Violation('groups are served', what))
-        }
-        return done(false)
-      }
-      const { name } = this.#options
-      emit({ type: 'fetched', client: name, topic, partition, askedAtMs, position, highWatermark, records })
-      owned.position = position + records.length
-      owned.behind = owned.position < highWatermark
-      if (!owned.behind) owned.seen = { mark: highWatermark, askedAtMs }
-      this.#tellIfCaughtUp(owned)
-      done(true)
-    })
-    client.request(leader, apis.fetch, VERSION.fetch, request, TIMEOUT_MS, (failure, answer) => {
-      // The bytes are there in this turn only, and a sleeping process looks at them in a later one.
-      const result = failure === null ? answer?.responses[0]?.partitions[0] : undefined
-      if (result === undefined) served(KafkaError.REQUEST_TIMED_OUT, -1, [])
-      else served(result.errorCode, result.highWatermark, recordsFrom(result.records, position))
-    })
   }
 
   #tellIfCaughtUp({ topic, partition, seen, committed }: Owned): void {

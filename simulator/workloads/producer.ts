@@ -258,7 +258,7 @@ export class Producer {
       this.#with.violated(
         new Violation(
           'producers are served',
-          `${name}: the batch of ${batch.values[0]} in ${topic}/${partition} was refused with ${reason}`,
+          `${name}: the batch of ${batch.values[0]!.replace(/#\.*$/, '')} in ${topic}/${partition} was refused with ${reason}`,
         ),
       )
     }

@@ -296,6 +296,7 @@ test('a removal is told to the hosts, and its shards are known to be free for ev
   )
   assert.equal(cluster.wasRemoved(16), true)
   assert.equal(cluster.wasRemoved(1), false)
+  assert.equal(cluster.wasRemoved(2), false, 'no topic’s')
   create(cluster, request('orders', { partitions: 1 }))
   world.clock.settle()
   assert.equal(cluster.topic('orders')!.partitions[0]!.shard, 17)

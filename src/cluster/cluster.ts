@@ -34,10 +34,19 @@ import { Forwarder } from './forwarder.ts'
 import type { Hello, Refusal } from './handshake.ts'
 import { Hosting } from './hosting.ts'
 import { mintTopicId } from './ids.ts'
+import { refusedForLateness } from './late-deletions.ts'
 import { BALANCE_INTERVAL_MS, LeaderBalance, type LedPartition } from './leader-balance.ts'
 import type { Leader } from './leader-table.ts'
 import { admitPeer, unknownDiskMessage } from './membership.ts'
-import { METADATA_SHARD, Metadata, type MetadataChange, type NodeRecord, readNode, type Topic } from './metadata.ts'
+import {
+  FIRST_PARTITION_SHARD,
+  METADATA_SHARD,
+  Metadata,
+  type MetadataChange,
+  type NodeRecord,
+  readNode,
+  type Topic,
+} from './metadata.ts'
 import { type MetadataListener, MetadataMachine } from './metadata-machine.ts'
 import type { RequestDone } from './peer-requests.ts'
 import { ProducerIds } from './producer-ids.ts'
@@ -187,7 +196,7 @@ export class Cluster implements MetadataListener {
   /** True if the shard was a topic's and its removal is applied here: its id is never used again and its files may go. */
   wasRemoved(shard: number): boolean {
     const { nextShardId } = this.#metadata
-    return shard !== METADATA_SHARD && shard < nextShardId && this.#metadata.partitionOf(shard) === undefined
+    return shard >= FIRST_PARTITION_SHARD && shard < nextShardId && this.#metadata.partitionOf(shard) === undefined
   }
 
   /** After the metadata, a session or a leader changed; once per turn at the most. Returns the way to stop listening. */
@@ -239,21 +248,12 @@ export class Cluster implements MetadataListener {
       this.#options.commandTimeoutMs,
       (error, reply) => {
         const results = this.#results(topics, error, reply?.results)
-        // Of an earlier topic the controller says rightly that there is none. But it was this node's idea to ask for that one:
-        // now its metadata is where the controller's was, and knows better what the name means.
-        const stale = asked.flatMap(({ name, id }, i) => {
-          const guessed = id === null ? topics[i]!.id : null
-          return guessed !== null && results[i]!.error?.code === 'UNKNOWN_TOPIC' && this.topic(name) !== undefined
-            ? [{ i, again: this.topic(name)!.id !== guessed }]
-            : []
-        })
-        for (const { i, again } of stale) if (!again) results[i] = { name: asked[i]!.name, error: BEHIND }
-        const retried = stale.filter(({ again }) => again)
+        const retried = refusedForLateness(asked, topics, results, (name) => this.topic(name)?.id ?? null)
         if (retried.length === 0) return done(results)
         this.deleteTopics(
-          retried.map(({ i }) => asked[i]!),
+          retried.map((i) => asked[i]!),
           (later) => {
-            retried.forEach(({ i }, j) => {
+            retried.forEach((i, j) => {
               results[i] = later[j]!
             })
             done(results)
@@ -428,8 +428,4 @@ export class Cluster implements MetadataListener {
 /** Of a command's time, what the controller may spend waiting for nodes; the rest is for the way there and back. */
 const SIGN_OF_LIFE = 'sign-of-life'
 const NOTHING = Buffer.alloc(0)
-const BEHIND: CommandError = {
-  code: 'TIMED_OUT',
-  message: 'this node did not learn in time which topic has the name now; nothing was done',
-}
 const PATIENCE_SHARE = 0.8

@@ -14,9 +14,6 @@
  * hold nothing for long: each checkpoint carries the latest hard state of every shard, active or not. Entries might: a shard
  * that cannot commit (its quorum is gone) keeps a tail that no checkpoint covers, and the journal is freed in order. Such a
  * tail is appended to the journal once more, and the old copy no longer counts.
- *
- * A removed shard leaves with a capture, not before. The state of another shard says that it is gone (the metadata's), and a
- * file that is being written has that state from before: whoever starts from it opens the shard, and must find its votes.
  */
 
 import type { Clock, Disk } from '../platform/index.ts'
@@ -33,6 +30,7 @@ import type { Journal } from './journal.ts'
 import type { Covered, JournalSegment } from './journal-segment.ts'
 import { checkpointFile } from './layout.ts'
 import { type Procedure, run } from './procedure.ts'
+import { Removals } from './removals.ts'
 import type { ShardLog } from './shard-log.ts'
 
 /** Closed segments that may wait for a shard that lags before its tail is written again. */
@@ -72,11 +70,7 @@ export class Checkpointer {
   readonly #the: CheckpointerCollaborators
   /** What the file says, and what it says next. */
   #stored: Map<number, StoredShard>
-  readonly #removed: Map<number, number>
-  /** Removed since a capture that had every state; for the file they are still there. */
-  readonly #leaving = new Set<number>()
-  /** Removed, and their files may be there: an opening must not wonder whose those are. */
-  readonly #littered = new Set<number>()
+  readonly #removals: Removals
   /** Latest of every shard whose hard state was appended since its record was made. */
   readonly #hardStates: Map<number, HardState>
   #highestStamp: number
@@ -91,7 +85,7 @@ export class Checkpointer {
     options: { directory: string; diskIncarnation: string },
     start: {
       stored: Map<number, StoredShard>
-      removed: Map<number, number>
+      removed: ReadonlyMap<number, number>
       hardStates: Map<number, HardState>
       highestStamp: number
     },
@@ -101,7 +95,7 @@ export class Checkpointer {
     this.#the = collaborators
     this.#installs = new Installs(collaborators)
     this.#stored = start.stored
-    this.#removed = start.removed
+    this.#removals = new Removals(start.removed)
     this.#hardStates = start.hardStates
     this.#highestStamp = start.highestStamp
   }
@@ -128,16 +122,14 @@ export class Checkpointer {
     if (stamp > this.#highestStamp) this.#highestStamp = stamp
   }
 
-  /** It leaves with the next capture that has every state. */
   remove(shard: number): void {
-    this.#leaving.add(shard)
-    this.#littered.add(shard)
+    this.#removals.begin(shard)
     this.#installs.drop(shard)
   }
 
   /** The removed shard has no files any more. */
   swept(shard: number): void {
-    this.#littered.delete(shard)
+    this.#removals.swept(shard)
   }
 
   isInstalling(shard: number): boolean {
@@ -154,7 +146,7 @@ export class Checkpointer {
 
   /** The shard's removal is in no file yet, or the journal may still have entries of it. */
   refuses(shard: number, done: InstallDone): boolean {
-    if (!this.#isGone(shard)) return false
+    if (!this.#removals.has(shard)) return false
     this.#installs.refuse(shard, done)
     return true
   }
@@ -176,9 +168,8 @@ export class Checkpointer {
     const { background, clock, journal } = this.#the
     const started = clock.now()
     const installs = this.#installs.ready()
-    // A shard that waits to be given a snapshot is not captured, and its state may be the one that says what was removed.
-    if (installs.length === this.#installs.size) this.#letGo()
-    else if (this.#leaving.size > 0) {
+    if (installs.length === this.#installs.size) this.#takeUpRemovals()
+    else if (this.#removals.anyLeaving) {
       this.#tellAfterNext(done)
       tell = () => {}
     }
@@ -222,18 +213,11 @@ export class Checkpointer {
       this.#the.logs.get(shard)?.cut({ index, offset }, positions.get(shard) ?? null)
   }
 
-  #isGone(shard: number): boolean {
-    return this.#removed.has(shard) || this.#leaving.has(shard)
-  }
-
-  /** The turn in which they were removed is over, so all that there ever was of them has been appended. */
-  #letGo(): void {
-    for (const shard of this.#leaving) {
+  #takeUpRemovals(): void {
+    for (const shard of this.#removals.takeUp(this.#the.journal.sequenceBound)) {
       this.#stored.delete(shard)
       this.#hardStates.delete(shard)
-      this.#removed.set(shard, this.#the.journal.sequenceBound)
     }
-    this.#leaving.clear()
   }
 
   #capture(): Map<number, ShardCheckpoint> {
@@ -246,7 +230,7 @@ export class Checkpointer {
     }
     for (const shard of shards) {
       // A shard that is being given a snapshot has nothing to say until it stands there.
-      if (this.#isGone(shard) || this.#installs.has(shard)) continue
+      if (this.#removals.has(shard) || this.#installs.has(shard)) continue
       const state = this.#neverBack(source.capture(shard))
       if (state === null) continue
       captured.set(shard, state)
@@ -335,12 +319,11 @@ export class Checkpointer {
     }
     for (const install of installs) this.#place(install)
     for (const [shard, hardState] of this.#hardStates)
-      if (!this.#removed.has(shard)) this.#carryHardState(shard, hardState)
+      if (!this.#removals.gone.has(shard)) this.#carryHardState(shard, hardState)
     this.#hardStates.clear()
     const freed = this.#freeable()
     const journalFrom = (journal.closedSegments[freed] ?? { firstSequence: journal.currentFirstSequence }).firstSequence
-    for (const [shard, through] of this.#removed)
-      if (through < journalFrom && !this.#littered.has(shard)) this.#removed.delete(shard)
+    this.#removals.forgetBelow(journalFrom)
     for (const [shard, stored] of this.#stored)
       if (stored.journalAfter > 0 && stored.journalAfter < journalFrom)
         this.#stored.set(shard, { ...stored, journalAfter: 0 })
@@ -350,7 +333,7 @@ export class Checkpointer {
       journalThrough: journal.syncedSequence,
       highestStamp: this.#highestStamp,
       shards: this.#stored,
-      removed: this.#removed,
+      removed: this.#removals.gone,
     })
     yield* replaceFile(disk, checkpointFile(this.#options.directory), pieces)
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
@@ -392,7 +375,7 @@ export class Checkpointer {
   }
 
   #covered(shard: number): Covered | null {
-    if (this.#removed.has(shard)) return EVERYTHING
+    if (this.#removals.gone.has(shard)) return EVERYTHING
     return this.#stored.get(shard)?.state ?? null
   }
 

@@ -141,7 +141,7 @@ export class Storage {
     const hardStates = new Map([...opened.recovered].map(([shard, { term, vote }]) => [shard, { term, vote }]))
     this.#checkpointer = new Checkpointer(
       { directory: options.directory, diskIncarnation },
-      { stored: new Map(checkpoint.shards), removed: new Map(checkpoint.removed), hardStates, highestStamp },
+      { stored: new Map(checkpoint.shards), removed: checkpoint.removed, hardStates, highestStamp },
       {
         disk,
         clock,

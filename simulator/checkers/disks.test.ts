@@ -1,0 +1,401 @@
+/** Checkers that look at files and connections: each rule kept and broken, on a disk in memory. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { NodeEvent } from '../../src/observability/index.ts'
+import type { Connection, Disk, DiskFile, Network } from '../../src/platform/index.ts'
+import { MemoryDisk } from '../../src/platform/memory/index.ts'
+import { encodeBatch } from '../../src/records/index.ts'
+import { type Entry, EntryKind, encodeEntry, encodeHardState, Storage } from '../../src/storage/index.ts'
+import { openStorage, TurnClock } from '../disk/directory-content.ts'
+import { SAMPLE_OPTIONS } from '../disk/sample-directory.ts'
+import type { Truth } from '../observer.ts'
+import type { DurableEntry } from '../shadow-disk.ts'
+import { Violation } from '../violation.ts'
+import { Bounds } from './bounds.ts'
+import { Deletions } from './deletions.ts'
+import { EveryValue } from './every-value.ts'
+import { FileDiscipline } from './file-discipline.ts'
+import { OneHistory } from './one-history.ts'
+import { rawRecords, readRawLogs } from './raw-log.ts'
+import { TermDurable } from './term-durable.ts'
+
+const SHARD = 16
+const ONE = Buffer.from('x')
+
+/** A disk, somebody who watches it, and what was found wrong. */
+class Bench {
+  readonly clock = new TurnClock()
+  readonly wrong: string[] = []
+  readonly violated = (violation: Violation): void => {
+    this.wrong.push(violation.message)
+  }
+  readonly memory = new MemoryDisk({}, { clock: this.clock })
+  disk: Disk = this.memory
+
+  /** Everything under way comes to its end. */
+  settle(): void {
+    this.clock.settle()
+  }
+
+  directory(path: string): void {
+    this.disk.makeDirectory(path, () => {})
+    this.settle()
+  }
+
+  open(path: string): DiskFile {
+    let opened: DiskFile | undefined
+    this.disk.open(path, 'create', (_error, file) => {
+      opened = file
+    })
+    this.settle()
+    assert.ok(opened)
+    return opened
+  }
+}
+
+const journaled: NodeEvent = {
+  layer: 'replication',
+  event: { type: 'journaled', shard: SHARD, term: 1, index: 3 },
+}
+
+function filesBench(): { bench: Bench; checker: FileDiscipline } {
+  const bench = new Bench()
+  const checker = new FileDiscipline(bench.violated)
+  bench.disk = checker.watchDisk(1, bench.memory)
+  bench.directory('/t/journal')
+  return { bench, checker }
+}
+
+const none = (): void => {}
+
+test('files: by the rules', () => {
+  const { bench, checker } = filesBench()
+  const segment = bench.open('/t/journal/00000000000000000001.log')
+  segment.write([Buffer.alloc(100)], 0, none)
+  segment.write([ONE], 100, none)
+  bench.settle()
+  segment.datasync(none)
+  bench.settle()
+  // Prepared, and not in service: nothing rests on its name.
+  checker.node(1, journaled)
+  segment.write([Buffer.from('TIDEJRNL and so on')], 0, none)
+  bench.settle()
+  bench.disk.syncDirectory('/t/journal', none)
+  segment.datasync(none)
+  bench.settle()
+  checker.node(1, journaled)
+  const checkpoint = bench.open('/t/checkpoint.tmp')
+  checkpoint.write([ONE], 0, none)
+  bench.settle()
+  checkpoint.datasync(none)
+  bench.settle()
+  bench.disk.rename('/t/checkpoint.tmp', '/t/checkpoint', none)
+  bench.settle()
+  bench.disk.syncDirectory('/t', none)
+  bench.settle()
+  bench.disk.remove('/t/journal/00000000000000000001.log', none)
+  bench.settle()
+  assert.deepEqual(bench.wrong, [])
+})
+
+test('files: every rule broken', () => {
+  const broken: Record<string, (bench: Bench, checker: FileDiscipline) => void> = {
+    'while a write there is under way': (bench) => {
+      const file = bench.open('/t/a')
+      file.write([Buffer.alloc(10)], 0, none)
+      file.write([ONE], 9, none)
+    },
+    'while it is written there': (bench) => {
+      const file = bench.open('/t/a')
+      file.write([Buffer.alloc(10)], 0, none)
+      file.read(Buffer.alloc(4), 8, none)
+    },
+    'while it is read there': (bench) => {
+      const file = bench.open('/t/a')
+      file.read(Buffer.alloc(4), 0, none)
+      file.write([ONE], 1, none)
+    },
+    'while it is written above': (bench) => {
+      const file = bench.open('/t/a')
+      file.write([Buffer.alloc(10)], 0, none)
+      file.truncate(5, none)
+    },
+    'before its contents are synced': (bench) => {
+      bench.open('/t/a.tmp').write([ONE], 0, none)
+      bench.settle()
+      bench.disk.rename('/t/a.tmp', '/t/a', none)
+    },
+    "before the checkpoint's name is synced": (bench) => {
+      bench.open('/t/journal/1.log')
+      bench.open('/t/checkpoint.tmp')
+      bench.disk.rename('/t/checkpoint.tmp', '/t/checkpoint', none)
+      bench.settle()
+      bench.disk.remove('/t/journal/1.log', none)
+    },
+  }
+  for (const [what, act] of Object.entries(broken)) {
+    const { bench, checker } = filesBench()
+    act(bench, checker)
+    bench.settle()
+    assert.equal(bench.wrong.length, 1, `${what}: ${bench.wrong}`)
+    assert.match(bench.wrong[0]!, new RegExp(what))
+  }
+})
+
+test('files: nothing is journaled in a segment whose name may be lost', () => {
+  const { bench, checker } = filesBench()
+  const segment = bench.open('/t/journal/00000000000000000001.log')
+  segment.write([Buffer.from('TIDEJRNL and so on')], 0, none)
+  bench.settle()
+  checker.node(1, journaled)
+  segment.datasync(none)
+  bench.settle()
+  assert.throws(() => checker.node(1, journaled), /is not synced/)
+  bench.disk.syncDirectory('/t/journal', none)
+  bench.settle()
+  checker.node(1, journaled)
+})
+
+test('bounds', () => {
+  const bench = new Bench()
+  const checker = new Bounds({ openFiles: 2, operations: 3 }, bench.violated)
+  bench.disk = checker.watchDisk(1, bench.memory)
+  bench.directory('/t')
+  const [a, b] = [bench.open('/t/a'), bench.open('/t/b')]
+  for (const at of [0, 10, 20]) a.write([ONE], at, none)
+  bench.settle()
+  a.close(none)
+  bench.settle()
+  const c = bench.open('/t/c')
+  assert.deepEqual(bench.wrong, [])
+  bench.open('/t/d')
+  assert.match(bench.wrong.pop()!, /openFiles 3/)
+  for (const file of [b, b, c, c]) file.datasync(none)
+  assert.match(bench.wrong.pop()!, /operations 4/)
+})
+
+class Disks implements Truth {
+  readonly nodes = [1, 2, 3]
+  readonly held = new Map<string, DurableEntry>()
+  now(): number {
+    return 0
+  }
+  quorumOf(): number {
+    return 2
+  }
+  durableEntry(node: number, shard: number, index: number): DurableEntry | undefined {
+    return this.held.get(`${node}/${shard}/${index}`)
+  }
+  durableLastIndex(): number {
+    return 0
+  }
+}
+
+/** A history whose entries two disks hold. */
+function historyOf(entries: readonly { index: number; term: number; crc: number; offset: number }[]): {
+  truth: Disks
+  history: OneHistory
+} {
+  const truth = new Disks()
+  const history = new OneHistory(truth)
+  for (const { index, term, crc, offset } of entries) {
+    for (const node of [1, 2]) truth.held.set(`${node}/${SHARD}/${index}`, { term, crc })
+    history.node(1, {
+      layer: 'replication',
+      event: { type: 'committed', shard: SHARD, term, index, offset, entries: 1 },
+    })
+  }
+  return { truth, history }
+}
+
+const vouchedUpTo = (lastIndex: number) => {
+  const log = { lastIndex }
+  return { shards: new Map([[SHARD, { log }]]) } as never
+}
+
+test('deletions: only what a committed cut lets go, or what was never vouched for', () => {
+  const { truth, history } = historyOf([1, 2, 3].map((index) => ({ index, term: 1, crc: index, offset: 0 })))
+  const bench = new Bench()
+  const checker = new Deletions(truth, history, bench.violated)
+  bench.disk = checker.watchDisk(1, bench.memory)
+  bench.directory(`/t/shards/${SHARD}`)
+  const name = (first: number): string => `/t/shards/${SHARD}/${`${first}`.padStart(20, '0')}.log`
+  for (const first of [1, 10, 20]) bench.open(name(first))
+  const remove = (first: number): string | undefined => {
+    bench.disk.remove(name(first), none)
+    bench.settle()
+    return bench.wrong.pop()
+  }
+  checker.checkpointed(1, vouchedUpTo(19))
+  // Begun and never vouched for.
+  assert.equal(remove(20), undefined)
+  bench.open(name(20))
+  checker.checkpointed(1, vouchedUpTo(25))
+  assert.match(remove(1)!, /indexes 1 to 9; the log of shard 16 starts at 1/)
+  bench.open(name(1))
+  // A cut that is on a disk and not committed lets nothing go.
+  checker.durable(1, { shard: SHARD, index: 4, term: 1, crc: 4, cutTo: 10 })
+  assert.match(remove(1)!, /starts at 1/)
+  bench.open(name(1))
+  checker.durable(1, { shard: SHARD, index: 3, term: 1, crc: 3, cutTo: 10 })
+  assert.equal(remove(1), undefined)
+  assert.match(remove(10)!, /indexes 10 to 19/)
+  assert.match(remove(20)!, /from index 20 on/)
+})
+
+/** A wire that keeps nothing, and what a node writes into it. */
+function wireBench(): { checker: TermDurable; wrong: string[]; send: (frame: Buffer) => void } {
+  const wrong: string[] = []
+  const checker = new TermDurable(7400, (violation) => wrong.push(violation.message))
+  const connection = { write: () => true } as unknown as Connection
+  const network: Network = { listen: none, connect: (_to, done) => done(null, connection) }
+  let watched: Connection | undefined
+  checker.watchNetwork(1, network).connect({ host: 'b', port: 7400 }, (_error, opened) => {
+    watched = opened
+  })
+  return { checker, wrong, send: (frame) => watched!.write(frame) }
+}
+
+/** docs/formats/peer-wire.md: only what a reader of terms looks at. */
+function frameOf(kind: number, body: Buffer): Buffer {
+  const header = Buffer.alloc(18)
+  header.writeUInt32LE(18 + body.length, 0)
+  header[8] = 1
+  header[9] = kind
+  return Buffer.concat([header, body])
+}
+
+function item(type: number, term: number, bytes: number): Buffer {
+  const fields = Buffer.alloc(1 + bytes)
+  fields[0] = type
+  fields.writeUInt32LE(SHARD, 1)
+  fields.writeBigUInt64LE(BigInt(term), 5)
+  return fields
+}
+
+test('no message of a term before it is durable', () => {
+  const { checker, wrong, send } = wireBench()
+  checker.vote(1, SHARD, 3)
+  const beat = Buffer.from([16, 0, 0, 0, 0])
+  // A pre-vote and its answer, and what must not wait, may speak of any term.
+  const free = [item(1, 9, 28), item(2, 9, 13), item(7, 9, 12), item(8, 9, 12), beat]
+  const request = Buffer.concat([Buffer.from([18, 0, 0, 0, 0, 2, 0]), Buffer.from('ab'), Buffer.from([1, 0, 0, 0, 7])])
+  send(frameOf(5, Buffer.concat([...free, request, item(3, 3, 29), item(4, 2, 13), item(6, 3, 29)])))
+  const entry = encodeHardState(SHARD, 1, 1).bytes
+  const append = item(5, 3, 40)
+  append.writeUInt32LE(2, 37)
+  send(frameOf(6, Buffer.concat([append, entry, entry, item(10, 2, 72)])))
+  assert.deepEqual(wrong, [])
+  assert.equal(checker.messages, 5)
+  for (const [kind, type, bytes] of [[5, 3, 29], [5, 4, 13], [5, 6, 29], [5, 11, 28], [6, 5, 40], [6, 10, 72]] as const) {
+    send(frameOf(kind, Buffer.concat(kind === 5 ? [...free, request, item(type, 4, bytes)] : [item(type, 4, bytes)])))
+    assert.match(wrong.pop() ?? 'nothing', /of term 4 about shard 16; on its disk is term 3/, `item ${type}`)
+  }
+  // In pieces.
+  const frame = frameOf(5, item(4, 5, 13))
+  send(frame.subarray(0, 20))
+  send(frame.subarray(20))
+  assert.equal(wrong.length, 1)
+})
+
+const VALUES = [['a', 'b'], ['c'], ['d', 'e', 'f']]
+
+/** A directory with three entries of one producer, the first two in the shard log, all in the journal. */
+function written(bench: Bench): Entry[] {
+  const storage = openStorage(SAMPLE_OPTIONS, bench.memory, bench.clock, (error) => {
+    throw error
+  })
+  assert.ok(storage instanceof Storage)
+  const entries: Entry[] = []
+  let offset = 0
+  for (const [i, values] of VALUES.entries()) {
+    const records = values.map((value) => ({ key: null, value: Buffer.from(value), headers: [] }))
+    const producer = { producerId: 7, producerEpoch: 0, baseSequence: offset }
+    const batch = encodeBatch(records, { timestamp: 5, baseOffset: offset, ...producer })
+    const entry = encodeEntry({
+      kind: EntryKind.data,
+      shard: SHARD,
+      term: 1,
+      index: i + 1,
+      stamp: i + 1,
+      firstOffset: offset,
+      recordCount: values.length,
+      previousCrc: entries.at(-1)?.crc ?? 0,
+      payload: [batch],
+    })
+    entries.push(entry)
+    offset += values.length
+  }
+  storage.append(entries, none)
+  bench.settle()
+  const log = storage.openShardLog(SHARD)
+  for (const entry of entries.slice(0, 2)) log.append(entry)
+  log.flush()
+  bench.settle()
+  return entries
+}
+
+function everyValue(change: (bench: Bench) => void, story: { sent?: string[]; acknowledged?: string[] } = {}): string | null {
+  const bench = new Bench()
+  const entries = written(bench)
+  change(bench)
+  const { history } = historyOf(
+    entries.map(({ index, term, crc, firstOffset, recordCount }) => ({ index, term, crc, offset: firstOffset + recordCount })),
+  )
+  const checker = new EveryValue()
+  const values = story.acknowledged ?? VALUES.flat()
+  checker.client({ type: 'acknowledged', client: 'p', topic: 't', partition: 0, baseOffset: 0, values })
+  const sent = new Set(story.sent ?? VALUES.flat())
+  let verdict: string | null = 'never finished'
+  const disks = [1, 2].map((node) => ({ node, disk: bench.memory, damaged: false }))
+  const options = { directory: '/tidemark', quorumOf: () => 2, placeOf: () => 't/0', wasSent: (_: string, value: string) => sent.has(value) }
+  checker.finish(disks, history, options, (violation) => {
+    verdict = violation?.message ?? null
+  })
+  bench.settle()
+  return verdict
+}
+
+/** Changes a byte of everything that is stored under such a name. */
+function rot(bench: Bench, directory: string, at: number): void {
+  bench.disk.list(directory, (_error, names) => {
+    for (const name of names ?? []) {
+      if (!name.endsWith('.log')) continue
+      bench.disk.open(`${directory}/${name}`, 'write', (_failure, file) => file?.write([Buffer.from([0xee])], at, none))
+    }
+  })
+  bench.settle()
+}
+
+test('every value is found by a reader of its own', () => {
+  assert.equal(everyValue(none), null)
+  // One of two places may rot.
+  assert.equal(everyValue((bench) => rot(bench, `/tidemark/shards/${SHARD}`, 64 + 70)), null)
+})
+
+test('what is not there, or should not be, is seen', () => {
+  const rotten = everyValue((bench) => {
+    rot(bench, `/tidemark/shards/${SHARD}`, 64 + 70)
+    rot(bench, '/tidemark/journal', 4096 + 40 + 70)
+  })
+  assert.match(rotten!, /the committed entry 1 is in the files of 0 nodes/)
+  assert.match(everyValue(none, { acknowledged: [...VALUES.flat(), 'g'] })!, /7 values were acknowledged, 6 are there/)
+  assert.match(everyValue(none, { acknowledged: ['a', 'x'] })!, /acknowledged was x/)
+  assert.match(everyValue(none, { sent: ['a', 'b', 'c', 'd', 'e'] })!, /what nobody sent: f/)
+})
+
+test('raw records: a payload that is none is refused', () => {
+  const bench = new Bench()
+  const payload = Buffer.from(written(bench)[0]!.bytes.subarray(64))
+  const seen: string[] = []
+  assert.equal(rawRecords(payload, ({ offset, value }) => seen.push(`${offset}=${value}`)), null)
+  assert.deepEqual(seen, ['0=a', '1=b'])
+  for (const [at, defect] of [[16, /no batch/], [30, /wrong sum/], [payload.length - 1, /wrong sum/]] as const) {
+    const damaged = Buffer.from(payload)
+    damaged[at]! ^= 1
+    assert.match(rawRecords(damaged, none) ?? 'nothing', defect)
+  }
+  assert.match(rawRecords(payload.subarray(0, 30), none)!, /without a header/)
+  readRawLogs(bench.memory, '/nowhere', (logs) => assert.equal(logs.size, 0))
+  bench.settle()
+})
