@@ -50,10 +50,14 @@ export class ClusterRules {
   committed(known: number, node: number, facts: ReplicaFacts): number {
     const { entries, terms } = must(this.#committed[known], 'a committed history')
     const { commit, log } = facts
-    if (commit > log.length) throw new Violation('only what is there is committed', `${commit} of ${log.length} on node ${node + 1}`)
+    if (commit > log.length)
+      throw new Violation('only what is there is committed', `${commit} of ${log.length} on node ${node + 1}`)
     for (let i = 0; i < Math.min(commit, entries.length); i++) {
       if (log[i] !== entries[i])
-        throw new Violation('one committed history', `node ${node + 1} commits ${this.#name(log[i]!)}, another had committed ${this.#name(entries[i]!)}`)
+        throw new Violation(
+          'one committed history',
+          `node ${node + 1} commits ${this.#name(log[i]!)}, another had committed ${this.#name(entries[i]!)}`,
+        )
     }
     if (commit <= entries.length) return known
     const more = {
@@ -83,7 +87,10 @@ export class ClusterRules {
       // Leader completeness (§5.4): committed in an earlier term, so in the log of every later leader.
       for (let i = 0; i < entries.length; i++) {
         if (terms[i]! < term && log[i] !== entries[i])
-          throw new Violation('leaders hold what is committed', `the leader of term ${term} lacks ${this.#name(entries[i]!)}`)
+          throw new Violation(
+            'leaders hold what is committed',
+            `the leader of term ${term} lacks ${this.#name(entries[i]!)}`,
+          )
       }
     }
     this.#logsMatch(replicas[0], replicas[1])

@@ -242,7 +242,8 @@ class Explorer {
     let writes = 0
     for (const node of REPLICAS) writes += this.#replicas.facts(state[node]!).writes
     if (writes > writesMax) {
-      for (const node of REPLICAS) if (this.#replicas.facts(state[node]!).writes > 0) steps.push(Input.persisted | (node << 4))
+      for (const node of REPLICAS)
+        if (this.#replicas.facts(state[node]!).writes > 0) steps.push(Input.persisted | (node << 4))
       return steps
     }
     if (this.#bounds.network === 'ordered') this.#orderedArrivals(state, steps)

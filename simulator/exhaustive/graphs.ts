@@ -167,7 +167,14 @@ class GraphRun {
     const world = new World(scenarioOf(graph, seed))
     this.#world = world
     const history = new OneHistory(world)
-    world.checkers.push(this.#elections, history, new OneVote(), new Marks(world), new Acknowledged(world), this.#leaderships)
+    world.checkers.push(
+      this.#elections,
+      history,
+      new OneVote(),
+      new Marks(world),
+      new Acknowledged(world),
+      this.#leaderships,
+    )
     this.#probe = new WriteProbe(world)
   }
 

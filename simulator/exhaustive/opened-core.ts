@@ -53,14 +53,11 @@ export async function openCore(defect: readonly Edit[] = []): Promise<OpenedCore
       writeFileSync(join(directory, `${name}${ending}`), opened)
     }
     for (const { file } of unused) throw new PatchError(`there is no ${file} to put a defect into`)
-    const load = async (name: string): Promise<Record<string, unknown>> =>
+    const load = async (name: string): Promise<Partial<OpenedCore>> =>
       await import(pathToFileURL(join(directory, `${name}${ending}`)).href)
     const raft = await load('raft')
     const raftLog = await load('raft-log')
-    return {
-      Raft: must(raft['Raft'], 'the class Raft') as typeof Raft,
-      RaftLog: must(raftLog['RaftLog'], 'the class RaftLog') as typeof RaftLog,
-    }
+    return { Raft: must(raft.Raft, 'the class Raft'), RaftLog: must(raftLog.RaftLog, 'the class RaftLog') }
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }

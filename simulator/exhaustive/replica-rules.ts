@@ -41,7 +41,8 @@ export function checkStep(before: ReplicaFacts, after: ReplicaFacts, crashed: bo
       throw new Violation('the commit index never goes back', `${before.commit}, then ${after.commit}`)
   }
   orderly('on disk', before.diskTerm, before.diskVote, after.diskTerm, after.diskVote)
-  if (after.diskTerm > after.term) throw new Violation('terms never go back', `${after.diskTerm} on disk, ${after.term} above`)
+  if (after.diskTerm > after.term)
+    throw new Violation('terms never go back', `${after.diskTerm} on disk, ${after.term} above`)
 }
 
 function orderly(where: string, term: number, vote: NodeId, nextTerm: number, nextVote: NodeId): void {
@@ -51,12 +52,7 @@ function orderly(where: string, term: number, vote: NodeId, nextTerm: number, ne
 }
 
 /** `to` as the sender calls it. */
-export function checkSaid(
-  message: Message,
-  to: NodeId,
-  disk: Disk,
-  raft: { readonly log: RaftLog } | null,
-): void {
+export function checkSaid(message: Message, to: NodeId, disk: Disk, raft: { readonly log: RaftLog } | null): void {
   const { type, term } = message
   // These two promise nothing, and a pre-vote speaks of a term that nobody is in.
   if (type === 'moved' || type === 'step-down' || type === 'pre-vote') return

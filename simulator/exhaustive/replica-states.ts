@@ -17,13 +17,13 @@
  */
 import type { HardState, Raft, Ready } from '../../src/replication/raft.ts'
 import { ORIGIN } from '../../src/replication/raft-log.ts'
-import { assert, AssertionFailed, must } from '../../src/stdx/index.ts'
+import { AssertionFailed, assert, must } from '../../src/stdx/index.ts'
 import { type Entry, EntryKind } from '../../src/storage/index.ts'
 import { Violation } from '../violation.ts'
 import { canonical, EntryNumbers } from './canonical.ts'
 import { Messages } from './messages.ts'
-import { checkSaid, checkStep, type Disk, type ReplicaFacts, type Role } from './replica-rules.ts'
 import type { OpenedCore } from './opened-core.ts'
+import { checkSaid, checkStep, type Disk, type ReplicaFacts, type Role } from './replica-rules.ts'
 
 export const SHARD = 16
 /** Ticks until any replica campaigns: patience is one tick, stretched by a few where one made way. */
@@ -153,7 +153,8 @@ export class ReplicaStates {
     const before = this.#states[state]!.facts
     checkStep(before, this.#states[to]!.facts, (input & 15) === Input.crash)
     if (this.#options.checkPromises)
-      for (const { to: peer, message } of sends) checkSaid(this.messages.get(message), peer + 1, living.disk, living.raft)
+      for (const { to: peer, message } of sends)
+        checkSaid(this.messages.get(message), peer + 1, living.disk, living.raft)
     if (!this.#spares.has(to)) this.#spare(to, living)
     const step = { state: to, sends: sends.length === 0 ? NO_SENDS : sends }
     this.#states[state]!.steps.set(input, step)
@@ -253,7 +254,8 @@ export class ReplicaStates {
       const ready: Ready = raft.ready()
       const { persistSequence: sequence, hardState, entries } = ready
       if (sequence !== 0) living.writes.push({ sequence, hardState, entries })
-      for (const { to, message } of ready.messages) sends.push({ to: (to - 1) as 1 | 2, message: this.messages.of(message) })
+      for (const { to, message } of ready.messages)
+        sends.push({ to: (to - 1) as 1 | 2, message: this.messages.of(message) })
       assert(ready.reads.length === 0, 'nothing is ever below the tail here')
     }
   }
@@ -314,7 +316,18 @@ export class ReplicaStates {
     const diskLog = disk.entries.map((entry) => this.numbers.of(entry))
     const { term: diskTerm, vote: diskVote } = disk
     if (raft === null) {
-      return { up: false, term: diskTerm, vote: diskVote, role: 0, log: diskLog, commit: 0, diskTerm, diskVote, diskLog, writes: 0 }
+      return {
+        up: false,
+        term: diskTerm,
+        vote: diskVote,
+        role: 0,
+        log: diskLog,
+        commit: 0,
+        diskTerm,
+        diskVote,
+        diskLog,
+        writes: 0,
+      }
     }
     const log = raft.log.slice(1).map((entry) => this.numbers.of(entry))
     const role: Role = raft.role === 'leader' ? 2 : raft.role === 'candidate' ? 1 : 0

@@ -173,7 +173,7 @@ function* refuseDataWithoutIdentity(disk: Disk, directory: string): Procedure<vo
     if (names.length === 0) continue
     throw new StorageError(
       { code: 'IDENTITY_MISSING', directory },
-      `${directory} holds data and no identity file, so nobody knows whose data it is. ${REPLACE_THE_DISK}`,
+      `there is data in ${folder} and no identity file ${identityFile(directory)}, so nobody knows whose it is. ${REPLACE_THE_DISK}`,
     )
   }
 }

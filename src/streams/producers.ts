@@ -17,9 +17,11 @@
  * A new leader starts with no overlay, and must not check anything until an entry of its own term is committed: only then
  * has `committed` seen all that its predecessors left (Raft §8), and before that it would take a retry for a new batch.
  *
- * The rules are those of Kafka's ProducerAppendInfo: an unknown producer may start anywhere (its state may have expired), a
- * new epoch starts at 0, an older epoch is fenced. A batch that is older than the last five is out of order (45) as in
- * today's Kafka, not "duplicate" (46), which clients report as success: we do not confirm what we cannot find.
+ * The rules are those of Kafka's ProducerAppendInfo: a new epoch starts at 0, an older epoch is fenced. A batch that is older
+ * than the last five is out of order (45) as in today's Kafka, not "duplicate" (46), which clients report as success: we do
+ * not confirm what we cannot find. One rule is stricter. Kafka lets an unknown producer start anywhere, since its state may
+ * have expired; then the second of two batches in flight can be taken although the first was refused, and the first never
+ * can. Here an unknown producer starts at 0 as long as the table has never been full, so that nobody can have been forgotten.
  *
  * Memory is bounded by count: the producer that has not written for longest, in log order, is forgotten first. By count and
  * order, not by time, because every replica must forget the same.
@@ -70,7 +72,9 @@ export class Producers {
    */
   check(producerId: number, epoch: number, baseSequence: number, count: number): BatchMark | 0 | 45 | 47 {
     const state = this.#overlay.get(producerId) ?? this.#committed.get(producerId)
-    if (state === undefined) return KafkaError.NONE
+    if (state === undefined) {
+      return baseSequence === 0 || this.#mayHaveForgotten ? KafkaError.NONE : KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER
+    }
     if (epoch < state.epoch) return KafkaError.INVALID_PRODUCER_EPOCH
     if (epoch > state.epoch) return baseSequence === 0 ? KafkaError.NONE : KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER
     const { marks } = state
@@ -119,6 +123,11 @@ export class Producers {
   /** Leadership ended: what is above the mark may vanish. */
   dropOverlay(): void {
     this.#overlay.clear()
+  }
+
+  /** A table that was full once is full for ever: only the arrival of another makes it forget. */
+  get #mayHaveForgotten(): boolean {
+    return this.#committed.size >= PRODUCERS_MAX
   }
 
   #forgetOldest(): void {
