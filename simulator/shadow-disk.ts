@@ -167,16 +167,20 @@ export class ShadowDisk {
     this.#checkpointSeen(checkpoint)
   }
 
+  /** A checkpoint stands for everything up to its index; it may do so without the journal, when a snapshot was installed. */
   #follow({ shards }: Checkpoint): void {
     const journalAfter = new Map<number, number>()
     for (const [shard, { state, journalAfter: after }] of shards) {
-      if (after === 0) continue
-      journalAfter.set(shard, after)
-      const known = this.#journalAfter.get(shard) === after ? this.durable.get(shard) : undefined
-      if (known !== undefined && state.index <= known.length) continue
-      const log: DurableEntry[] = []
-      log[state.index - 1] = { term: state.entryTerm, crc: state.crc }
-      this.durable.set(shard, log)
+      if (after !== 0) journalAfter.set(shard, after)
+      const log = this.durable.get(shard)
+      const installed = after !== 0 && this.#journalAfter.get(shard) !== after
+      // What lies beyond its index is of the same history, unless the snapshot was installed over it.
+      const held = state.index === 0 || log?.[state.index - 1]?.crc === state.crc
+      if (held && !(installed && state.index > 0)) continue
+      if (!installed && log !== undefined && log.length > state.index && log[state.index - 1] === undefined) continue
+      const anchored: DurableEntry[] = []
+      anchored[state.index - 1] = { term: state.entryTerm, crc: state.crc }
+      this.durable.set(shard, anchored)
     }
     this.#journalAfter = journalAfter
   }

@@ -50,7 +50,7 @@ const DEFECTS: readonly Defect[] = [
     name: 'a replica votes twice in a term',
     edits: [
       { file: 'replication/voting', find: 'core.vote === 0 || core.vote === from', replace: 'true' },
-      { file: 'replication/raft-core', find: 'assert(this.vote === 0 || this.vote === node,', replace: 'assert(true,' },
+      { file: 'replication/raft-core', find: 'this.vote === 0 || this.vote === node,', replace: 'true,' },
     ],
     bounds: boundsOf({}),
     breaks: ['one vote per term', 'one leader per term'],
@@ -126,8 +126,8 @@ const DEFECTS: readonly Defect[] = [
     edits: [
       { file: 'replication/follower', find: 'core.truncateFrom(index)', replace: 'return true' },
       { file: 'replication/follower', find: 'if (entry.previousCrc !== log.lastCrc)', replace: 'if (entry === null)' },
-      { file: 'replication/raft-log', find: 'assert(entry.previousCrc === this.#lastCrc,', replace: 'assert(true,' },
-      { file: 'replication/raft-log', find: 'assert(entry.firstOffset === this.#endOffset,', replace: 'assert(true,' },
+      { file: 'replication/raft-log', find: 'entry.previousCrc === this.#lastCrc,', replace: 'true,' },
+      { file: 'replication/raft-log', find: 'entry.firstOffset === this.#endOffset,', replace: 'true,' },
     ],
     bounds: boundsOf({ disks: [[1], [2], []] }),
     breaks: ['what is said is on disk', 'one committed history', 'committed is on a quorum of disks', 'log matching'],

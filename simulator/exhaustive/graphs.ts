@@ -17,6 +17,12 @@
  * write, and during ten more no other leader appears. No node does: nothing is acknowledged, and no checker objects; who calls
  * itself a leader then is shown and not judged. In the end all heals, and all must be well.
  *
+ * **Held back.** Of five nodes one may be the only one to reach a quorum, and hear through one-way links less than those whom it
+ * needs: they hold entries that it lacks, will not vote for it (§5.4.1), and cannot win themselves. No leader is possible then, and
+ * the election restriction that keeps us from one is what keeps every promise. (Ng, Haridi, Carbone: "Omni-Paxos", EuroSys 2023,
+ * call it constrained election.) It is looked up on the disks whether a graph is such a case, and counted. Of three nodes whoever is
+ * needed reaches a quorum as well, so there it cannot happen.
+ *
  * One handing-back of leadership to the node that placement prefers (`cluster/leader-balance.ts`) is an order and not a failure, and
  * is over before the ten quiet timeouts begin, or else is counted like any other change.
  */
@@ -54,6 +60,8 @@ export interface GraphResult {
   readonly elections: number
   /** Nodes that took themselves for leader of the partition at the end of it. */
   readonly leaders: readonly number[]
+  /** Nobody could be elected, for a reason that is Raft's own; see above. */
+  readonly heldBack: boolean
   readonly timeline: readonly string[]
   readonly hash: string
 }
@@ -114,12 +122,15 @@ function directionsOf(nodes: number): string[] {
 }
 
 /** Nodes that reach a quorum both ways. */
-export function hubsOf({ nodes, open }: GraphCase): number[] {
+export function hubsOf(graph: GraphCase): number[] {
+  const all = Array.from({ length: graph.nodes }, (_, i) => i + 1)
+  return all.filter((node) => reachedBy(graph, node).length + 1 > graph.nodes / 2)
+}
+
+/** The others that a node reaches both ways. */
+function reachedBy({ nodes, open }: GraphCase, node: number): number[] {
   const all = Array.from({ length: nodes }, (_, i) => i + 1)
-  return all.filter((node) => {
-    const reached = all.filter((other) => open.has(`${node}>${other}`) && open.has(`${other}>${node}`))
-    return reached.length + 1 > nodes / 2
-  })
+  return all.filter((other) => open.has(`${node}>${other}`) && open.has(`${other}>${node}`))
 }
 
 /** `1⇄2 1→3 2 3`: every pair, and how it is connected. */
@@ -183,6 +194,7 @@ class GraphRun {
     let servedAfterMs: number | null = null
     let elections = 0
     let leaders: readonly number[] = []
+    let heldBack = false
     if (await this.#forms()) {
       const startedAt = world.now()
       const electionsBefore = this.#elections.elections
@@ -190,10 +202,21 @@ class GraphRun {
       servedAfterMs = await this.#underTheGraph(startedAt)
       elections = this.#elections.elections - electionsBefore
       leaders = this.#leaderships.of(this.#probe.shard)
+      heldBack = this.#hubs.length > 0 && servedAfterMs === null
       await this.#heals()
     }
     const { violation, timeline, traceHash: hash } = world
-    return { graph: this.#graph, hubs: this.#hubs, violation, servedAfterMs, elections, leaders, timeline, hash }
+    return {
+      graph: this.#graph,
+      hubs: this.#hubs,
+      violation,
+      servedAfterMs,
+      elections,
+      leaders,
+      heldBack,
+      timeline,
+      hash,
+    }
   }
 
   async #forms(): Promise<boolean> {
@@ -227,6 +250,7 @@ class GraphRun {
       return null
     }
     if (!(await world.runUntil(startedAt + window, () => this.#missing() === null))) {
+      if (this.#isHeldBack()) return null
       this.#fail('a leader appears', `${this.#missing()}, ${TIMEOUTS} election timeouts after the graph began`)
       return null
     }
@@ -251,6 +275,26 @@ class GraphRun {
       if (this.#leaderships.of(shard).every((node) => !this.#hubs.includes(node)))
         return `nobody who reaches a quorum leads shard ${shard}`
     return this.#probe.acknowledged > 0 ? null : 'no write is acknowledged'
+  }
+
+  /** A shard without a leader has no hub whose log is good enough for a quorum of those that it reaches. */
+  #isHeldBack(): boolean {
+    const { machines } = this.#world
+    return [METADATA_SHARD, this.#probe.shard].some((shard) => {
+      if (this.#leaderships.of(shard).some((node) => this.#hubs.includes(node))) return false
+      const ends = machines.map(({ id, shadow }) => {
+        const index = this.#world.durableLastIndex(id, shard)
+        return { index, term: shadow.entryAt(shard, index)?.term ?? 0 }
+      })
+      return this.#hubs.every((hub) => {
+        const own = must(ends[hub - 1], 'the end of a log')
+        const wouldVote = [hub, ...reachedBy(this.#graph, hub)].filter((node) => {
+          const { term, index } = must(ends[node - 1], 'the end of a log')
+          return term < own.term || (term === own.term && index <= own.index)
+        })
+        return wouldVote.length <= this.#graph.nodes / 2
+      })
+    })
   }
 
   async #heals(): Promise<void> {

@@ -28,21 +28,25 @@ export async function reportGraphs(print: Print, options: GraphReportOptions = {
   })
   const bad = results.filter(({ violation }) => violation !== null)
   const served = results.flatMap(({ servedAfterMs }) => servedAfterMs ?? [])
+  const heldBack = results.filter((result) => result.heldBack && result.violation === null).length
   const hopeless = results.filter(({ hubs }) => hubs.length === 0)
   const leaderless = hopeless.filter(({ leaders }) => leaders.length === 0).length
   print(
-    `graphs: ${results.length} cases in ${(passed() / 1000).toFixed(1)} s: ${served.length} of ${results.length - hopeless.length} with a quorum served, the last after ${Math.round(Math.max(0, ...served))} ms; of ${hopeless.length} without, ${leaderless} without a leader; ${bad.length} violations${bad.length === 0 ? '' : `, first "${bad[0]!.violation!.property}": ${bad[0]!.violation!.message.split('\n')[0]}`}`,
+    `graphs: ${results.length} cases in ${(passed() / 1000).toFixed(1)} s: ${served.length} of ${results.length - hopeless.length} with a quorum served${heldBack === 0 ? '' : ` (${heldBack} held back by what others hold)`}, the last after ${Math.round(Math.max(0, ...served))} ms; of ${hopeless.length} without, ${leaderless} without a leader; ${bad.length} violations${bad.length === 0 ? '' : `, first "${bad[0]!.violation!.property}": ${bad[0]!.violation!.message.split('\n')[0]}`}`,
   )
   return bad.length === 0 ? 0 : 1
 }
 
-function graphLine({ graph, hubs, servedAfterMs, elections, leaders, violation }: GraphResult, number: number): string {
+function graphLine(
+  { graph, hubs, servedAfterMs, elections, leaders, heldBack, violation }: GraphResult,
+  number: number,
+): string {
   const cells = [
     String(number).padStart(4),
     graph.before.padEnd(12),
     drawn(graph),
     (hubs.join(' ') || '-').padEnd(9),
-    (servedAfterMs === null ? '-' : `${Math.round(servedAfterMs)} ms`).padStart(12),
+    (servedAfterMs === null ? (heldBack ? 'held back' : '-') : `${Math.round(servedAfterMs)} ms`).padStart(12),
     String(elections).padStart(9),
     leaders.join(' ') || '-',
   ]
