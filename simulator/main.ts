@@ -10,12 +10,13 @@
 import { huntMutants } from './mutants/report.ts'
 import { ArgumentsEnd, type Options, parseArguments } from './runner/arguments.ts'
 import { campaign } from './runner/campaign.ts'
+import { tryGraphs, tryOrders } from './runner/exhaustive.ts'
 import { replayFile, replaySeed } from './runner/replay.ts'
 
 async function run(options: Options): Promise<number> {
   if (options.mutants) return huntMutants(options)
-  if (options.graphs || options.explore)
-    throw new ArgumentsEnd(1, 'error: --graphs and --explore are not connected to simulator/exhaustive/\n')
+  if (options.graphs) return tryGraphs(options)
+  if (options.explore) return tryOrders(options)
   if (options.regression !== undefined) return replayFile(options.regression, options)
   if (options.seed !== undefined) return replaySeed(options.seed, options)
   return campaign(options)

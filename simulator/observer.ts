@@ -129,6 +129,13 @@ export type GroupClientEvent =
 
 /** What somebody who administers topics was told. `unknown`: no answer; it may happen at any time from then on. */
 export type AdminEvent =
+  /** A creation is about to leave. Others may see what it does before whoever asked hears of it. */
+  | {
+      readonly type: 'topic-create-sent'
+      readonly client: string
+      readonly topic: string
+      readonly partitions: number
+    }
   | {
       readonly type: 'topic-create'
       readonly client: string

@@ -66,11 +66,19 @@ export class Checkers {
     this.bounds = new Bounds(LIMITS, violated)
     const { history } = this
     const topics = new Topics(scenario.topics, (name) => name.startsWith('__'))
-    const list: Checker[] = [this.elections, this.#sent, this.clients, this.recorded, this.#groups, topics, this.#values]
+    const list: Checker[] = [
+      this.elections,
+      this.#sent,
+      this.clients,
+      this.recorded,
+      this.#groups,
+      topics,
+      this.#values,
+    ]
     if (shadowChecks) {
       list.push(new OneVote(), history, new OwnTerm(truth), new Marks(truth), new Acknowledged(truth))
       list.push(new LogMatching(), new LeaderCompleteness(truth, history), this.states, new OffsetsRise())
-      list.push(new TermDurable(peerPort, violated), new FileDiscipline(violated), this.bounds)
+      list.push(new TermDurable(peerPort, violated), new FileDiscipline(violated, this.bounds), this.bounds)
       list.push(new Deletions(truth, history, violated))
     }
     this.list = list

@@ -6,7 +6,6 @@
  * Where the design names a number it is checked as it stands there: the journal has one write or sync under way, and beside it
  * at most two background operations, since the thread pool has four threads and the journal must always find one (§6).
  */
-import type { Disk, DiskFile } from '../../src/platform/index.ts'
 import type { Checker } from '../observer.ts'
 import { Violation } from '../violation.ts'
 
@@ -15,8 +14,11 @@ export interface Limits {
   readonly operations: number
 }
 
-/** A shard has one segment open for writing and some for reading; a few shards, the journal, the checkpoint, the identity. */
-export const LIMITS: Limits = { openFiles: 256, operations: 16 }
+/** Open: a segment or two for each of the shards of a run (some twenty), the journal's, the checkpoint, the identity. */
+export const LIMITS: Limits = { openFiles: 64, operations: 3 }
+
+/** Told of every change. */
+export type Meter = (what: keyof Limits, by: 1 | -1) => void
 
 export class Bounds implements Checker {
   readonly property = 'what a node uses is bounded'
@@ -30,54 +32,16 @@ export class Bounds implements Checker {
     this.#violated = violated
   }
 
-  watchDisk(node: number, disk: Disk): Disk {
+  /** A meter for one process on the node: whoever watches its files tells it. */
+  meter(node: number): Meter {
     const uses = { openFiles: 0, operations: 0 }
-    const change = (what: keyof Limits, by: number): void => {
+    return (what, by) => {
       uses[what] += by
       if (uses[what] <= this.most[what]) return
       this.most[what] = uses[what]
-      if (uses[what] > this.#limits[what])
-        this.#violated(
-          new Violation(this.property, `node ${node}: ${what} ${uses[what]}, the limit is ${this.#limits[what]}`),
-        )
-    }
-    const during = <T extends unknown[]>(done: (...answer: T) => void): ((...answer: T) => void) => {
-      change('operations', 1)
-      return (...answer) => {
-        change('operations', -1)
-        done(...answer)
-      }
-    }
-    const watchFile = (file: DiskFile): DiskFile => ({
-      path: file.path,
-      write: (buffers, position, done) => file.write(buffers, position, during(done)),
-      read: (into, position, done) => file.read(into, position, during(done)),
-      datasync: (done) => file.datasync(during(done)),
-      truncate: (length, done) => file.truncate(length, during(done)),
-      size: (done) => file.size(during(done)),
-      close: (done) =>
-        file.close((error) => {
-          change('openFiles', -1)
-          done(error)
-        }),
-    })
-    return {
-      makeDirectory: (path, done) => disk.makeDirectory(path, during(done)),
-      list: (path, done) => disk.list(path, during(done)),
-      rename: (from, to, done) => disk.rename(from, to, during(done)),
-      remove: (path, done) => disk.remove(path, during(done)),
-      syncDirectory: (path, done) => disk.syncDirectory(path, during(done)),
-      freeBytes: (path, done) => disk.freeBytes(path, done),
-      claim: (path, done) => disk.claim(path, done),
-      open: (path, mode, done) =>
-        disk.open(
-          path,
-          mode,
-          during((error, file) => {
-            if (file !== undefined) change('openFiles', 1)
-            done(error, file === undefined ? undefined : watchFile(file))
-          }),
-        ),
+      if (uses[what] <= this.#limits[what]) return
+      const text = `node ${node}: ${what} ${uses[what]}, the limit is ${this.#limits[what]}`
+      this.#violated(new Violation(this.property, text))
     }
   }
 }

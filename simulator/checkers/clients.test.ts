@@ -17,7 +17,11 @@ const acknowledged = (baseOffset: number, ...values: string[]): ClientEvent => (
   baseOffset,
   values,
 })
-const fetched = (position: number, values: string[], more: { client?: string; askedAtMs?: number; mark?: number } = {}): ClientEvent => ({
+const fetched = (
+  position: number,
+  values: string[],
+  more: { client?: string; askedAtMs?: number; mark?: number } = {},
+): ClientEvent => ({
   type: 'fetched',
   client: more.client ?? 'c',
   ...PLACE,
@@ -37,7 +41,12 @@ test('what is read was sent', () => {
 })
 
 type Said<T> = { readonly [K in keyof T]?: T[K] }
-const assigned = (member: string, generation: number, partitions: string[], instance: string | null = null): ClientEvent => ({
+const assigned = (
+  member: string,
+  generation: number,
+  partitions: string[],
+  instance: string | null = null,
+): ClientEvent => ({
   type: 'group-assigned',
   client: member,
   group: 'g',
@@ -128,7 +137,13 @@ test('groups: bad stories', () => {
   for (const [name, story] of Object.entries(bad)) assert.throws(() => play(...story!), Violation, name)
 })
 
-const created = (outcome: 'done' | 'exists' | 'unknown', partitions = 2): ClientEvent => ({
+const asked = (partitions: number, topic = 'x'): ClientEvent => ({
+  type: 'topic-create-sent',
+  client: 'a',
+  topic,
+  partitions,
+})
+const created = (outcome: 'done' | 'exists' | 'refused' | 'unknown', partitions = 2): ClientEvent => ({
   type: 'topic-create',
   client: 'a',
   topic: 'x',
@@ -152,18 +167,38 @@ const listed = (name: string, id: string, partitions: number): ClientEvent => ({
 
 test('topics', () => {
   const good: ClientEvent[][] = [
-    [created('done'), listed('x', 'i', 2), deleted('done'), created('done', 3), listed('x', 'j', 3), listed('x', 'i', 2)],
-    [created('unknown'), created('exists'), deleted('missing')],
-    [created('done'), deleted('unknown'), created('done'), deleted('missing')],
+    [
+      asked(2),
+      created('done'),
+      listed('x', 'i', 2),
+      deleted('done'),
+      asked(3),
+      created('done', 3),
+      listed('x', 'j', 3),
+      listed('x', 'i', 2),
+    ],
+    // Somebody else is shown it before the answer is back.
+    [asked(2), listed('x', 'i', 2), created('done')],
+    [asked(1), created('done', 1), deleted('done'), asked(2), listed('x', 'j', 2), created('done')],
+    [asked(2), created('unknown'), listed('x', 'i', 2)],
+    // What was refused takes nothing from what was granted.
+    [asked(2), created('done'), asked(2), created('exists'), asked(3), created('refused', 3), listed('x', 'i', 2)],
+    [asked(2), created('unknown'), asked(2), created('exists'), deleted('missing')],
+    [asked(2), created('done'), deleted('unknown'), asked(2), created('done'), deleted('missing')],
     [listed('t', 'k', 4), listed('__internal', 'l', 9)],
   ]
   const bad: ClientEvent[][] = [
-    [created('done'), created('done')],
-    [created('done'), deleted('missing')],
-    [created('done'), listed('x', 'i', 3)],
+    [asked(2), created('done'), asked(2), created('done')],
+    [asked(2), created('done'), deleted('missing')],
+    [asked(2), created('done'), listed('x', 'i', 3)],
+    [asked(2), created('done'), listed('x', 'i', 3), asked(3)],
+    [listed('x', 'i', 2), asked(2), created('done')],
+    [asked(2), created('refused'), listed('x', 'i', 2)],
+    [asked(2), listed('x', 'i', 2), created('refused')],
+    [asked(2), created('done'), asked(3), listed('x', 'j', 3), created('exists', 3)],
     [listed('t', 'k', 5)],
-    [listed('u', 'i', 1), listed('v', 'i', 1)],
-    [listed('u', 'i', 1), listed('u', 'i', 2)],
+    [asked(1, 'u'), asked(1, 'v'), listed('u', 'i', 1), listed('v', 'i', 1)],
+    [asked(1, 'u'), asked(2, 'u'), listed('u', 'i', 1), listed('u', 'i', 2)],
   ]
   const run = (events: readonly ClientEvent[]): void => {
     const checker = new Topics([{ name: 't', partitions: 4 }], (name) => name.startsWith('__'))

@@ -134,6 +134,8 @@ export class Deletions implements Checker {
   /** The node's disk no longer counts what is below a later entry: a snapshot stands for it. */
   #isReplaced(node: number, shard: number, first: number): boolean {
     const below = first === 1 ? first : first - 1
-    return this.#truth.durableEntry(node, shard, below) === undefined && this.#truth.durableLastIndex(node, shard) >= first
+    return (
+      this.#truth.durableEntry(node, shard, below) === undefined && this.#truth.durableLastIndex(node, shard) >= first
+    )
   }
 }

@@ -1,23 +1,22 @@
-/** Checkers that look at files and connections: each rule kept and broken, on a disk in memory. */
+/** Checkers that look at files: each rule kept and broken, on a disk in memory. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { NodeEvent } from '../../src/observability/index.ts'
-import type { Connection, Disk, DiskFile, Network } from '../../src/platform/index.ts'
+import type { Disk, DiskFile } from '../../src/platform/index.ts'
 import { MemoryDisk } from '../../src/platform/memory/index.ts'
 import { encodeBatch } from '../../src/records/index.ts'
-import { type Entry, EntryKind, encodeEntry, encodeHardState, Storage } from '../../src/storage/index.ts'
+import { type Entry, EntryKind, encodeEntry, Storage } from '../../src/storage/index.ts'
 import { openStorage, TurnClock } from '../disk/directory-content.ts'
 import { SAMPLE_OPTIONS } from '../disk/sample-directory.ts'
 import type { Truth } from '../observer.ts'
 import type { DurableEntry } from '../shadow-disk.ts'
-import { Violation } from '../violation.ts'
+import type { Violation } from '../violation.ts'
 import { Bounds } from './bounds.ts'
 import { Deletions } from './deletions.ts'
 import { EveryValue } from './every-value.ts'
 import { FileDiscipline } from './file-discipline.ts'
 import { OneHistory } from './one-history.ts'
 import { rawRecords, readRawLogs } from './raw-log.ts'
-import { TermDurable } from './term-durable.ts'
 
 const SHARD = 16
 const ONE = Buffer.from('x')
@@ -159,7 +158,7 @@ test('files: nothing is journaled in a segment whose name may be lost', () => {
 test('bounds', () => {
   const bench = new Bench()
   const checker = new Bounds({ openFiles: 2, operations: 3 }, bench.violated)
-  bench.disk = checker.watchDisk(1, bench.memory)
+  bench.disk = new FileDiscipline(bench.violated, checker).watchDisk(1, bench.memory)
   bench.directory('/t')
   const [a, b] = [bench.open('/t/a'), bench.open('/t/b')]
   for (const at of [0, 10, 20]) a.write([ONE], at, none)
@@ -243,61 +242,6 @@ test('deletions: only what a committed cut lets go, or what was never vouched fo
   assert.match(remove(20)!, /from index 20 on/)
 })
 
-/** A wire that keeps nothing, and what a node writes into it. */
-function wireBench(): { checker: TermDurable; wrong: string[]; send: (frame: Buffer) => void } {
-  const wrong: string[] = []
-  const checker = new TermDurable(7400, (violation) => wrong.push(violation.message))
-  const connection = { write: () => true } as unknown as Connection
-  const network: Network = { listen: none, connect: (_to, done) => done(null, connection) }
-  let watched: Connection | undefined
-  checker.watchNetwork(1, network).connect({ host: 'b', port: 7400 }, (_error, opened) => {
-    watched = opened
-  })
-  return { checker, wrong, send: (frame) => watched!.write(frame) }
-}
-
-/** docs/formats/peer-wire.md: only what a reader of terms looks at. */
-function frameOf(kind: number, body: Buffer): Buffer {
-  const header = Buffer.alloc(18)
-  header.writeUInt32LE(18 + body.length, 0)
-  header[8] = 1
-  header[9] = kind
-  return Buffer.concat([header, body])
-}
-
-function item(type: number, term: number, bytes: number): Buffer {
-  const fields = Buffer.alloc(1 + bytes)
-  fields[0] = type
-  fields.writeUInt32LE(SHARD, 1)
-  fields.writeBigUInt64LE(BigInt(term), 5)
-  return fields
-}
-
-test('no message of a term before it is durable', () => {
-  const { checker, wrong, send } = wireBench()
-  checker.vote(1, SHARD, 3)
-  const beat = Buffer.from([16, 0, 0, 0, 0])
-  // A pre-vote and its answer, and what must not wait, may speak of any term.
-  const free = [item(1, 9, 28), item(2, 9, 13), item(7, 9, 12), item(8, 9, 12), beat]
-  const request = Buffer.concat([Buffer.from([18, 0, 0, 0, 0, 2, 0]), Buffer.from('ab'), Buffer.from([1, 0, 0, 0, 7])])
-  send(frameOf(5, Buffer.concat([...free, request, item(3, 3, 29), item(4, 2, 13), item(6, 3, 29)])))
-  const entry = encodeHardState(SHARD, 1, 1).bytes
-  const append = item(5, 3, 40)
-  append.writeUInt32LE(2, 37)
-  send(frameOf(6, Buffer.concat([append, entry, entry, item(10, 2, 72)])))
-  assert.deepEqual(wrong, [])
-  assert.equal(checker.messages, 5)
-  for (const [kind, type, bytes] of [[5, 3, 29], [5, 4, 13], [5, 6, 29], [5, 11, 28], [6, 5, 40], [6, 10, 72]] as const) {
-    send(frameOf(kind, Buffer.concat(kind === 5 ? [...free, request, item(type, 4, bytes)] : [item(type, 4, bytes)])))
-    assert.match(wrong.pop() ?? 'nothing', /of term 4 about shard 16; on its disk is term 3/, `item ${type}`)
-  }
-  // In pieces.
-  const frame = frameOf(5, item(4, 5, 13))
-  send(frame.subarray(0, 20))
-  send(frame.subarray(20))
-  assert.equal(wrong.length, 1)
-})
-
 const VALUES = [['a', 'b'], ['c'], ['d', 'e', 'f']]
 
 /** A directory with three entries of one producer, the first two in the shard log, all in the journal. */
@@ -335,12 +279,20 @@ function written(bench: Bench): Entry[] {
   return entries
 }
 
-function everyValue(change: (bench: Bench) => void, story: { sent?: string[]; acknowledged?: string[] } = {}): string | null {
+function everyValue(
+  change: (bench: Bench) => void,
+  story: { sent?: string[]; acknowledged?: string[] } = {},
+): string | null {
   const bench = new Bench()
   const entries = written(bench)
   change(bench)
   const { history } = historyOf(
-    entries.map(({ index, term, crc, firstOffset, recordCount }) => ({ index, term, crc, offset: firstOffset + recordCount })),
+    entries.map(({ index, term, crc, firstOffset, recordCount }) => ({
+      index,
+      term,
+      crc,
+      offset: firstOffset + recordCount,
+    })),
   )
   const checker = new EveryValue()
   const values = story.acknowledged ?? VALUES.flat()
@@ -348,7 +300,12 @@ function everyValue(change: (bench: Bench) => void, story: { sent?: string[]; ac
   const sent = new Set(story.sent ?? VALUES.flat())
   let verdict: string | null = 'never finished'
   const disks = [1, 2].map((node) => ({ node, disk: bench.memory, damaged: false }))
-  const options = { directory: '/tidemark', quorumOf: () => 2, placeOf: () => 't/0', wasSent: (_: string, value: string) => sent.has(value) }
+  const options = {
+    directory: '/tidemark',
+    quorumOf: () => 2,
+    placeOf: () => 't/0',
+    wasSent: (_: string, value: string) => sent.has(value),
+  }
   checker.finish(disks, history, options, (violation) => {
     verdict = violation?.message ?? null
   })
@@ -370,7 +327,10 @@ function rot(bench: Bench, directory: string, at: number): void {
 test('every value is found by a reader of its own', () => {
   assert.equal(everyValue(none), null)
   // One of two places may rot.
-  assert.equal(everyValue((bench) => rot(bench, `/tidemark/shards/${SHARD}`, 64 + 70)), null)
+  assert.equal(
+    everyValue((bench) => rot(bench, `/tidemark/shards/${SHARD}`, 64 + 70)),
+    null,
+  )
 })
 
 test('what is not there, or should not be, is seen', () => {
@@ -388,9 +348,16 @@ test('raw records: a payload that is none is refused', () => {
   const bench = new Bench()
   const payload = Buffer.from(written(bench)[0]!.bytes.subarray(64))
   const seen: string[] = []
-  assert.equal(rawRecords(payload, ({ offset, value }) => seen.push(`${offset}=${value}`)), null)
+  assert.equal(
+    rawRecords(payload, ({ offset, value }) => seen.push(`${offset}=${value}`)),
+    null,
+  )
   assert.deepEqual(seen, ['0=a', '1=b'])
-  for (const [at, defect] of [[16, /no batch/], [30, /wrong sum/], [payload.length - 1, /wrong sum/]] as const) {
+  for (const [at, defect] of [
+    [16, /no batch/],
+    [30, /wrong sum/],
+    [payload.length - 1, /wrong sum/],
+  ] as const) {
     const damaged = Buffer.from(payload)
     damaged[at]! ^= 1
     assert.match(rawRecords(damaged, none) ?? 'nothing', defect)

@@ -90,14 +90,18 @@ export class EveryValue implements Checker {
       let entry: RawEntry | null = null
       let holders = 0
       for (const { logs } of read) {
-        const held = logs.get(shard)?.get(index)?.find((each) => each.crc === crc)
+        const held = logs
+          .get(shard)
+          ?.get(index)
+          ?.find((each) => each.crc === crc)
         if (held === undefined) continue
         entry = held
         holders++
       }
       if (entry === null || holders < quorum)
         throw wrong(`the committed entry ${index} is in the files of ${holders} nodes, ${quorum} are needed`)
-      if (entry.firstOffset !== offset) throw wrong(`entry ${index} begins at offset ${entry.firstOffset}, not at ${offset}`)
+      if (entry.firstOffset !== offset)
+        throw wrong(`entry ${index} begins at offset ${entry.firstOffset}, not at ${offset}`)
       if (entry.stamp <= stamp) throw wrong(`entry ${index} has the stamp ${entry.stamp}, after ${stamp}`)
       offset += entry.recordCount
       stamp = entry.stamp

@@ -16,6 +16,7 @@ import type { NodeEvent } from '../../src/observability/index.ts'
 import type { Disk, DiskFile } from '../../src/platform/index.ts'
 import type { Checker } from '../observer.ts'
 import { Violation } from '../violation.ts'
+import type { Bounds, Meter } from './bounds.ts'
 
 /** Of one process, a file by its name. */
 interface FileState {
@@ -41,14 +42,19 @@ const overlaps = (a: Range, b: Range): boolean => a.from < b.to && b.from < a.to
 export class FileDiscipline implements Checker {
   readonly property = 'files are written by the rules'
   readonly #violated: (violation: Violation) => void
+  readonly #bounds: Bounds | null
   readonly #processes = new Map<number, Process>()
-  /** Not thrown: this sees things in the middle of the node's own functions. */
-  constructor(violated: (violation: Violation) => void) {
+
+  /** `violated`, not thrown: this sees things in the middle of the node's own functions. */
+  constructor(violated: (violation: Violation) => void, bounds: Bounds | null = null) {
     this.#violated = violated
+    this.#bounds = bounds
   }
 
   watchDisk(node: number, disk: Disk): Disk {
-    const process = new Process((what) => this.#violated(new Violation(this.property, `node ${node} ${what}`)))
+    const meter = this.#bounds?.meter(node) ?? (() => {})
+    const wrong = (what: string): void => this.#violated(new Violation(this.property, `node ${node} ${what}`))
+    const process = new Process(wrong, meter)
     this.#processes.set(node, process)
     return process.watch(disk)
   }
@@ -70,9 +76,11 @@ class Process {
   /** A checkpoint was renamed, and its directory is not synced since. */
   #checkpointUnnamed = false
   readonly #wrong: (what: string) => void
+  readonly #meter: Meter
 
-  constructor(wrong: (what: string) => void) {
+  constructor(wrong: (what: string) => void, meter: Meter) {
     this.#wrong = wrong
+    this.#meter = meter
   }
 
   unnamedJournal(): string | undefined {
@@ -121,6 +129,7 @@ class Process {
         const isNew = (mode === 'create' || mode === 'exclusive') && !this.#files.has(path)
         disk.open(path, mode, (error, file) => {
           if (file === undefined) return done(error)
+          this.#meter('openFiles', 1)
           const state = this.#state(path)
           if (isNew) {
             state.named = false
@@ -156,7 +165,9 @@ class Process {
         if (state.reading.some((other) => overlaps(range, other)))
           this.#wrong(`writes ${path} from ${range.from} to ${range.to} while it is read there`)
         state.writing.push(range)
+        this.#meter('operations', 1)
         file.write(buffers, position, (error) => {
+          this.#meter('operations', -1)
           state.writing.splice(state.writing.indexOf(range), 1)
           state.changes++
           if (header) state.service = state.changes
@@ -169,7 +180,9 @@ class Process {
         if (state.writing.some((other) => overlaps(range, other)))
           this.#wrong(`reads ${path} from ${range.from} to ${range.to} while it is written there`)
         state.reading.push(range)
+        this.#meter('operations', 1)
         file.read(into, position, (error, count) => {
+          this.#meter('operations', -1)
           state.reading.splice(state.reading.indexOf(range), 1)
           done(error, count)
         })
@@ -177,21 +190,28 @@ class Process {
       datasync: (done) => {
         const state = this.#state(path)
         const covered = state.changes
+        this.#meter('operations', 1)
         file.datasync((error) => {
+          this.#meter('operations', -1)
           if (error === null) state.synced = Math.max(state.synced, covered)
           done(error)
         })
       },
       truncate: (length, done) => {
         const state = this.#state(path)
-        if (state.writing.some(({ to }) => to > length)) this.#wrong(`cuts ${path} at ${length} while it is written above`)
+        if (state.writing.some(({ to }) => to > length))
+          this.#wrong(`cuts ${path} at ${length} while it is written above`)
         file.truncate(length, (error) => {
           state.changes++
           done(error)
         })
       },
       size: (done) => file.size(done),
-      close: (done) => file.close(done),
+      close: (done) =>
+        file.close((error) => {
+          this.#meter('openFiles', -1)
+          done(error)
+        }),
     }
   }
 
@@ -212,7 +232,8 @@ class Process {
   }
 
   #beforeRemoval(path: string): void {
-    if (this.#checkpointUnnamed && isJournal(path)) this.#wrong(`removes ${path} before the checkpoint's name is synced`)
+    if (this.#checkpointUnnamed && isJournal(path))
+      this.#wrong(`removes ${path} before the checkpoint's name is synced`)
   }
 
   #gone(path: string): void {

@@ -4,7 +4,8 @@
  *   - in one generation a partition belongs to one member;
  *   - a member's generation only grows;
  *   - a commit is not taken in a generation when a later one was known to have begun before it was sent;
- *   - a position is one that somebody committed, and not below what a commit had reached before it was asked for.
+ *   - a position is one that somebody committed, and not below what a commit had reached before it was asked for, unless one
+ *     without an answer came late.
  */
 import type { Checker, ClientEvent, GroupClientEvent } from '../observer.ts'
 import { Violation } from '../violation.ts'
@@ -14,18 +15,29 @@ interface Reached {
   readonly value: number
 }
 
+interface Position {
+  /** Offsets that somebody tried to commit, */
+  readonly sent: Set<number>
+  /** and of them those without an answer. */
+  readonly lost: Set<number>
+  /** What was acknowledged. */
+  readonly known: Reached[]
+}
+
 class GroupState {
   /** By generation and partition. */
   readonly owners = new Map<string, string>()
   readonly generations = new Map<string, number>()
   readonly known: Reached[] = []
-  readonly positions = new Map<string, { readonly sent: Set<number>; readonly known: Reached[] }>()
+  readonly positions = new Map<string, Position>()
 }
 
 export class Groups implements Checker {
   readonly property = 'groups: one owner, no commit lost'
   readonly #now: () => number
   readonly #groups = new Map<string, GroupState>()
+  /** Positions that some commit has to turn out to account for. */
+  readonly #open: { readonly by: Set<number>; readonly offset: number; readonly wrong: string }[] = []
 
   constructor(now: () => number) {
     this.#now = now
@@ -34,8 +46,11 @@ export class Groups implements Checker {
   client(event: ClientEvent): void {
     if (event.type === 'group-assigned') this.#assigned(event)
     else if (event.type === 'group-committed') this.#committed(event)
-    else if (event.type === 'group-commit-unknown') this.#position(event).sent.add(event.offset)
-    else if (event.type === 'group-position') this.#told(event)
+    else if (event.type === 'group-commit-unknown') {
+      const { sent, lost } = this.#position(event)
+      sent.add(event.offset)
+      lost.add(event.offset)
+    } else if (event.type === 'group-position') this.#told(event)
   }
 
   #assigned({ group, member, instance, generation, partitions }: GroupClientEvent & { type: 'group-assigned' }): void {
@@ -72,22 +87,18 @@ export class Groups implements Checker {
 
   #told(event: GroupClientEvent & { type: 'group-position' }): void {
     const { group, topic, partition, offset, askedAtMs } = event
-    const { sent, known } = this.#position(event)
+    const { sent, lost, known } = this.#position(event)
     const due = before(known, askedAtMs)
     const where = `${group}, ${topic}/${partition}`
+    // A commit may be without an answer still, and come late: that is known for certain only in the end.
     if (offset < due)
-      throw new Violation(this.property, `${where}: the position is ${offset}; ${due} was committed before it was asked for`)
-    // A commit may have been sent and be without an answer still; then nobody has told of it yet.
-    if (offset > due && offset >= 0) this.#unheard.push({ where, offset, sent })
+      this.#open.push({ by: lost, offset, wrong: `${where}: the position is ${offset}; ${due} was committed before` })
+    else if (offset > due)
+      this.#open.push({ by: sent, offset, wrong: `${where}: the position is ${offset}, which nobody committed` })
   }
 
-  /** Positions above all that was acknowledged: somebody has to turn out to have sent them. */
-  readonly #unheard: { readonly where: string; readonly offset: number; readonly sent: Set<number> }[] = []
-
   finish(): void {
-    for (const { where, offset, sent } of this.#unheard) {
-      if (!sent.has(offset)) throw new Violation(this.property, `${where}: the position was ${offset}, which nobody committed`)
-    }
+    for (const { by, offset, wrong } of this.#open) if (!by.has(offset)) throw new Violation(this.property, wrong)
   }
 
   #group(name: string): GroupState {
@@ -99,12 +110,20 @@ export class Groups implements Checker {
     return state
   }
 
-  #position({ group, topic, partition }: { readonly group: string; readonly topic: string; readonly partition: number }) {
+  #position({
+    group,
+    topic,
+    partition,
+  }: {
+    readonly group: string
+    readonly topic: string
+    readonly partition: number
+  }): Position {
     const { positions } = this.#group(group)
     const place = `${topic}/${partition}`
     let position = positions.get(place)
     if (position === undefined) {
-      position = { sent: new Set(), known: [] }
+      position = { sent: new Set(), lost: new Set(), known: [] }
       positions.set(place, position)
     }
     return position

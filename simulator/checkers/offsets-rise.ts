@@ -43,7 +43,10 @@ export class OffsetsRise implements Checker {
     const key = `${node}/${shard}`
     const end = this.#ends.get(key)
     if (end !== undefined && end !== firstOffset)
-      throw new Violation(this.property, `node ${node} appends at offset ${firstOffset} of shard ${shard}; ${end} is next`)
+      throw new Violation(
+        this.property,
+        `node ${node} appends at offset ${firstOffset} of shard ${shard}; ${end} is next`,
+      )
     this.#ends.set(key, firstOffset + records)
   }
 }

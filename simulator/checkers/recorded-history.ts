@@ -15,7 +15,7 @@ import type { Checker, ClientEvent, GroupClientEvent, RegisterEvent } from '../o
 import { Violation } from '../violation.ts'
 
 /** Operations of one key that are searched at first; half as many, when that leads nowhere. */
-const WINDOW = 300
+const WINDOW = 500
 const WINDOW_MIN = 20
 const WINDOW_STEPS = 20_000
 
@@ -39,6 +39,8 @@ export class RecordedHistory implements Checker {
   readonly #sends = new Map<string, Draft>()
   /** By reader and partition: where its next reading begins. */
   readonly #positions = new Map<string, number>()
+  /** By partition, then offset: the value as it was read first, so that what is read often is kept once. */
+  readonly #values = new Map<string, string[]>()
   readonly tally: HistoryTally = { operations: 0, searched: 0, registers: 0 }
 
   constructor(now: () => number, isIdempotent: (producer: string) => boolean) {
@@ -52,7 +54,13 @@ export class RecordedHistory implements Checker {
         const { client, values } = event
         const partition = `${event.topic}/${event.partition}`
         const ordered = this.#isIdempotent(client)
-        const send = this.#note(client, this.#now(), Number.POSITIVE_INFINITY, { f: 'send', partition, values, ordered }, null)
+        const send = this.#note(
+          client,
+          this.#now(),
+          Number.POSITIVE_INFINITY,
+          { f: 'send', partition, values, ordered },
+          null,
+        )
         this.#sends.set(values[0]!, send)
         return
       }
@@ -78,7 +86,8 @@ export class RecordedHistory implements Checker {
   /** `complete`: readers have read everything to its end. */
   finish(complete: boolean): void {
     const [anomaly] = checkLog(this.#operations, { finished: complete })
-    if (anomaly !== undefined) throw new Violation(this.property, `${anomaly.name} in ${anomaly.where}: ${anomaly.what}`)
+    if (anomaly !== undefined)
+      throw new Violation(this.property, `${anomaly.name} in ${anomaly.where}: ${anomaly.what}`)
     for (const [shard, operations] of this.#registers) {
       const [wrong] = checkIndexes(operations, 1)
       if (wrong !== undefined) throw new Violation(this.property, `${wrong.name} in shard ${shard}: ${wrong.what}`)
@@ -110,7 +119,10 @@ export class RecordedHistory implements Checker {
           break
         }
         if (window < WINDOW_MIN)
-          throw new Violation('registers are linearizable', `shard ${shard}, ${key}: not even ${window} operations can be decided`)
+          throw new Violation(
+            'registers are linearizable',
+            `shard ${shard}, ${key}: not even ${window} operations can be decided`,
+          )
       }
     }
   }
@@ -125,7 +137,7 @@ export class RecordedHistory implements Checker {
     const { client, askedAtMs, position, highWatermark, logStart } = event
     const partition = `${event.topic}/${event.partition}`
     const now = this.#now()
-    const records = event.records.map(({ offset, value }) => [offset, value] as const)
+    const records = this.#kept(partition, event.records)
     const output = { f: 'poll', records, highWatermark, ...(logStart === undefined ? {} : { logStart }) } as const
     const key = `${client} ${partition}`
     const expected = this.#positions.get(key)
@@ -140,6 +152,21 @@ export class RecordedHistory implements Checker {
       this.#note(client, askedAtMs, askedAtMs, { f: 'seek', partition, position }, { f: 'seek' })
     this.#note(client, askedAtMs, now, { f: 'poll', partition, position }, output)
     this.#positions.set(key, position + records.length)
+  }
+
+  #kept(partition: string, records: readonly { readonly offset: number; readonly value: string }[]) {
+    let values = this.#values.get(partition)
+    if (values === undefined) {
+      values = []
+      this.#values.set(partition, values)
+    }
+    const kept: [number, string][] = []
+    for (const { offset, value } of records) {
+      const before = values[offset]
+      if (before === undefined) values[offset] = value
+      kept.push([offset, before === value ? before : value])
+    }
+    return kept
   }
 
   #group(event: GroupClientEvent): void {
@@ -196,7 +223,9 @@ function beginning(all: readonly Operation[], count: number): readonly Operation
   if (count >= all.length) return all
   const sorted = all.slice().sort((a, b) => a.call - b.call)
   const end = sorted[count]!.call
-  return sorted.slice(0, count).map((operation) =>
-    operation.return < end ? operation : { ...operation, return: Number.POSITIVE_INFINITY, output: null },
-  )
+  return sorted
+    .slice(0, count)
+    .map((operation) =>
+      operation.return < end ? operation : { ...operation, return: Number.POSITIVE_INFINITY, output: null },
+    )
 }

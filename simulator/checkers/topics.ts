@@ -3,9 +3,9 @@
  * after the other, so a list may be old; what it may not be is wrong:
  *
  *   - a name with an id never has another number of partitions (nobody adds any), and an id never another name;
- *   - an id that was seen gone, after a deletion, does not come back to those who ask later of the same client's choosing;
- *   - what is listed was asked for, before: nobody makes up topics;
- *   - a topic is created once: two creations that both say "done" have a deletion that could stand between them.
+ *   - what is listed has as many partitions as somebody asked for under that name;
+ *   - a topic is created once: two creations that both say "done" have a deletion that could stand between them;
+ *   - a topic that was created, and that nobody tried to delete, is not "missing" to whoever deletes it.
  */
 import type { AdminEvent, Checker, ClientEvent } from '../observer.ts'
 import { Violation } from '../violation.ts'
@@ -25,7 +25,10 @@ export class Topics implements Checker {
   readonly #standing = new Map<string, number>()
 
   /** `expected`: topics that are not an administrator's, and how many partitions they have. */
-  constructor(expected: readonly { readonly name: string; readonly partitions: number }[], internal: (name: string) => boolean) {
+  constructor(
+    expected: readonly { readonly name: string; readonly partitions: number }[],
+    internal: (name: string) => boolean,
+  ) {
     this.#internal = internal
     for (const { name, partitions } of expected) this.#asked.set(name, new Set([partitions]))
   }
@@ -52,7 +55,10 @@ export class Topics implements Checker {
     if (outcome === 'refused') return
     const standing = this.#standing.get(topic) ?? 0
     if (outcome === 'missing' && standing === 1)
-      throw new Violation(this.property, `${client} is told that ${topic} does not exist; it was created, and nobody deleted it`)
+      throw new Violation(
+        this.property,
+        `${client} is told that ${topic} does not exist; it was created, and nobody deleted it`,
+      )
     this.#standing.set(topic, outcome === 'unknown' ? Number.NEGATIVE_INFINITY : 0)
   }
 
@@ -67,7 +73,10 @@ export class Topics implements Checker {
       }
       const asked = this.#asked.get(name)
       if (asked !== undefined && !asked.has(partitions))
-        throw new Violation(this.property, `${client} is shown ${name} with ${partitions} partitions; ${[...asked].join(' or ')} were asked for`)
+        throw new Violation(
+          this.property,
+          `${client} is shown ${name} with ${partitions} partitions; ${[...asked].join(' or ')} were asked for`,
+        )
     }
   }
 }

@@ -63,14 +63,7 @@ const IGNORED: ReadonlySet<string> = new Set([
 /** Node ids. */
 const NODE_FIELDS: ReadonlySet<string> = new Set(['vote', 'leader', 'node', 'to', 'peer', 'from'])
 /** Numbers of writes, which grow for ever. */
-const SEQUENCE_FIELDS: ReadonlySet<string> = new Set([
-  'sequence',
-  'persistSequence',
-  'issued',
-  'completed',
-  'hardStateWrite',
-  'write',
-])
+const SEQUENCE_FIELDS: ReadonlySet<string> = new Set(['sequence', 'issued', 'completed', 'hardStateWrite', 'write'])
 /** Messages that leave with one write leave into a network without order or number. */
 const SETS: ReadonlySet<string> = new Set(['held'])
 

@@ -2,7 +2,8 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import type { Edit } from '../mutants/patch.ts'
-import { type Bounds, type Exploration, explore } from './explorer.ts'
+import type { Bounds } from './bounds.ts'
+import { type Exploration, explore } from './explorer.ts'
 import { openCore } from './opened-core.ts'
 import { boundsOf, FIGURE_8 } from './scopes.ts'
 import { StateSet } from './state-set.ts'
@@ -23,11 +24,34 @@ test('elections that ask first, and a network without order, end as well', async
   for (const change of [
     { preVote: true, campaigns: 2 },
     { network: 'unordered', lostSessions: 1 },
-    { lostMessages: 1, duplicates: 1, overtakings: 1, resignations: 1 },
+    { lostMessages: 1, duplicates: 1, resignations: 1 },
+    { overtakings: 1, resignations: 1 },
   ] satisfies Partial<Bounds>[]) {
     const { exhausted, violation, committed } = explore(core, boundsOf(change))
     assert.equal(violation, null, `${violation?.property}: ${violation?.message}`)
     assert.ok(exhausted && committed >= 1)
+  }
+})
+
+test('snapshots are sent, in pieces too, and the scope ends', async () => {
+  const core = await openCore()
+  const bounds = boundsOf({ cuts: 1, crashes: 1, snapshotChunkBytes: 40 })
+  const { exhausted, violation, said } = explore(core, bounds)
+  assert.equal(violation, null, `${violation?.property}: ${violation?.message}`)
+  assert.ok(exhausted && said.includes('snapshot') && said.includes('snapshot-reply'))
+})
+
+test('of six states that differ by names one is looked at', async () => {
+  const core = await openCore()
+  for (const bounds of [boundsOf({ proposals: 1 }), boundsOf({ preVote: true, campaigns: 2 })]) {
+    const [folded, plain] = [explore(core, bounds), explore(core, { ...bounds, symmetry: false })]
+    assert.ok(folded.exhausted && plain.exhausted)
+    // Few states are their own image.
+    assert.ok(
+      plain.states > 5.5 * folded.states && plain.states <= 6 * folded.states,
+      `${plain.states}, ${folded.states}`,
+    )
+    assert.equal(plain.committed, folded.committed)
   }
 })
 
@@ -143,6 +167,18 @@ const DEFECTS: readonly Defect[] = [
     ],
     bounds: boundsOf({ terms: 2, led: true, proposals: 1 }),
     breaks: ['leaders hold what is committed', 'the core’s own assertions', 'one committed history'],
+  },
+  {
+    name: 'a log of another term is taken for what a snapshot stands for',
+    edits: [
+      {
+        file: 'replication/follower',
+        find: 'if (held.term !== entryTerm) return false',
+        replace: 'if (held.term !== entryTerm) return true',
+      },
+    ],
+    bounds: boundsOf({ disks: [[1, 1, 1], [2], []], cuts: 1, lostSessions: 1, messagesMax: 4, writesMax: 2 }),
+    breaks: ['one committed history', 'committed is on a quorum of disks', 'what is said is on disk'],
   },
 ]
 

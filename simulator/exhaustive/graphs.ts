@@ -14,8 +14,9 @@
  * buffers when the other is cut, and for a node that goes on hearing beats of a leader that does not hear it).
  *
  * **Demanded.** Some node reaches a quorum both ways: within ten election timeouts every shard has a leader that acknowledges a
- * write, and during ten more no other leader appears. No node does: nothing is acknowledged, and no checker objects; who calls
- * itself a leader then is shown and not judged. In the end all heals, and all must be well.
+ * write, and during ten more no other leader appears. A leader who reaches a quorum when the graph begins is not deposed by anybody
+ * (stickiness), and whoever does not leads nothing in the end (check-quorum). No node does: nothing is acknowledged. In the end all
+ * heals, all must be well, and those who come back depose nobody (pre-vote).
  *
  * **Held back.** Of five nodes one may be the only one to reach a quorum, and hear through one-way links less than those whom it
  * needs: they hold entries that it lacks, will not vote for it (§5.4.1), and cannot win themselves. No leader is possible then, and
@@ -164,6 +165,12 @@ function scenarioOf({ nodes }: GraphCase, seed: number): Scenario {
   }
 }
 
+interface Leadership {
+  readonly shard: number
+  readonly node: number
+  readonly term: number
+}
+
 class GraphRun {
   readonly #graph: GraphCase
   readonly #hubs: readonly number[]
@@ -171,6 +178,8 @@ class GraphRun {
   readonly #leaderships = new Leaderships()
   readonly #elections = new ElectionSafety()
   readonly #probe: WriteProbe
+  /** Leaders who reach a quorum, by shard: they must stay. */
+  #mustStay: readonly Leadership[] = []
 
   constructor(graph: GraphCase, seed: number) {
     this.#graph = graph
@@ -199,10 +208,13 @@ class GraphRun {
       const startedAt = world.now()
       const electionsBefore = this.#elections.elections
       this.#impose()
+      if (this.#graph.before === 'stale leader') this.#mustStay = this.#leadersHeard()
       servedAfterMs = await this.#underTheGraph(startedAt)
       elections = this.#elections.elections - electionsBefore
       leaders = this.#leaderships.of(this.#probe.shard)
       heldBack = this.#hubs.length > 0 && servedAfterMs === null
+      this.#nobodyElseLeads()
+      this.#mustStay = this.#leadersHeard()
       await this.#heals()
     }
     const { violation, timeline, traceHash: hash } = world
@@ -261,6 +273,7 @@ class GraphRun {
     this.#probe.forget()
     await world.runUntil(startedAt + 2 * window)
     if (world.violation !== null) return servedAfterMs
+    this.#stay('under the graph')
     if (this.#elections.elections !== elections)
       this.#fail('a leader stays', `${this.#elections.elections - elections} elections in the second ten timeouts`)
     else if (this.#leaderships.terms() !== terms)
@@ -271,16 +284,47 @@ class GraphRun {
 
   /** What a cluster that serves lacks here. */
   #missing(): string | null {
-    for (const shard of [METADATA_SHARD, this.#probe.shard])
+    for (const shard of this.#shards)
       if (this.#leaderships.of(shard).every((node) => !this.#hubs.includes(node)))
         return `nobody who reaches a quorum leads shard ${shard}`
     return this.#probe.acknowledged > 0 ? null : 'no write is acknowledged'
   }
 
+  get #shards(): readonly number[] {
+    return [METADATA_SHARD, this.#probe.shard]
+  }
+
+  #leadersHeard(): Leadership[] {
+    return this.#shards.flatMap((shard) =>
+      this.#leaderships
+        .of(shard)
+        .filter((node) => this.#hubs.includes(node))
+        .map((node) => ({ shard, node, term: must(this.#leaderships.termOf(shard, node), 'the term of a leader') })),
+    )
+  }
+
+  #stay(when: string): void {
+    for (const { shard, node, term } of this.#mustStay) {
+      if (this.#leaderships.handedBack.has(shard) || this.#leaderships.termOf(shard, node) === term) continue
+      const now = this.#leaderships.terms()
+      this.#fail(
+        'a leader whom a quorum hears stays',
+        `node ${node} led shard ${shard} in term ${term}; ${when}: ${now}`,
+      )
+    }
+  }
+
+  #nobodyElseLeads(): void {
+    for (const shard of this.#shards)
+      for (const node of this.#leaderships.of(shard))
+        if (!this.#hubs.includes(node))
+          this.#fail('a leader without a quorum gives up', `node ${node} reaches no quorum and leads shard ${shard}`)
+  }
+
   /** A shard without a leader has no hub whose log is good enough for a quorum of those that it reaches. */
   #isHeldBack(): boolean {
     const { machines } = this.#world
-    return [METADATA_SHARD, this.#probe.shard].some((shard) => {
+    return this.#shards.some((shard) => {
       if (this.#leaderships.of(shard).some((node) => this.#hubs.includes(node))) return false
       const ends = machines.map(({ id, shadow }) => {
         const index = this.#world.durableLastIndex(id, shard)
@@ -307,6 +351,7 @@ class GraphRun {
     const wrong = (): string | null => convergence.wrong(world.nodes)
     if (!(await world.runUntil(world.now() + HEALING_MS, () => wrong() === null)))
       this.#fail('all is well again after the faults', `${wrong()}, ${HEALING_MS} ms after the graph ended`)
+    else this.#stay('after the healing')
   }
 
   #fail(property: string, what: string): void {

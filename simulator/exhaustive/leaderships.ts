@@ -7,7 +7,11 @@ export class Leaderships implements Checker {
   /** By shard, then node: the term in which it leads. */
   readonly #leading = new Map<number, Map<number, number>>()
 
+  /** Shards whose leadership was handed to whom placement prefers: an order, and no failure. */
+  readonly handedBack = new Set<number>()
+
   node(node: number, { event }: NodeEvent): void {
+    if (event.type === 'leader-handed-back') this.handedBack.add(event.shard)
     if (event.type !== 'standing-changed') return
     const nodes = this.#leading.get(event.shard) ?? new Map<number, number>()
     this.#leading.set(event.shard, nodes)
@@ -17,6 +21,11 @@ export class Leaderships implements Checker {
 
   started(node: number): void {
     for (const nodes of this.#leading.values()) nodes.delete(node)
+  }
+
+  /** The term in which the node leads; undefined if it does not. */
+  termOf(shard: number, node: number): number | undefined {
+    return this.#leading.get(shard)?.get(node)
   }
 
   of(shard: number): number[] {

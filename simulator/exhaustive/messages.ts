@@ -27,7 +27,7 @@ export class Messages {
       this.#texts.push(text)
       this.#stale.push(-1)
       this.#refusals.push('granted' in message && !message.granted)
-      this.#data.push(message.type === 'append' || (message.type as string) === 'snapshot')
+      this.#data.push(message.type === 'append' || message.type === 'snapshot')
     }
     return number
   }
@@ -60,6 +60,10 @@ export class Messages {
     else if (message.type === 'vote') stale = this.of({ ...message, lastIndex: 0, lastTerm: 0, transfer: false })
     this.#stale[number] = stale
     return stale
+  }
+
+  get types(): string[] {
+    return [...new Set(this.#messages.map(({ type }) => type))].sort()
   }
 
   get size(): number {

@@ -5,15 +5,8 @@
  *   - it has never voted twice: a vote that is told is the vote on its disk, and there it never changes;
  *   - it says only what is on its disk: that it has been in a term, that it votes, how far it has journaled.
  */
-import type { Message, NodeId, RaftLog } from '../../src/replication/index.ts'
-import type { Entry } from '../../src/storage/index.ts'
+import type { Message, NodeId } from '../../src/replication/index.ts'
 import { Violation } from '../violation.ts'
-
-export interface Disk {
-  term: number
-  vote: NodeId
-  entries: Entry[]
-}
 
 /** 0 follower, 1 candidate, 2 leader. */
 export type Role = 0 | 1 | 2
@@ -31,6 +24,8 @@ export interface ReplicaFacts {
   readonly diskLog: readonly number[]
   /** On their way to the disk. */
   readonly writes: number
+  /** Snapshots on their way there. */
+  readonly installs: number
 }
 
 export function checkStep(before: ReplicaFacts, after: ReplicaFacts, crashed: boolean): void {
@@ -51,21 +46,19 @@ function orderly(where: string, term: number, vote: NodeId, nextTerm: number, ne
     throw new Violation('one vote per term', `${where} for ${vote} in term ${term}, then for ${nextVote}`)
 }
 
-/** `to` as the sender calls it. */
-export function checkSaid(message: Message, to: NodeId, disk: Disk, raft: { readonly log: RaftLog } | null): void {
+/** `to` as the sender calls it; `facts`: of the sender, after the step in which it said this. */
+export function checkSaid(message: Message, to: NodeId, facts: ReplicaFacts): void {
   const { type, term } = message
+  const { diskTerm, diskVote, diskLog, log } = facts
   // These two promise nothing, and a pre-vote speaks of a term that nobody is in.
   if (type === 'moved' || type === 'step-down' || type === 'pre-vote') return
   const said = (what: string): never => {
     throw new Violation('what is said is on disk', `${type} of term ${term} to ${to}: ${what}`)
   }
-  if (disk.term < term) said(`the disk knows term ${disk.term}`)
-  if (type === 'vote-reply' && message.granted && disk.term === term && disk.vote !== to)
-    said(`the disk has the vote ${disk.vote}`)
-  if (type !== 'append-reply') return
-  const { journaled } = message
-  if (journaled === 0) return
-  const held = disk.entries[journaled - 1]
-  const meant = raft?.log.entry(journaled)
-  if (held === undefined || held.crc !== meant?.crc) said(`entry ${journaled} is not on the disk`)
+  if (diskTerm < term) said(`the disk knows term ${diskTerm}`)
+  if (type === 'vote-reply' && message.granted && diskTerm === term && diskVote !== to)
+    said(`the disk has the vote ${diskVote}`)
+  if (type !== 'append-reply' || message.journaled === 0) return
+  const at = message.journaled - 1
+  if (diskLog[at] === undefined || diskLog[at] !== log[at]) said(`entry ${message.journaled} is not on the disk`)
 }

@@ -4,6 +4,9 @@ import { drawn, type GraphOptions, type GraphResult, runGraphs } from './graphs.
 import { openCore } from './opened-core.ts'
 import { NIGHTLY, QUICK, type Scope } from './scopes.ts'
 
+/** Of the longest name of a scope. */
+const NAME_WIDTH = 45
+
 export type Print = (line: string) => void
 
 /** Real milliseconds since the start of something, for people. */
@@ -63,7 +66,7 @@ export async function reportExploration(print: Print, options: ExploreReportOpti
   const passed = stopwatch()
   const scopes: readonly Scope[] = options.nightly === true ? [...QUICK, ...NIGHTLY] : QUICK
   print(
-    `${'scope'.padEnd(36)}  ${'states'.padStart(10)}  ${'transitions'.padStart(11)}  depth  replica states  committed  seconds`,
+    `${'scope'.padEnd(NAME_WIDTH)}  ${'states'.padStart(10)}  ${'transitions'.padStart(11)}  depth  replica states  committed  seconds`,
   )
   let states = 0
   for (const { name, bounds } of scopes) {
@@ -92,5 +95,5 @@ function scopeLine(name: string, result: Exploration, ms: number): string {
     String(committed).padStart(9),
     (ms / 1000).toFixed(1).padStart(7),
   ]
-  return `${name.padEnd(36)}  ${numbers.join('  ')}`
+  return `${name.padEnd(NAME_WIDTH)}  ${numbers.join('  ')}`
 }

@@ -5,7 +5,7 @@
  * every term. *Led* ones begin where most of life is spent: term 1 has its leader, whose first entry is committed everywhere; a
  * proposal and a second term make three entries and everything that can go wrong between them, with one misfortune at a time.
  */
-import type { Bounds } from './explorer.ts'
+import type { Bounds } from './bounds.ts'
 
 export interface Scope {
   readonly name: string
@@ -18,6 +18,7 @@ const NOTHING: Bounds = {
   crashes: 0,
   lostSessions: 0,
   resignations: 0,
+  cuts: 0,
   network: 'ordered',
   preVote: false,
   messagesMax: Number.POSITIVE_INFINITY,
@@ -48,6 +49,8 @@ export const QUICK: readonly Scope[] = [
   { name: 'one term, contested, asked for first', bounds: { ...NOTHING, preVote: true, campaigns: 2 } },
   { name: 'one term, a proposal, a crash', bounds: { ...NOTHING, proposals: 1, crashes: 1 } },
   { name: 'one term, a crash, no order', bounds: { ...NOTHING, network: 'unordered', crashes: 1 } },
+  { name: 'a cut, a snapshot, a crash', bounds: { ...NOTHING, cuts: 1, crashes: 1 } },
+  { name: 'a cut, a snapshot, a session lost', bounds: { ...NOTHING, cuts: 1, lostSessions: 1 } },
   { name: 'two terms, contested', bounds: { ...NOTHING, terms: 2 } },
   { name: 'two terms, three entries', bounds: TWO_TERMS },
   { name: 'two terms, asked for first', bounds: { ...TWO_TERMS, preVote: true, campaigns: 2 } },
@@ -63,5 +66,11 @@ export const NIGHTLY: readonly Scope[] = [
   { name: 'three entries, a leader resigns', bounds: { ...TWO_TERMS, resignations: 1 } },
   { name: 'a crash, a message lost', bounds: { ...TWO_TERMS, crashes: 1, lostMessages: 1 } },
   { name: 'a crash, a message twice', bounds: { ...TWO_TERMS, crashes: 1, duplicates: 1 } },
+  { name: 'two terms, a cut, a crash', bounds: { ...TWO_TERMS, proposals: 0, cuts: 1, crashes: 1 } },
+  { name: 'two terms, a cut, a session lost', bounds: { ...TWO_TERMS, proposals: 0, cuts: 1, lostSessions: 1 } },
+  {
+    name: 'a snapshot in pieces, a crash, a session lost',
+    bounds: { ...NOTHING, cuts: 1, crashes: 1, lostSessions: 1, snapshotChunkBytes: 40 },
+  },
   { name: 'figure 8', bounds: FIGURE_8 },
 ]

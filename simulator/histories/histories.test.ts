@@ -7,7 +7,9 @@ import { formatHistory, HistoryError, isRefused, type Operation, parseHistory } 
 import { checkIndexes } from './index-annotated.ts'
 import { checkLinearizable, checkRegisters, REGISTER, type RegisterOperation } from './linearizability.ts'
 import { checkLog } from './log-checker.ts'
-import { INDEX_MUTATIONS, LOG_MUTATIONS, type Mutation, REGISTER_MUTATIONS } from './mutations-harness.test.ts'
+import { LOG_MUTATIONS } from './log-mutations-harness.test.ts'
+import type { Mutation } from './mutations-harness.test.ts'
+import { INDEX_MUTATIONS, REGISTER_MUTATIONS } from './register-mutations-harness.test.ts'
 
 const GOOD = 1000
 const BAD_EACH = 20

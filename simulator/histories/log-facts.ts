@@ -1,5 +1,5 @@
 /** A history of sends, polls and trims, gathered by partition: what the rules of the log checker are asked about. */
-import { isOf, isRefused, type Operation, type OperationOf } from './history.ts'
+import { isOf, type Operation, type OperationOf } from './history.ts'
 
 export type LogAnomalyName =
   // what is in the log
@@ -117,7 +117,8 @@ function gather(facts: PartitionFacts): void {
   for (const send of facts.sends) {
     for (const value of send.input.values) facts.sentBy.set(value, send)
     const { output } = send
-    if (output !== null) send.input.values.forEach((value, i) => see(output.offset + i, value, send))
+    if (output === null) continue
+    for (const [i, value] of send.input.values.entries()) see(output.offset + i, value, send)
   }
   for (const poll of facts.polls) {
     if (poll.output === null) continue

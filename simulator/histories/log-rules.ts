@@ -21,7 +21,8 @@ export function checkContents(facts: PartitionFacts, finished: boolean, anomalie
   }
   for (const send of facts.sends) {
     const { output } = send
-    if (output !== null) send.input.values.forEach((value, i) => see(output.offset + i, value, send))
+    if (output === null) continue
+    for (const [i, value] of send.input.values.entries()) see(output.offset + i, value, send)
   }
   for (const poll of facts.polls) {
     for (const [offset, value] of poll.output?.records ?? []) {
@@ -36,9 +37,9 @@ export function checkContents(facts: PartitionFacts, finished: boolean, anomalie
     checkWhole(facts, send, anomalies)
     const { output } = send
     if (output === null) continue
-    send.input.values.forEach((value, i) => {
+    for (const [i, value] of send.input.values.entries()) {
       const offset = output.offset + i
-      if (offset < facts.start || facts.polled.has(offset)) return
+      if (offset < facts.start || facts.polled.has(offset)) continue
       if (offset < facts.polledEnd)
         found(
           'lost-write',
@@ -47,7 +48,7 @@ export function checkContents(facts: PartitionFacts, finished: boolean, anomalie
         )
       else if (finished)
         found('unseen', `"${value}" was acknowledged at offset ${offset}; the log ends at ${facts.polledEnd}`, send)
-    })
+    }
   }
 }
 

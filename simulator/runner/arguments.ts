@@ -32,6 +32,7 @@ export interface Options {
   readonly limit: number
   readonly graphs: boolean
   readonly explore: boolean
+  readonly nightly: boolean
   readonly verbose: boolean
   readonly json?: string
 }
@@ -93,6 +94,7 @@ export function parseArguments(argv: readonly string[]): Options {
     .option('--limit <N>', 'seeds after which a mutant counts as missed', atLeastOne, 100)
     .option('--graphs', 'all 64 ways in which three nodes can hear each other', false)
     .option('--explore', 'the pure core, exhaustively, in a small scope', false)
+    .option('--nightly', 'with --graphs and --explore: larger scopes', false)
     .option('--verbose', 'the whole timeline of a failing seed', false)
     .option('--json <FILE>', 'write the tally there')
     .allowExcessArguments(false)

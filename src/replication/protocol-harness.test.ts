@@ -136,11 +136,21 @@ export class ProtocolHarness {
 
   /** Delivers one message in flight, which must be the first of its connection. */
   deliver(flight: Flight): void {
-    const at = this.flights.indexOf(flight)
-    assert(at >= 0, 'not in flight')
-    this.flights.splice(at, 1)
-    const node = this.nodes.get(flight.to)
-    if (node?.up) this.act(flight.to, (raft) => raft.step(flight.from, flight.message))
+    this.deliverTogether([flight])
+  }
+
+  /** Messages to one node that come in one turn: it has heard them all before it says anything. */
+  deliverTogether(flights: readonly Flight[]): void {
+    const to = flights[0]?.to ?? 0
+    for (const flight of flights) {
+      const at = this.flights.indexOf(flight)
+      assert(at >= 0 && flight.to === to, 'not in flight')
+      this.flights.splice(at, 1)
+    }
+    if (this.nodes.get(to)?.up !== true) return
+    this.act(to, (raft) => {
+      for (const { from, message } of flights) raft.step(from, message)
+    })
   }
 
   /** A message of those that the protocol may see twice is put in line again, behind what its connection has in flight. */

@@ -9,7 +9,7 @@
 import assert from 'node:assert/strict'
 import { Prng } from '../stdx/index.ts'
 import { type Entry, EntryKind } from '../storage/index.ts'
-import { type HarnessNode, ProtocolHarness } from './protocol-harness.test.ts'
+import { type Flight, type HarnessNode, isControl, ProtocolHarness } from './protocol-harness.test.ts'
 import type { Ready } from './raft.ts'
 
 const STEPS = 800
@@ -188,6 +188,7 @@ function walk(seed: string): void {
     checkpoint: below(3),
     echo: below(2) === 0 ? 0 : below(8),
   }
+  const turns = random.derive('turns')
   let proposals = 0
 
   for (let step = 0; step < STEPS; step++) {
@@ -229,7 +230,7 @@ function walk(seed: string): void {
       }
     } else {
       const flights = harness.deliverable()
-      if (flights.length > 0) harness.deliver(any(flights))
+      if (flights.length > 0) harness.deliverTogether(oneTurn(harness, any(flights), turns))
     }
     careForLogs(harness, nodes, logRates, below)
     referee.logs(harness.running())
@@ -237,6 +238,16 @@ function walk(seed: string): void {
     referee.leases(harness.running())
   }
   converge(harness, referee, nodes)
+}
+
+/** Often more of a connection than one message is heard in one turn, and answered at once. */
+function oneTurn(harness: ProtocolHarness, first: Flight, random: Prng): readonly Flight[] {
+  if (random.below(2) === 0) return [first]
+  const control = isControl(first.message)
+  const line = harness.flights.filter(({ from, to, message }) => {
+    return from === first.from && to === first.to && isControl(message) === control
+  })
+  return line.slice(0, 1 + random.below(4))
 }
 
 /** Rare things made common: in half of the walks, a quarter of all places, each now and then. */
