@@ -3,7 +3,8 @@
  *
  * Six directions, each open or cut: 64 graphs. Each is tried on a cluster that has no leader (all lose power and start again
  * under the graph) and on one that has one already and wakes up under the graph (a *stale* leader, where it can reach nobody).
- * The outage at Cloudflare in 2020 was one such graph with one such leader: a node that heard the leader and was heard by none.
+ * The outage at Cloudflare in November 2020 was the first one drawn here: two of three nodes had lost each other and both heard the
+ * third, through which they deposed each other again and again.
  *
  *      A ⇄ B ⇄ C     the interesting ones: B reaches a quorum both ways, A and C do not hear of each other but through B.
  *      A    →  C     Whoever leads must stay, and whoever cannot hear the leader must not be able to depose it.

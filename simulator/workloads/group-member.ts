@@ -16,7 +16,7 @@
  */
 import { apis } from '../../src/gateways/kafka/index.ts'
 import type { Prng } from '../../src/stdx/index.ts'
-import { must } from '../../src/stdx/index.ts'
+import { assert, must } from '../../src/stdx/index.ts'
 import type { ClientEvent } from '../observer.ts'
 import { Coordination, type CoordinationCollaborators } from './group-coordination.ts'
 import { type Owned, readOn } from './group-reading.ts'
@@ -234,8 +234,10 @@ export class GroupMember {
     if (owned.length > 0) this.#poll()
   }
 
+  /** Once in a membership, and before its id is let go. */
   #giveUp(): void {
     if (this.#state !== 'reading') return
+    this.#state = 'out'
     this.#owned = []
     this.#tellOwned([])
   }
@@ -243,6 +245,7 @@ export class GroupMember {
   #tellOwned(partitions: readonly string[]): void {
     const { group, name, instanceId: instance } = this.#options
     const [member, generation] = [this.#memberId, this.#generation]
+    assert(member !== '', () => `${name} tells what it owns in ${group}, and is not a member`)
     this.#with.emit({ type: 'group-assigned', client: name, group, member, instance, generation, partitions })
   }
 

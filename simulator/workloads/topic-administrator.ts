@@ -164,9 +164,9 @@ export class TopicAdministrator {
       assignments: [],
       configs: [{ name: RETENTION, value: setting }],
     }
-    const at = client.anyBroker()
-    const askedAtMs = clock.now()
+    const [at, askedAtMs] = [client.anyBroker(), clock.now()]
     const request = { topics: [wanted], timeoutMs: TIMEOUT_MS, validateOnly: false }
+    this.#with.emit({ type: 'topic-create-sent', client: this.#options.name, topic: name, partitions })
     client.request(at, apis.createTopics, VERSION.create, request, TIMEOUT_MS, (_failure, answer) => {
       const result = answer?.topics[0]
       const outcome = outcomeOf(result?.errorCode, KafkaError.TOPIC_ALREADY_EXISTS, 'exists')

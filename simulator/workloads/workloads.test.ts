@@ -80,6 +80,20 @@ function lying(api: { readonly name: string }, doctor: Doctor) {
   }
 }
 
+test('members that are forgotten while they read give up what they own once, under the name they had', async () => {
+  let beats = 0
+  let lies = 0
+  const client = lying(apis.heartbeat, (answer: { errorCode: number }) => {
+    if (++beats % 3 !== 0) return
+    answer.errorCode = KafkaError.UNKNOWN_MEMBER_ID
+    lies++
+  })
+  const { violation, deeds } = await simulate(calm(3), { interference: { client } })
+  assert.equal(violation?.message, undefined)
+  assert.ok(lies > 3, `${lies} members were forgotten`)
+  assert.ok((deeds.get('group commit') ?? 0) > 0)
+})
+
 const LIES: readonly {
   readonly what: string
   readonly api: { readonly name: string }
