@@ -52,3 +52,45 @@ test('a read of the shard log that reaches beyond the mark is sent up to the mar
   settle()
   assert.equal(harness.node(3).raft.log.lastIndex, 5)
 })
+
+/**
+ * A leader that probes while appends are out is answered for them first. Two such answers in one turn: the first ends the probe,
+ * the second says more than was sent since. Sent again, that would never be answered, and neither would a probe that waits for
+ * the answer. Found by the simulator (seed 3273).
+ */
+test('a follower that is probed with appends out, and answers them one by one, is not sent them again', () => {
+  let probes = false
+  const chance = (site: string): boolean => probes && site === 'replication/probe-again'
+  const harness = new ProtocolHarness({ voters: [1, 2], chance })
+  for (const id of [1, 2]) harness.add(id)
+  const settle = (): void => {
+    while (harness.flights.length > 0 || harness.running().some(({ writes }) => writes.length > 0)) {
+      for (const flight of harness.deliverable()) harness.deliver(flight)
+      for (const { id, writes } of harness.running()) while (writes.length > 0) harness.sync(id)
+    }
+  }
+  const propose = (text: string): void => {
+    const draft = { kind: EntryKind.data, recordCount: 1, payload: [Buffer.from(text)], stamp: 1 }
+    harness.act(1, (raft) => void raft.propose(draft))
+  }
+  harness.act(1, (raft) => raft.campaign())
+  settle()
+  propose('a')
+  propose('b')
+  probes = true
+  harness.sync(1)
+  probes = false
+  for (let append = 0; append < 2; append++) {
+    harness.deliver(harness.deliverable().find(({ to }) => to === 2)!)
+    harness.sync(2)
+  }
+  while (harness.flights.some(({ to }) => to === 2)) harness.deliver(harness.deliverable().find(({ to }) => to === 2)!)
+  const answers = harness.flights.filter(({ to, message }) => to === 1 && message.type === 'append-reply')
+  assert.equal(answers.length, 2)
+  probes = true
+  harness.deliverTogether(answers)
+  settle()
+  propose('c')
+  settle()
+  assert.equal(harness.node(2).raft.commit, 4)
+})

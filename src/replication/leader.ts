@@ -216,9 +216,8 @@ export class Leader implements Behaviour {
     const { received, journaled } = reply
     assert(received <= this.#core.log.lastIndex, () => `node ${from} received ${received}, beyond this leader's log`)
     progress.confirmed = true
-    progress.received = Math.max(progress.received, received)
+    progress.acknowledged(received)
     if (progress.state === 'probe' || this.#snapshots.hasArrived(progress)) progress.becomeReplicate()
-    else progress.inflight.freeUpTo(received)
     this.#core.dirty = true
     if (journaled <= progress.match) return
     progress.match = journaled

@@ -14,6 +14,23 @@ test('progress: a probe that is answered turns into a pipeline, a new session tu
   assert.deepEqual([progress.state, progress.next, progress.inflight.bytes], ['probe', 8, 0])
 })
 
+test('progress: what it acknowledges beyond what was sent since the last probe is not sent again', () => {
+  const progress = new Progress(2, 8)
+  progress.received = 7
+  progress.becomeReplicate()
+  progress.sent(8, 100)
+  progress.sent(9, 100)
+  progress.becomeProbe(8)
+  // The answer to 8 ends the probe, and 9 is out from before it.
+  progress.received = 8
+  progress.becomeReplicate()
+  progress.acknowledged(9)
+  assert.deepEqual([progress.received, progress.next, progress.inflight.count], [9, 10, 0])
+  progress.sent(10, 100)
+  progress.acknowledged(9)
+  assert.deepEqual([progress.received, progress.next, progress.inflight.count], [9, 11, 1])
+})
+
 test('progress: what is in flight equals a plain list of it', () => {
   const random = new Prng('inflight')
   const inflight = new Inflight()

@@ -74,8 +74,19 @@ export class Progress {
     this.inflight.clear()
   }
 
+  /**
+   * It has received our log up to `index`. That may be more than was sent since it was probed: what was out then still arrives,
+   * and is answered. Sent once more it would not be, and nobody would notice that no answer comes.
+   */
+  acknowledged(index: number): void {
+    this.received = Math.max(this.received, index)
+    this.next = Math.max(this.next, this.received + 1)
+    this.inflight.freeUpTo(this.received)
+  }
+
   sent(lastIndex: number, bytes: number): void {
     assert(this.state === 'replicate', () => `pipelined to node ${this.node} while probing`)
+    assert(this.next > this.received, () => `node ${this.node} holds ${this.received}, is sent ${this.next} again`)
     this.next = lastIndex + 1
     this.inflight.add(lastIndex, bytes)
   }

@@ -31,6 +31,8 @@ class Referee {
   readonly #leaders = new Map<number, number>()
   /** State machine safety: what any replica has committed, by index − 1. */
   readonly committed: Entry[] = []
+  /** In which term each of them was. */
+  readonly #committedIn: number[] = []
   /** How many of the first so many committed entries hold data. */
   readonly #data: number[] = []
   readonly #commits = new Map<number, number>()
@@ -46,6 +48,7 @@ class Referee {
       if (known === undefined) {
         assert.equal(entry.index, this.committed.length + 1, `node ${id}: commits ${entry.index} out of order`)
         this.committed.push(entry)
+        this.#committedIn.push(raft.term)
         this.#data.push((this.#data.at(-1) ?? 0) + (entry.kind === EntryKind.data ? 1 : 0))
       } else
         assert.equal(entry.crc, known.crc, `node ${id}: commits another entry ${entry.index} than was committed before`)
@@ -58,9 +61,10 @@ class Referee {
       const other = this.#leaders.get(raft.term) ?? id
       assert.equal(other, id, `term ${raft.term} has two leaders: ${other} and ${id}`)
       this.#leaders.set(raft.term, id)
-      // Leader completeness: every committed entry of earlier terms is in the log of a new leader.
-      for (const entry of this.committed) {
-        if (entry.term >= raft.term) break
+      // Leader completeness: what was committed in an earlier term, which may be later than the entry's own, is in the log of a
+      // leader.
+      for (const [at, entry] of this.committed.entries()) {
+        if (this.#committedIn[at]! >= raft.term) break
         const { log } = raft
         assert.ok(entry.index <= log.lastIndex, `leader ${id} of term ${raft.term} ends before entry ${entry.index}`)
         if (entry.index < log.startIndex - 1) continue
