@@ -95,3 +95,15 @@ test('follower: a rejection skips a whole diverging term', () => {
     assert.deepEqual([reply.rejected?.hintIndex, reply.rejected?.hintTerm], [2, 1])
   }
 })
+
+/** A leader that probes waits for the answer to its latest append, and for no other. */
+test('follower: a rejection does not take the place of an answer that is due', () => {
+  const harness = follower([1, 4])
+  harness.act(1, (raft) => {
+    for (const message of [append(5, 5, []), append(1, 1, []), append(5, 5, [])]) raft.step(2, message)
+  })
+  const accepted = replies(harness).filter((reply) => reply.type === 'append-reply' && reply.rejected === null)
+  assert.deepEqual(accepted, [
+    { type: 'append-reply', shard: SHARD, term: 5, received: 1, journaled: 1, rejected: null },
+  ])
+})

@@ -302,18 +302,22 @@ export class Follower implements Behaviour {
 
   #stop(from: NodeId, error: ReplicationError): void {
     const core = this.#core
-    must(core.following, 'what we know of the leader we follow').quarantined = true
+    const following = must(core.following, 'what we know of the leader we follow')
+    following.quarantined = true
+    following.answerDue = false
     core.trace({ type: 'replica-suspect', shard: core.shard, error })
     const { commit } = core
     this.#reject(from, { previousIndex: commit, hintIndex: commit, hintTerm: core.log.termAt(commit) })
   }
 
-  /** Is the answer to the append at hand; the next one that fits was asked for by it and is answered again. */
+  /**
+   * Is the answer to the append at hand, and to no other: one that fits and is still to be answered may be what the leader waits
+   * for. The next one that fits was asked for by this rejection and is answered again.
+   */
   #reject(to: NodeId, rejected: AppendRejection): void {
     const { shard, term, following } = this.#core
     if (following === null) return
     following.awaited = true
-    following.answerDue = false
     const received = following.matched
     const journaled = this.#journaledMatch(following)
     this.#core.send(to, { type: 'append-reply', shard, term, received, journaled, rejected })
