@@ -31,8 +31,9 @@ export async function tryGraphs({ nightly, verbose }: Pick<Options, 'nightly' | 
   return failed > 0 ? 1 : 0
 }
 
-function lineOf({ graph, hubs, servedAfterMs, elections, leaders }: GraphResult): string {
-  const served = servedAfterMs === null ? 'not served' : `served after ${Math.round(servedAfterMs)} ms`
+function lineOf({ graph, hubs, servedAfterMs, heldBack, elections, leaders }: GraphResult): string {
+  const not = heldBack ? 'held back' : 'not served'
+  const served = servedAfterMs === null ? not : `served after ${Math.round(servedAfterMs)} ms`
   return `${graph.before.padEnd(12)}  ${drawn(graph)}  hubs ${hubs.join(' ') || 'none'}, ${served}, ${elections} elections, led by ${leaders.join(' ') || 'nobody'}`
 }
 

@@ -171,7 +171,8 @@ export class MemoryConnection implements Connection {
     if (first === undefined || this.#peer.#holds() || this.#wire.isCut(this.hosts.local, this.hosts.peer)) return
     const waitMs = first.arrivesMs - this.#wire.clock.now()
     if (waitMs > 0) {
-      this.#arrival ??= this.#wire.clock.after(waitMs, () => {
+      if (this.#arrival !== null) return
+      this.#arrival = this.#wire.clock.after(waitMs, () => {
         this.#arrival = null
         this.#deliver()
       })
