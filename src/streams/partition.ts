@@ -159,6 +159,7 @@ export class Partition implements StateMachine, Advancing {
       return
     }
     if (this.#pendingBytes + batch.length > PENDING_BYTES_MAX) {
+      this.#expectAgain(batch)
       this.#refuse(waiter, slot, KafkaError.REQUEST_TIMED_OUT, 'too much for this partition at once')
       return
     }
@@ -228,9 +229,9 @@ export class Partition implements StateMachine, Advancing {
       this.#refuse(waiter, slot, KafkaError.UNKNOWN_TOPIC_OR_PARTITION, 'the partition was deleted')
     } else if (role !== 'leader' || this.#standing.role !== 'leader') {
       const where = leader === null ? 'no leader is known' : `node ${leader} leads`
-      this.#refuse(waiter, slot, KafkaError.NOT_LEADER_OR_FOLLOWER, where)
+      this.turnAway(batch, waiter, slot, where)
     } else if (this.#heldBytes + batch.length > HELD_BYTES_MAX) {
-      this.#refuse(waiter, slot, KafkaError.NOT_LEADER_OR_FOLLOWER, 'elected, not yet settled')
+      this.turnAway(batch, waiter, slot, 'elected, not yet settled')
     } else {
       this.#heldBytes += batch.length
       this.#held.push({ batch: Buffer.from(batch), level, waiter, slot, zstdAllowed })
@@ -247,6 +248,18 @@ export class Partition implements StateMachine, Advancing {
     this.#trace({ type: 'stream-duplicate', shard: this.#shard.id, producerId, baseOffset: mark.baseOffset })
     if (level === 'none') return
     if (this.#waiting.forOriginal(mark, waiter, slot, this.#shard.startOffset) === 'answered') this.#noteAnswers(1)
+  }
+
+  /** Refuses it as a node that does not lead. */
+  turnAway(batch: Buffer, waiter: ProduceWaiter, slot: number, reason: string): void {
+    this.#expectAgain(batch)
+    this.#refuse(waiter, slot, KafkaError.NOT_LEADER_OR_FOLLOWER, reason)
+  }
+
+  /** Its producer will send it again, and others that are on their way must not overtake it. */
+  #expectAgain(batch: Buffer): void {
+    if (batch.length < BATCH_HEADER_BYTES || producerIdOf(batch, 0) === -1) return
+    this.#producers.turnedAway(producerIdOf(batch, 0), producerEpochOf(batch, 0), baseSequenceOf(batch, 0))
   }
 
   #refuse(waiter: ProduceWaiter, slot: number, error: KafkaErrorCode, reason: string): void {
@@ -358,7 +371,10 @@ export class Partition implements StateMachine, Advancing {
     this.#heldBytes = 0
     const { startOffset } = this.#shard
     this.#waiting.failAll(error, startOffset, message)
-    for (const { waiter, slot } of held) waiter.produced(slot, error, -1, -1, startOffset, message)
+    for (const { batch, waiter, slot } of held) {
+      this.#expectAgain(batch)
+      waiter.produced(slot, error, -1, -1, startOffset, message)
+    }
     if (waiting > 0) this.#trace({ type: 'stream-abandoned', shard: this.#shard.id, term, waiters: waiting })
     for (const listener of this.#listeners) listener.advanced(Number.POSITIVE_INFINITY)
   }

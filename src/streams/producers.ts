@@ -17,11 +17,13 @@
  * A new leader starts with no overlay, and must not check anything until an entry of its own term is committed: only then
  * has `committed` seen all that its predecessors left (Raft §8), and before that it would take a retry for a new batch.
  *
- * The rules are those of Kafka's ProducerAppendInfo: a new epoch starts at 0, an older epoch is fenced. A batch that is older
- * than the last five is out of order (45) as in today's Kafka, not "duplicate" (46), which clients report as success: we do
- * not confirm what we cannot find. One rule is stricter. Kafka lets an unknown producer start anywhere, since its state may
- * have expired; then the second of two batches in flight can be taken although the first was refused, and the first never
- * can. Here an unknown producer starts at 0 as long as the table has never been full, so that nobody can have been forgotten.
+ * The rules are those of Kafka's ProducerAppendInfo: an unknown producer may start anywhere (its state may have expired, or its
+ * topic was made anew), a new epoch starts at 0, an older epoch is fenced. A batch that is older than the last five is out of
+ * order (45) as in today's Kafka, not "duplicate" (46), which clients report as success: we do not confirm what we cannot find.
+ *
+ * "Anywhere" has a hole in Kafka: of two batches in flight the first is refused, since this node does not lead yet, and a
+ * moment later it does and takes the second; then the first is out of order for ever. So whoever is turned away is
+ * remembered for a while, and starts where it was turned away. This is no part of the state, and only ever refuses.
  *
  * Memory is bounded by count: the producer that has not written for longest, in log order, is forgotten first. By count and
  * order, not by time, because every replica must forget the same.
@@ -33,6 +35,7 @@ import { KafkaError } from './errors.ts'
 export const BATCHES_REMEMBERED = 5
 /** The same on every replica of every version: changing it changes what the state is. */
 export const PRODUCERS_MAX = 10_000
+const TURNED_AWAY_MAX = 1000
 const SEQUENCE_MAX = 0x7fff_ffff
 
 /** Where one batch of a producer went. */
@@ -61,6 +64,8 @@ export class Producers {
   readonly #committed = new Map<number, ProducerState>()
   /** Leader only: producers with batches above the mark, as they stand after them. */
   readonly #overlay = new Map<number, ProducerState>()
+  /** Unknown producers whose first batch is to be sent again, the one to forget first in front. */
+  readonly #turnedAway = new Map<number, { readonly epoch: number; readonly sequence: number }>()
 
   get size(): number {
     return this.#committed.size
@@ -73,7 +78,9 @@ export class Producers {
   check(producerId: number, epoch: number, baseSequence: number, count: number): BatchMark | 0 | 45 | 47 {
     const state = this.#overlay.get(producerId) ?? this.#committed.get(producerId)
     if (state === undefined) {
-      return baseSequence === 0 || this.#mayHaveForgotten ? KafkaError.NONE : KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER
+      const awaited = this.#turnedAway.get(producerId)
+      const fits = awaited === undefined || awaited.epoch !== epoch || awaited.sequence === baseSequence
+      return fits ? KafkaError.NONE : KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER
     }
     if (epoch < state.epoch) return KafkaError.INVALID_PRODUCER_EPOCH
     if (epoch > state.epoch) return baseSequence === 0 ? KafkaError.NONE : KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER
@@ -89,6 +96,7 @@ export class Producers {
 
   /** Leader: a batch for which `check` said 0 is part of the next entry. */
   propose(producerId: number, epoch: number, mark: BatchMark): void {
+    this.#turnedAway.delete(producerId)
     const state = this.#overlay.get(producerId)
     if (state !== undefined) {
       append(state, epoch, mark)
@@ -104,6 +112,7 @@ export class Producers {
 
   /** Every replica: a batch at or below the high-water mark. */
   commit(producerId: number, epoch: number, mark: BatchMark): void {
+    this.#turnedAway.delete(producerId)
     const state = this.#committed.get(producerId)
     if (state === undefined) {
       this.#committed.set(producerId, { epoch, marks: [mark] })
@@ -122,12 +131,20 @@ export class Producers {
 
   /** Leadership ended: what is above the mark may vanish. */
   dropOverlay(): void {
+    for (const [producerId, { epoch, marks }] of this.#overlay)
+      this.turnedAway(producerId, epoch, marks[0]!.firstSequence)
     this.#overlay.clear()
   }
 
-  /** A table that was full once is full for ever: only the arrival of another makes it forget. */
-  get #mayHaveForgotten(): boolean {
-    return this.#committed.size >= PRODUCERS_MAX
+  /** A batch of this producer was refused or is lost, and will be sent again. The first one counts: later ones wait for it. */
+  turnedAway(producerId: number, epoch: number, sequence: number): void {
+    if (this.#committed.has(producerId) || this.#turnedAway.get(producerId)?.epoch === epoch) return
+    this.#turnedAway.set(producerId, { epoch, sequence })
+    if (this.#turnedAway.size <= TURNED_AWAY_MAX) return
+    for (const oldest of this.#turnedAway.keys()) {
+      this.#turnedAway.delete(oldest)
+      return
+    }
   }
 
   #forgetOldest(): void {

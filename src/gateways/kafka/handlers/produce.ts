@@ -72,8 +72,7 @@ class ProduceCall implements ProduceWaiter {
   }
 
   #append(slot: number, name: string, index: number, records: Buffer, level: ProduceLevel, zstdAllowed: boolean): void {
-    const refused = this.#context.chance('kafka/produce-refused')
-    const partition: Partition | undefined = refused ? undefined : this.#context.streams.find(name, index)
+    const partition: Partition | undefined = this.#context.streams.find(name, index)
     if (partition === undefined) {
       const error = this.#topicHas(name, index)
         ? KafkaError.NOT_LEADER_OR_FOLLOWER
@@ -82,6 +81,10 @@ class ProduceCall implements ProduceWaiter {
       return
     }
     this.#answers[slot] = { index, errorCode: 0, baseOffset: -1 }
+    if (this.#context.chance('kafka/produce-refused')) {
+      partition.turnAway(records, this, slot, 'come back later')
+      return
+    }
     partition.produce(records, level, this, slot, zstdAllowed)
     if (!partition.hasRoom) this.#context.pushBack(partition)
   }
