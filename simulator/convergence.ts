@@ -11,6 +11,14 @@ import type { ReplicaSets } from './replica-sets.ts'
 
 type Replica = ReplicaStatus & { readonly node: number }
 
+/** Where a shard's log starts and ends, by offset. */
+export interface ShardState {
+  readonly start: number
+  readonly end: number
+  /** The cluster itself writes to it: metadata, groups. */
+  readonly own: boolean
+}
+
 export class Convergence {
   readonly #machines: readonly SimulatedMachine[]
   readonly #sets: ReplicaSets
@@ -81,11 +89,12 @@ export class Convergence {
   }
 
   /** Where the shards' logs start and up to where they are committed. */
-  state(nodes: readonly number[]): Map<number, { readonly start: number; readonly end: number }> {
-    const state = new Map<number, { readonly start: number; readonly end: number }>()
+  state(nodes: readonly number[]): Map<number, ShardState> {
+    const state = new Map<number, ShardState>()
     for (const [shard, replicas] of this.#replicas(nodes)) {
-      const { startOffset: start, highWatermark: end } = replicas[0]!
-      if (replicas.length >= this.#sets.quorumOf(shard)) state.set(shard, { start, end })
+      const { startOffset: start, highWatermark: end, topic } = replicas[0]!
+      if (replicas.length >= this.#sets.quorumOf(shard))
+        state.set(shard, { start, end, own: topic === null || topic.startsWith('__') })
     }
     return state
   }

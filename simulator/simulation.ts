@@ -9,7 +9,6 @@
  * everything must come back within a bound of virtual time: nodes serve, every batch of every producer has its answer,
  * readers reach the end, and replicas stand at one index.
  */
-import { METADATA_SHARD } from '../src/cluster/index.ts'
 import { apis } from '../src/gateways/kafka/index.ts'
 import { Checkers } from './checkers/all.ts'
 import { compareDisks } from './checkers/replicas-identical.ts'
@@ -91,6 +90,7 @@ class Simulation {
       scenario,
       peerPort: PEER_PORT,
       shadowChecks: options.shadowChecks !== false,
+      leaseDoubtUntilMs: () => world.leaseDoubtUntilMs,
       violated: world.fail.bind(world),
     })
     world.checkers.push(...this.#checkers.list)
@@ -234,10 +234,10 @@ class Simulation {
         new Violation('a restarted cluster is the same', this.#convergence.wrong(this.#sound) ?? 'not yet well'),
       )
     const after = this.#convergence.state(this.#sound)
-    for (const [shard, { start, end }] of before) {
+    for (const [shard, { start, end, own }] of before) {
       const now = after.get(shard)
-      // Nodes and late requests of clients (an id for a producer) may still add to the metadata.
-      const same = now?.end === end || (shard === METADATA_SHARD && (now?.end ?? 0) > end)
+      // Nodes, silent members and late requests of clients (an id for a producer) may still add to metadata and groups.
+      const same = now?.end === end || (own && (now?.end ?? 0) > end)
       if (now !== undefined && now.start >= start && same) continue
       const is = now === undefined ? 'gone' : `from ${now.start} to ${now.end}`
       const what = `shard ${shard} was from offset ${start} to ${end}, and is ${is} after a restart of all nodes`

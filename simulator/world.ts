@@ -16,7 +16,7 @@ import { type LogLine, type NodeError, TidemarkNode, type TraceFile } from '../s
 import type { NodeEvent } from '../src/observability/index.ts'
 import type { Clock, Disk, Network } from '../src/platform/index.ts'
 import { MemoryDisk, MemoryNetwork, type SectorLoss } from '../src/platform/memory/index.ts'
-import type { ShardSpec } from '../src/replication/index.ts'
+import { HOST_DEFAULTS, type ShardSpec } from '../src/replication/index.ts'
 import { must, Prng } from '../src/stdx/index.ts'
 import { DiskTroubles, type Outcome } from './disk/troubles.ts'
 import { EventLoop } from './event-loop.ts'
@@ -62,6 +62,7 @@ export class World implements Truth {
   readonly nodes: readonly number[]
   readonly checkers: Checker[] = []
   violation: Violation | null = null
+  leaseDoubtUntilMs = 0
   readonly timeline: string[] = []
   readonly #trace = new Trace()
   readonly #loop = new EventLoop(this.clock, {
@@ -142,6 +143,13 @@ export class World implements Truth {
   }
 
   // ── what checkers may ask ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A connection between nodes has ended on one side only (docs/decisions/0002). */
+  leaseInDoubt(): void {
+    const timeoutMs = this.scenario.tuning?.electionTimeoutMs ?? HOST_DEFAULTS.electionTimeoutMs
+    // By the leader's own clock, which may be slow.
+    this.leaseDoubtUntilMs = this.clock.now() + 1.1 * timeoutMs
+  }
 
   now(): number {
     return this.clock.now()

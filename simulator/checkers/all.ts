@@ -31,6 +31,8 @@ export interface CheckersOptions {
   readonly peerPort: number
   /** Without those that look below the nodes, clients and disks must tell. */
   readonly shadowChecks: boolean
+  /** Until then a deposed leader may trust its lease: a connection between nodes has ended on one side only. */
+  readonly leaseDoubtUntilMs: () => number
   readonly violated: (violation: Violation) => void
 }
 
@@ -53,15 +55,15 @@ export class Checkers {
   readonly #truth: Truth
   readonly #violated: (violation: Violation) => void
 
-  constructor(truth: Truth, { scenario, peerPort, shadowChecks, violated }: CheckersOptions) {
+  constructor(truth: Truth, { scenario, peerPort, shadowChecks, leaseDoubtUntilMs, violated }: CheckersOptions) {
     this.#truth = truth
     this.#violated = violated
     const now = (): number => truth.now()
     const idempotent = new Set(scenario.producers.filter((producer) => producer.idempotent).map(({ name }) => name))
     const isIdempotent = (name: string): boolean => idempotent.has(name)
     this.history = new OneHistory(truth)
-    this.clients = new ClientHistory(now, isIdempotent)
-    this.recorded = new RecordedHistory(now, isIdempotent)
+    this.clients = new ClientHistory(now, isIdempotent, leaseDoubtUntilMs)
+    this.recorded = new RecordedHistory(now, isIdempotent, leaseDoubtUntilMs)
     this.#groups = new Groups(now)
     this.bounds = new Bounds(LIMITS, violated)
     const { history } = this

@@ -104,10 +104,11 @@ test('acknowledged', () => {
 
 const value = (n: number, producer = 'p'): string => `${producer}#t/0#${n}#`
 
-function history(time: { now: number } = { now: 1 }) {
+function history(time: { now: number } = { now: 1 }, leaseDoubtUntilMs = 0) {
   const checker = new ClientHistory(
     () => time.now,
     (producer) => producer === 'p',
+    () => leaseDoubtUntilMs,
   )
   return {
     acknowledge: (baseOffset: number, values: string[]) =>
@@ -134,6 +135,17 @@ test('client history: a good one', () => {
   read(1, [value(1), value(0, 'plain')], 3)
   acknowledge(0, [value(0), value(1)])
   finish(3)
+})
+
+test('client history: an old mark is excused while a lease is in doubt, a wrong record never', () => {
+  const time = { now: 1 }
+  const { acknowledge, read } = history(time, 5)
+  acknowledge(0, [value(0), value(1)])
+  time.now = 4
+  read(0, [value(0)], 1, 4)
+  assert.throws(() => read(0, [value(1)], 1, 4), Violation)
+  time.now = 7
+  assert.throws(() => read(0, [value(0)], 1, 6), Violation)
 })
 
 test('client history: bad ones', () => {

@@ -142,6 +142,26 @@ test('a deletion whose answer was lost succeeds again, and spares what was creat
   assert.notEqual(world.node(2).cluster.topic('orders'), undefined)
 })
 
+test('a deletion whose answer was lost says so where the node did not know the topic', () => {
+  const world = formed()
+  world.slow.add(3)
+  create(world.node(1).cluster, request('orders'))
+  world.clock.settle()
+  world.muted.add(1)
+  const box = remove(world.node(3).cluster, 'orders')
+  world.clock.settle()
+  assert.equal(world.node(2).cluster.topic('orders'), undefined)
+  assert.equal(box.results, null, 'deleted, and the answer lost')
+  create(world.node(1).cluster, request('orders'))
+  world.clock.settle()
+  world.isolate(1)
+  world.elect(2)
+  world.clock.advance(100)
+  world.resume()
+  assert.deepEqual(codes(box), ['TIMED_OUT'], 'neither that there was none, nor that there is none')
+  assert.notEqual(world.node(2).cluster.topic('orders'), undefined, 'what was created in between is spared')
+})
+
 test('a deletion by name through a node that is behind deletes what has the name now', () => {
   const world = formed()
   create(world.node(1).cluster, request('orders'))

@@ -107,6 +107,15 @@ test('the cluster’s own topics are not deleted by clients', () => {
   assert.equal(result.error?.code, 'INVALID_REQUEST')
 })
 
+test('a second attempt at a deletion without an id decides nothing', () => {
+  const draft = draftOf()
+  assert.equal(planDeletion({ name: 'orders', id: null }, true, draft).error?.code, 'TIMED_OUT')
+  assert.equal(answer({ name: 'orders' }, draft), 'created')
+  assert.equal(planDeletion({ name: 'orders', id: null }, true, draft).error?.code, 'TIMED_OUT')
+  assert.notEqual(draft.topic('orders'), undefined)
+  assert.equal(planDeletion({ name: 'orders', id: null }, false, draft).error, null)
+})
+
 test('what is refused leaves no trace in the draft', () => {
   const draft = draftOf()
   answer({ configs: { nonsense: '1' }, partitions: 3 }, draft)

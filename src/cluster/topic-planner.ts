@@ -137,15 +137,22 @@ function assign(request: CreateTopicRequest, nodes: readonly PlacementNode[]): P
   return placed
 }
 
+const DONE_OR_NOT: CommandError = {
+  code: 'TIMED_OUT',
+  message: 'an earlier attempt, whose answer was lost, may have deleted the topic',
+}
+
 export function planDeletion(
   request: { readonly name: string; readonly id: string | null },
   again: boolean,
   draft: MetadataDraft,
 ): TopicResult {
   const { name, id } = request
+  // Without an id nothing tells whether that attempt did it: no topic may be its work, and a topic may be a later one.
+  if (again && id === null) return { name, error: DONE_OR_NOT }
   const topic = draft.topic(name)
   if (topic === undefined || (id !== null && topic.id !== id)) {
-    if (again && id !== null) return { name, error: null }
+    if (again) return { name, error: null }
     return { name, error: { code: 'UNKNOWN_TOPIC', message: `Topic '${name}' does not exist.` } }
   }
   if (topic.internal) {

@@ -10,8 +10,10 @@
  *
  * **Leading now.** Heartbeats run between nodes and know nothing of shards. Node 2's reply says "until one election timeout
  * after you sent this, I help nobody to replace any leader on your node that I follow". That is worth something for this shard
- * only if node 2 does follow us in this term and in this session, that is, has acknowledged an append (`confirmed`). Should it
- * leave us for a higher term, it says so before its next heartbeat reply (`moved`).
+ * only if node 2 does follow us in this term and in this session, that is, has answered an append (`confirmed`). An answer that
+ * the append does not fit is one, too: were it to wait for the append that fits, a leader with a follower to repair would need
+ * two round trips within its first election timeout. Should node 2 leave us for a higher term, it says so before its next
+ * heartbeat reply (`moved`).
  *
  *  The disaster that `confirmed` prevents. Node 1 led a hundred idle shards, crashed, and is back within the election timeout.
  *   1. Node 2 and 3 see it beat. Nothing is ever sent for an idle shard, so nothing contradicts the belief that it leads.
@@ -209,13 +211,13 @@ export class Leader implements Behaviour {
   #reply(from: NodeId, reply: AppendReply): void {
     const progress = this.progress.get(from)
     if (progress === undefined) return
+    progress.confirmed = true
     if (reply.rejected !== null) {
       this.#rejected(progress, reply.rejected.previousIndex, reply.rejected.hintIndex, reply.rejected.hintTerm)
       return
     }
     const { received, journaled } = reply
     assert(received <= this.#core.log.lastIndex, () => `node ${from} received ${received}, beyond this leader's log`)
-    progress.confirmed = true
     progress.acknowledged(received)
     if (progress.state === 'probe' || this.#snapshots.hasArrived(progress)) progress.becomeReplicate()
     this.#core.dirty = true
