@@ -24,4 +24,6 @@ export interface Mutant {
   /** The promise that breaks, in one line. */
   readonly breaks: string
   readonly attack?: Attack
+  /** Not found in a few dozen seeds yet, and what it lacks. It takes no part in the rotation, and is missed in a full hunt. */
+  readonly elusive?: string
 }

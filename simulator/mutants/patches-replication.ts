@@ -161,6 +161,7 @@ export const REPLICATION_PATCHES: readonly PatchMutant[] = [
     name: 'lease-outlives-a-handover',
     trap: 'T14',
     breaks: 'a leader that told another one to campaign answers reads as if it were still protected',
+    elusive: 'a reader that stays with the old leader through a handover',
     edits: [
       {
         file: 'replication/leader',
@@ -174,6 +175,7 @@ export const REPLICATION_PATCHES: readonly PatchMutant[] = [
     trap: 'T14',
     breaks:
       'a follower that leaves its leader for a higher term does not say so, and its heartbeats go on supporting the old one',
+    elusive: 'a reader that stays with the old leader while a follower moves on',
     edits: [
       {
         file: 'replication/raft-core',
@@ -282,6 +284,7 @@ export const REPLICATION_PATCHES: readonly PatchMutant[] = [
     name: 'overtaken-write-counts',
     trap: 'T2',
     breaks: 'a write that a truncation has overtaken still counts as the new entries being on disk (ABA)',
+    attack: { by: 'explore' },
     edits: [
       {
         file: 'replication/persistence',
@@ -294,6 +297,7 @@ export const REPLICATION_PATCHES: readonly PatchMutant[] = [
     name: 'stale-answers-count',
     trap: 'T22',
     breaks: 'a leader counts acknowledgements that were given to its earlier terms',
+    elusive: 'an answer of an earlier term that arrives when its leader leads again',
     edits: [
       {
         file: 'replication/raft',

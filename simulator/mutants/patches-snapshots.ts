@@ -69,6 +69,7 @@ export const SNAPSHOT_PATCHES: readonly PatchMutant[] = [
     name: 'snapshot-keeps-deleted-keys',
     trap: 'T12',
     breaks: 'what was deleted while a follower was behind is still there after it was given a snapshot',
+    elusive: 'a follower that is away while keys are deleted, in every seed',
     attack: MANY_SNAPSHOTS,
     edits: [
       {
@@ -82,6 +83,7 @@ export const SNAPSHOT_PATCHES: readonly PatchMutant[] = [
     name: 'chunks-in-any-order',
     trap: 'T22',
     breaks: 'a chunk of a snapshot is taken wherever it belongs, so a repeated one is taken twice',
+    elusive: 'a snapshot in many chunks, repeated while it is sent',
     attack: { ...MANY_SNAPSHOTS, profile: 'network' },
     edits: [
       {

@@ -159,6 +159,7 @@ export const STORAGE_PATCHES: readonly PatchMutant[] = [
     trap: 'T9',
     breaks:
       'damage in the middle of the journal is taken for its torn end, and what was acknowledged behind it is cut off',
+    elusive: 'damage of a proved journal block, in every seed',
     edits: [
       {
         file: 'storage/recovery',
@@ -194,6 +195,7 @@ export const STORAGE_PATCHES: readonly PatchMutant[] = [
     name: 'entry-without-its-predecessor',
     trap: 'T20',
     breaks: 'nobody compares an entry with the sum of the one before it',
+    elusive: 'a misdirected write of an entry that fits by its index',
     edits: [
       {
         file: 'storage/replay',

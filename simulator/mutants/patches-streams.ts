@@ -145,12 +145,14 @@ export const STREAMS_PATCHES: readonly PatchMutant[] = [
     name: 'session-replay-accepted',
     trap: 'T22',
     breaks: 'the answer to an earlier attempt to connect is taken for the answer to this one',
+    elusive: 'a replay of what the acceptor said, too',
     edits: [{ file: 'cluster/peer-dial', find: 'hello.nonce !== this.#nonce ||', replace: '' }],
   },
   {
     name: 'empty-disk-keeps-its-id',
     trap: 'T11',
     breaks: 'a node that comes back with an empty disk is let in under its old id, and votes',
+    elusive: 'a wiped disk, in every seed',
     edits: [
       {
         file: 'cluster/membership',

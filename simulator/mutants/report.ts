@@ -34,7 +34,9 @@ function choose({ only, rotate, commit }: Options): readonly Mutant[] {
     throw new ArgumentsEnd(1, `error: no mutant is named ${unknown.join(', ')}; there are ${names}\n`)
   }
   const named = only.length > 0 ? MUTANTS.filter(({ name }) => only.includes(name)) : MUTANTS
-  return rotate === undefined ? named : inRotation(rotate, commit ?? currentCommit(), named)
+  if (rotate === undefined) return named
+  const findable = named.filter(({ elusive }) => elusive === undefined)
+  return inRotation(rotate, commit ?? currentCommit(), findable)
 }
 
 function tableOf(caught: readonly Catch[]): string {
