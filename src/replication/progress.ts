@@ -28,7 +28,7 @@ export class Progress {
   /** The next entry to send. Invariant: received < next ≤ lastIndex + 1 while replicating. */
   next: number
   /**
-   * It has acknowledged an append of this term in the present session. Before that, its heartbeat replies say nothing about
+   * It has answered an append of this term in the present session. Before that, its heartbeat replies say nothing about
    * this shard: it may have voted for another leader.
    */
   confirmed = false
