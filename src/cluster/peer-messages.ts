@@ -115,7 +115,8 @@ export function encodeBeat(into: ByteWriter, number: number): void {
 export function encodeBeatReply(into: ByteWriter, number: number, wall: number): void {
   into.u8(ItemType.beatReply)
   into.u32(number)
-  into.u64(wall)
+  // A clock before 1970 is wrong, and must not stop the beats: nothing rests on it.
+  into.u64(Math.max(0, wall))
 }
 
 export function encodeRequest(into: ByteWriter, id: number, method: string, body: Uint8Array): void {

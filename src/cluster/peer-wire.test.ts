@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX } from '../replication/index.ts'
 import { Prng } from '../stdx/index.ts'
 import { type Entry, EntryKind, encodeEntry } from '../storage/index.ts'
-import { encodeBeat } from './peer-messages.ts'
+import { ByteWriter } from './byte-cursor.ts'
+import { encodeBeat, encodeBeatReply } from './peer-messages.ts'
 import { type Append, type Data, decodeData, type SnapshotChunk, writeData } from './peer-messages-data.ts'
 import { fuzz, Receiver, randomEntries } from './peer-wire.fuzz.ts'
 import { beginFrame, DATA_FRAME_BYTES, FRAME_HEADER_BYTES, FrameKind, FrameReader, sealFrame } from './peer-wire.ts'
@@ -205,4 +206,11 @@ test('appends: an entry of another shard, out of order or after the wrong predec
     decodeData(framesOf([append([{ ...first!, bytes: damaged }])]).frames[0]!, new Receiver().recorder),
     'entry',
   )
+})
+
+test('a wall clock before 1970 does not stop the beats', () => {
+  const [before, epoch] = [new ByteWriter(32), new ByteWriter(32)]
+  encodeBeatReply(before, 7, -3_046_047_201)
+  encodeBeatReply(epoch, 7, 0)
+  assert.equal(before.length, epoch.length)
 })
