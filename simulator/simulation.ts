@@ -338,6 +338,7 @@ class Simulation {
         node: id,
         disk,
         mayRefuse: (error) => troubles.isDamaged && troubles.excuse(error, 'refused') !== null,
+        leftBehind: troubles.isDamaged,
       })),
       { directory: DATA, quorumOf: (shard) => world.quorumOf(shard), exists: (shard) => shards.has(shard) },
       {

@@ -17,6 +17,7 @@ import { EveryValue } from './every-value.ts'
 import { FileDiscipline } from './file-discipline.ts'
 import { OneHistory } from './one-history.ts'
 import { rawRecords, readRawLogs } from './raw-log.ts'
+import { compareDisks } from './replicas-identical.ts'
 
 const SHARD = 16
 const ONE = Buffer.from('x')
@@ -245,7 +246,7 @@ test('deletions: only what a committed cut lets go, or what was never vouched fo
 const VALUES = [['a', 'b'], ['c'], ['d', 'e', 'f']]
 
 /** A directory with three entries of one producer, the first two in the shard log, all in the journal. */
-function written(bench: Bench): Entry[] {
+function written(bench: Bench, lastTerm = 1): Entry[] {
   const storage = openStorage(SAMPLE_OPTIONS, bench.memory, bench.clock, (error) => {
     throw error
   })
@@ -259,7 +260,7 @@ function written(bench: Bench): Entry[] {
     const entry = encodeEntry({
       kind: EntryKind.data,
       shard: SHARD,
-      term: 1,
+      term: i === VALUES.length - 1 ? lastTerm : 1,
       index: i + 1,
       stamp: i + 1,
       firstOffset: offset,
@@ -365,4 +366,49 @@ test('raw records: a payload that is none is refused', () => {
   assert.match(rawRecords(payload.subarray(0, 30), none)!, /without a header/)
   readRawLogs(bench.memory, '/nowhere', (logs) => assert.equal(logs.size, 0))
   bench.settle()
+})
+
+/** Three disks, of which two hold what was committed; the third ends with an entry of another term. */
+function comparedWith(third: { leftBehind: boolean }): string | null {
+  const bench = new Bench()
+  const entries = written(bench)
+  const other = new Bench()
+  written(other, 2)
+  const { history } = historyOf(
+    entries.map(({ index, term, crc, firstOffset, recordCount }) => ({
+      index,
+      term,
+      crc,
+      offset: firstOffset + recordCount,
+    })),
+  )
+  let verdict: string | null = 'never finished'
+  const [first, second] = [bench.memory.platter.copy(), bench.memory.platter.copy()]
+  const clock = new TurnClock()
+  const disk = (platter: typeof first) => new MemoryDisk({}, { clock }).replacedBy(platter)
+  compareDisks(
+    [
+      { node: 1, disk: disk(first) },
+      { node: 1, disk: disk(second) },
+      { node: 1, disk: disk(other.memory.platter.copy()), ...third },
+    ],
+    { directory: '/tidemark', quorumOf: () => 2, exists: () => true },
+    {
+      clock,
+      history,
+      violated: (violation) => {
+        verdict = violation.message
+      },
+      done: () => {
+        verdict = null
+      },
+    },
+  )
+  clock.settle()
+  return verdict
+}
+
+test('replicas: one that stopped for good may end with what was replaced since, and no other', () => {
+  assert.equal(comparedWith({ leftBehind: true }), null)
+  assert.match(comparedWith({ leftBehind: false })!, /index 3 is .* \(term 2\), and .* was committed/)
 })

@@ -16,6 +16,11 @@ export interface DiskToRead {
   readonly disk: Disk
   /** It was damaged on purpose, and this is the right way to say so. */
   readonly mayRefuse?: (error: Error) => boolean
+  /**
+   * It stopped for good before the others went on, perhaps while it led: what only its journal holds, behind its checkpoint,
+   * may have been replaced since, and nobody will tell it.
+   */
+  readonly leftBehind?: boolean
 }
 
 /** `done` after all have been read; `violated` at the first difference. */
@@ -39,7 +44,7 @@ export function compareDisks(
   const holders = new Map<number, number[]>()
   let entriesRead = 0
   let missing = disks.length
-  for (const { node, disk, mayRefuse = () => false } of disks) {
+  for (const { node, disk, mayRefuse = () => false, leftBehind = false } of disks) {
     const over = (): void => {
       if (--missing === 0) finish()
     }
@@ -66,10 +71,12 @@ export function compareDisks(
             if (failure !== null)
               return violated(new Violation(PROPERTY, `node ${node}, shard ${shard}: ${failure.message}`))
             entriesRead += entries.length
-            const different = compare(history, shard, entries) ?? compareAnchor(history, shard, index, crc)
+            const through = leftBehind ? Math.min(index, history.committedIndex(shard)) : history.committedIndex(shard)
+            const different = compare(history, shard, entries, through) ?? compareAnchor(history, shard, index, crc)
             if (different !== null)
               return violated(new Violation(PROPERTY, `node ${node}, shard ${shard}: ${different}`))
-            if ((entries.at(-1)?.index ?? index) >= history.committedIndex(shard))
+            const whole = compare(history, shard, entries, history.committedIndex(shard)) === null
+            if (whole && (entries.at(-1)?.index ?? index) >= history.committedIndex(shard))
               holders.set(shard, [...(holders.get(shard) ?? []), node])
             next()
           })
@@ -114,11 +121,11 @@ function readAll(
   more()
 }
 
-/** Above what was committed there may be anything. */
-function compare(history: OneHistory, shard: number, entries: readonly Entry[]): string | null {
+/** Above what was committed, and what is asked for, there may be anything. */
+function compare(history: OneHistory, shard: number, entries: readonly Entry[], through: number): string | null {
   let index = (entries[0]?.index ?? 1) - 1
   for (const entry of entries) {
-    if (++index > history.committedIndex(shard)) break
+    if (++index > through) break
     if (entry.index !== index) return `index ${entry.index} where ${index} belongs`
     const { crc } = history.entryAt(shard, index)!
     if (entry.crc !== crc)
