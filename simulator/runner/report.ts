@@ -9,6 +9,8 @@ import type { Tally } from './tally.ts'
 const TIMELINE_LINES = 60
 /** Hits of one family side by side. */
 const COLUMNS = 3
+/** In fewer seeds, something that was not hit says nothing. */
+const SEEDS_THAT_HIT_ALL = 100
 
 export function print(text: string): void {
   process.stdout.write(`${text}\n`)
@@ -80,7 +82,7 @@ export function printSummary(tally: Tally, seconds: number, options: Pick<Option
     ]).trimStart(),
   )
   const missing = tally.hits.missing(options.profile as Options['profile'])
-  if (missing.length > 0) print(`\nnever hit: ${missing.join(', ')}`)
+  if (missing.length > 0 && tally.ran >= SEEDS_THAT_HIT_ALL) print(`\nnever hit: ${missing.join(', ')}`)
 }
 
 function columns(hits: readonly (readonly [string, number])[]): string {
