@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { EntryKind } from '../storage/index.ts'
-import { ProtocolHarness } from './protocol-harness.test.ts'
+import { diskWithTerms, type Flight, ProtocolHarness } from './protocol-harness.test.ts'
 
 /**
  * After a restart the mark of a leader starts at its checkpoint, while its shard log may hold what a former process knew to be
@@ -93,4 +93,42 @@ test('a follower that is probed with appends out, and answers them one by one, i
   propose('c')
   settle()
   assert.equal(harness.node(2).raft.commit, 4)
+})
+
+/**
+ * The same story with memory at hand: the answer to the probe and the repeated rejection come in one turn, before anything is
+ * sent on. Found by the random walks (seed 101588181/24); `testdata/repeated-rejection.txt` reads from the shard log in between.
+ */
+test('a rejection repeated behind the answer to the probe that it led to does not lead to another probe', () => {
+  const harness = new ProtocolHarness({ voters: [1, 2] })
+  harness.add(1, diskWithTerms([1, 1], 1))
+  harness.add(2, diskWithTerms([], 1))
+  const deliverTo = (id: number): void => {
+    while (harness.flights.some(({ to }) => to === id))
+      harness.deliver(harness.deliverable().find(({ to }) => to === id)!)
+  }
+  const settle = (): void => {
+    while (harness.flights.length > 0 || harness.running().some(({ writes }) => writes.length > 0)) {
+      for (const id of [1, 2]) deliverTo(id)
+      for (const { id, writes } of harness.running()) while (writes.length > 0) harness.sync(id)
+    }
+  }
+  const answers = (): Flight[] => harness.flights.filter(({ message }) => message.type === 'append-reply')
+  harness.act(1, (raft) => raft.campaign())
+  for (let turn = 0; turn < 6 && answers().length === 0; turn++) {
+    deliverTo(2)
+    if (answers().length === 0) deliverTo(1)
+    for (const { id, writes } of harness.running()) while (writes.length > 0) harness.sync(id)
+  }
+  const [rejection] = answers()
+  assert.ok(rejection?.message.type === 'append-reply' && rejection.message.rejected !== null)
+  harness.repeat(rejection)
+  harness.deliver(rejection)
+  deliverTo(2)
+  const [again, answer] = answers()
+  harness.repeat(again!)
+  harness.deliver(again!)
+  harness.deliverTogether([answer!, answers().at(-1)!])
+  settle()
+  assert.equal(harness.node(2).raft.log.lastIndex, 3)
 })

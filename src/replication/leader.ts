@@ -231,7 +231,12 @@ export class Leader implements Behaviour {
     const core = this.#core
     // Of an append that was sent before it was found that a snapshot is needed.
     if (progress.state === 'snapshot') return
-    if (progress.state === 'probe' ? previousIndex !== progress.next - 1 : previousIndex <= progress.match) return
+    const { match, next } = progress
+    // Only of what it is asked now: the probe, or an append that it was sent since and has not journaled. A rejection of before,
+    // repeated after its probe was answered, would lead to a probe that nobody owes an answer.
+    const asked =
+      progress.state === 'probe' ? previousIndex === next - 1 : previousIndex > match && previousIndex < next
+    if (!asked) return
     const previous = core.log.lastIndexWithin(hintIndex, hintTerm)
     if (previous < progress.match) {
       const { shard } = core

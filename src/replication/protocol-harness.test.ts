@@ -153,11 +153,16 @@ export class ProtocolHarness {
     })
   }
 
-  /** A message of those that the protocol may see twice is put in line again, behind what its connection has in flight. */
+  /** A message of those that the protocol may see twice is put in line again. */
   echo(below: (bound: number) => number): void {
     const types = ['append', 'append-reply', 'snapshot', 'snapshot-reply']
     const repeatable = this.flights.filter(({ message }) => types.includes(message.type))
-    if (repeatable.length > 0) this.flights.push({ ...repeatable[below(repeatable.length)]! })
+    if (repeatable.length > 0) this.repeat(repeatable[below(repeatable.length)]!)
+  }
+
+  /** Behind what the message's connection has in flight. */
+  repeat(flight: Flight): void {
+    this.flights.push({ ...flight })
   }
 
   /** The first message of every connection. */

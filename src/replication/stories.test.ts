@@ -119,6 +119,9 @@ class Story {
           this.#say(`lost ${flight.from}->${flight.to}: ${describeMessage(flight.message)}`)
         }
         return
+      case 'repeat':
+        for (const flight of this.#flights(words).slice(0, Number(settings.get('max') ?? 1000))) world.repeat(flight)
+        return
       case 'sync':
         for (let i = Number(words[1] ?? world.node(id).writes.length); i > 0; i--) {
           this.#say(`${id}: synced #${world.node(id).writes[0]?.sequence}`)
