@@ -2,9 +2,9 @@
  * A shard for the tests of keyed machines: the log is under the test's control, and the calls come in the order in which a
  * replica makes them (what a turn commits is applied before the change of standing is told).
  */
-import { encodeKeyedBatch, type KeyedChange } from '../records/index.ts'
+import { encodeKeyedBatch } from '../records/index.ts'
 import { type Entry, EntryKind, encodeEntry, nextOffsetAfter } from '../storage/index.ts'
-import { KeyedMachine, type MutationOutcome } from './keyed-machine.ts'
+import { KeyedMachine, type MutationOutcome, type ProposedChange } from './keyed-machine.ts'
 import type { Epoch, Shard, Standing } from './state-machine.ts'
 
 export class TestMachine extends KeyedMachine {
@@ -23,7 +23,7 @@ export class TestMachine extends KeyedMachine {
     this.mutate(list, done)
   }
 
-  putAll(changes: readonly KeyedChange[], done: (outcome: MutationOutcome) => void): void {
+  putAll(changes: readonly ProposedChange[], done: (outcome: MutationOutcome) => void): void {
     this.mutate(changes, done)
   }
 

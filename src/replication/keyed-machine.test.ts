@@ -107,6 +107,27 @@ test('a big turn is spread over entries; each waiter is answered by the entry th
   assert.equal(Object.keys(machine.map).length, 7)
 })
 
+test('what is joined to a change is in its entry, however big that is', () => {
+  const { shard, machine, outcomes, done } = leading()
+  const big = Buffer.alloc(4 << 20, 1)
+  machine.putAll(
+    [
+      { key: 'big0', value: big },
+      { key: 'of big0', value: Buffer.from('1'), joined: true },
+      { key: 'big1', value: big },
+      { key: 'of big1', value: big, joined: true },
+      { key: 'small', value: Buffer.from('1') },
+    ],
+    done,
+  )
+  assert.deepEqual(
+    shard.propose().map((entry) => entry.recordCount),
+    [2, 2, 1],
+  )
+  shard.commit()
+  assert.deepEqual(outcomes, [null])
+})
+
 test('a single change above the size of an entry goes alone', () => {
   const { shard, machine, outcomes, done } = leading()
   machine.putAll([{ key: 'huge', value: Buffer.alloc(5 << 20) }], done)

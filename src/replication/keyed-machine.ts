@@ -17,6 +17,11 @@ import type { Draft, DraftContext, Shard, Standing, StateMachine } from './state
 /** null: committed and applied here. `lost`: leadership was lost first, the outcome is unknown. `not-leader`: nothing was proposed. */
 export type MutationOutcome = null | 'lost' | 'not-leader'
 
+export interface ProposedChange extends KeyedChange {
+  /** In the entry of the change before it: whoever finds one of the two finds the other. */
+  readonly joined?: boolean
+}
+
 /** From here on a turn's changes are spread over several entries. */
 const ENTRY_BYTES_SOFT = 4 << 20
 
@@ -41,7 +46,7 @@ export abstract class KeyedMachine implements StateMachine {
   readonly #committed = new Map<string, Buffer>()
   /** Leader only. */
   readonly #overlay = new Map<string, Uncommitted>()
-  #proposed: KeyedChange[] = []
+  #proposed: ProposedChange[] = []
   /** Changes in the draft just handed out. */
   #drafted = 0
   /** In the order of the proposals, hence of their entries' indexes. */
@@ -89,7 +94,7 @@ export abstract class KeyedMachine implements StateMachine {
   }
 
   /** Logs the changes as one unit. Changes made in one turn share an entry, in order. */
-  protected mutate(changes: readonly KeyedChange[], done: (outcome: MutationOutcome) => void): void {
+  protected mutate(changes: readonly ProposedChange[], done: (outcome: MutationOutcome) => void): void {
     if (!this.leads) {
       done('not-leader')
       return
@@ -131,11 +136,13 @@ export abstract class KeyedMachine implements StateMachine {
   }
 
   /** What a turn brought, but no more than an entry should hold: the rest goes into the next one. */
-  #takeForOneEntry(): KeyedChange[] {
+  #takeForOneEntry(): ProposedChange[] {
     let bytes = 0
     let count = 0
-    while (count < this.#proposed.length && (count === 0 || bytes < ENTRY_BYTES_SOFT)) {
-      const { key, value } = this.#proposed[count++]!
+    while (count < this.#proposed.length) {
+      const { key, value, joined } = this.#proposed[count]!
+      if (count > 0 && bytes >= ENTRY_BYTES_SOFT && joined !== true) break
+      count++
       bytes += key.length + (value?.length ?? 0)
     }
     const taken = this.#proposed
