@@ -33,6 +33,8 @@ function play(steps: readonly Step[]): void {
   let answered = 0
   const ids: number[] = []
   const acknowledged: { readonly id: string }[] = []
+  let deleted = 0
+  const doubtful = { creations: 0, deletions: 0 }
   const leader = (): number | null => NODES.find((id) => world.node(id).replica.standing.role === 'leader') ?? null
   const take = (next: Step): void => {
     switch (next.type) {
@@ -44,13 +46,18 @@ function play(steps: readonly Step[]): void {
             [{ name: next.name, partitions: 2, replicationFactor: -1, configs: {}, validateOnly: false }],
             ([result]) => {
               answered++
+              if (result!.error?.code === 'TIMED_OUT') doubtful.creations++
               if (result!.error === null) acknowledged.push({ id: result!.topic!.id })
             },
           )
         break
       case 'delete':
         asked++
-        world.node(next.at).cluster.deleteTopics([{ name: next.name, id: null }], () => answered++)
+        world.node(next.at).cluster.deleteTopics([{ name: next.name, id: null }], ([result]) => {
+          answered++
+          if (result!.error?.code === 'TIMED_OUT') doubtful.deletions++
+          if (result!.error === null) deleted++
+        })
         break
       case 'ids':
         asked++
@@ -124,14 +131,29 @@ function play(steps: readonly Step[]): void {
   )
   assert.deepEqual([...hosted].sort(), placed.sort(), 'what is open is what is placed')
   const logged = new Set<string>()
+  const standing = new Set<string>()
+  let removed = 0
   for (const entry of world.log) {
     if (entry.kind !== EntryKind.data) continue
     forEachKeyedChange(payloadOf(entry), (key, value) => {
-      if (value !== null && key.startsWith('topic/')) logged.add(JSON.parse(value.toString()).id)
+      if (!key.startsWith('topic/')) return
+      if (value === null) {
+        assert.ok(standing.delete(key), 'what is removed was there')
+        removed++
+        return
+      }
+      const { id } = JSON.parse(value.toString())
+      assert.ok(!standing.has(key), 'what is created was not there')
+      assert.ok(!logged.has(id), 'nothing is created twice')
+      standing.add(key)
+      logged.add(id)
     })
   }
   for (const { id } of acknowledged) assert.ok(logged.has(id), 'what was acknowledged is in the log')
   assert.equal(new Set(acknowledged.map(({ id }) => id)).size, acknowledged.length, 'a creation is acknowledged once')
+  assert.ok(logged.size <= acknowledged.length + doubtful.creations, 'a creation that was refused has created nothing')
+  assert.ok(deleted <= removed, 'each acknowledged deletion has deleted something')
+  assert.ok(removed <= deleted + doubtful.deletions, 'a deletion that was refused has deleted nothing')
 }
 
 test('whatever fails, every command is answered, ids are unique and all nodes agree', () => {

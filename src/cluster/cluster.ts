@@ -33,8 +33,7 @@ import { Controller } from './controller.ts'
 import { Forwarder } from './forwarder.ts'
 import type { Hello, Refusal } from './handshake.ts'
 import { Hosting } from './hosting.ts'
-import { mintTopicId } from './ids.ts'
-import { refusedForLateness } from './late-deletions.ts'
+import { mintRequestId, mintTopicId } from './ids.ts'
 import { BALANCE_INTERVAL_MS, LeaderBalance, type LedPartition } from './leader-balance.ts'
 import type { Leader } from './leader-table.ts'
 import { admitPeer, unknownDiskMessage } from './membership.ts'
@@ -93,6 +92,7 @@ export class Cluster implements MetadataListener {
       controller: () => this.controller(),
       local: (command, done) => this.#controller.execute(command, done),
       appliedIndex,
+      outcomesSeen: () => this.#metadata.outcomes.next,
     })
     this.#producerIds = new ProducerIds((count, done) => this.#fetchProducerIds(count, done))
     this.#hosting = new Hosting(this.nodeId, options.diskIncarnation, hooks)
@@ -228,9 +228,12 @@ export class Cluster implements MetadataListener {
   /** Answers after commit, and after this node's own metadata shows it. One result per request, in their order. */
   createTopics(requests: readonly CreateTopicRequest[], done: (results: TopicResult[]) => void): void {
     const topics = requests.map((request) => ({ ...request, id: mintTopicId(this.#with.random) }))
+    const request = mintRequestId(this.#with.random)
     this.#forwarder.submit(
-      (_again, remainingMs) => ({
+      (since, remainingMs) => ({
         type: 'create-topics',
+        request,
+        since,
         topics,
         patienceMs: Math.floor(remainingMs * PATIENCE_SHARE),
       }),
@@ -240,26 +243,12 @@ export class Cluster implements MetadataListener {
   }
 
   /** Answers after commit, and after this node's own metadata shows it. With an id, that topic and no other of its name. */
-  deleteTopics(asked: readonly DeleteTopicRequest[], done: (results: TopicResult[]) => void): void {
-    // The id keeps a second attempt from deleting what was created under the name in between.
-    const topics = asked.map(({ name, id }) => ({ name, id: id ?? this.topic(name)?.id ?? null }))
+  deleteTopics(topics: readonly DeleteTopicRequest[], done: (results: TopicResult[]) => void): void {
+    const request = mintRequestId(this.#with.random)
     this.#forwarder.submit(
-      (again) => ({ type: 'delete-topics', topics, again }),
+      (since) => ({ type: 'delete-topics', request, since, topics }),
       this.#options.commandTimeoutMs,
-      (error, reply) => {
-        const results = this.#results(topics, error, reply?.results)
-        const retried = refusedForLateness(asked, topics, results, (name) => this.topic(name)?.id ?? null)
-        if (retried.length === 0) return done(results)
-        this.deleteTopics(
-          retried.map((i) => asked[i]!),
-          (later) => {
-            retried.forEach((i, j) => {
-              results[i] = later[j]!
-            })
-            done(results)
-          },
-        )
-      },
+      (error, reply) => done(this.#results(topics, error, reply?.results)),
     )
   }
 

@@ -1,8 +1,9 @@
 /**
  * What may be asked of the controller, by any node, as plain data: the same objects whether they travel as JSON or not.
  *
- * A command may reach the controller twice: its first leader logged it and died before it could answer. So every command
- * says enough to be recognised: a topic carries the id that its origin drew for it, a deletion the id of what is to go.
+ * A command may reach the controller twice: its first leader logged it and died before it could answer, or a connection ended
+ * with it on the way. So what changes topics carries the id that its origin drew for the request, and the controller remembers
+ * what it decided (`outcomes.ts`).
  */
 import type { Topic } from './metadata.ts'
 
@@ -59,19 +60,21 @@ export interface TopicResult {
   readonly topic?: Topic
 }
 
+interface OnceOnly {
+  /** The same in every attempt, and in no other request: 32 hexadecimal digits. */
+  readonly request: string
+  /** How many outcomes there were, to the origin's knowledge, before the first attempt. */
+  readonly since: number
+}
+
 export type Command =
-  | {
+  | (OnceOnly & {
       readonly type: 'create-topics'
       readonly topics: readonly (CreateTopicRequest & { readonly id: string })[]
       /** How long the controller may wait for nodes that are expected but have not come yet. */
       readonly patienceMs: number
-    }
-  | {
-      readonly type: 'delete-topics'
-      readonly topics: readonly { readonly name: string; readonly id: string | null }[]
-      /** An earlier attempt may have done it. */
-      readonly again: boolean
-    }
+    })
+  | (OnceOnly & { readonly type: 'delete-topics'; readonly topics: readonly DeleteTopicRequest[] })
   | { readonly type: 'allocate-producer-ids'; readonly count: number }
 
 export type CommandType = Command['type']
@@ -86,6 +89,8 @@ export type CommandReply =
       readonly first: number
     }
   | { readonly outcome: 'not-controller' }
+  /** More was decided since than is remembered: nothing was done now, and whether it was done before is not known. */
+  | { readonly outcome: 'forgotten'; readonly since: number }
   /** Logged, but leadership went before a quorum was known to have it. */
   | { readonly outcome: 'lost' }
 
@@ -117,9 +122,9 @@ export function decodeCommand(body: Buffer): Command | null {
     case 'allocate-producer-ids':
       return isCount(raw.count) && (raw.count as number) <= PRODUCER_IDS_MAX ? (raw as Command) : null
     case 'delete-topics':
-      return typeof raw.again === 'boolean' && isListOf(raw.topics, isDeletion) ? (raw as Command) : null
+      return isOnceOnly(raw) && isListOf(raw.topics, isDeletion) ? (raw as Command) : null
     case 'create-topics':
-      return isCount(raw.patienceMs) && isListOf(raw.topics, isCreation) ? (raw as Command) : null
+      return isOnceOnly(raw) && isCount(raw.patienceMs) && isListOf(raw.topics, isCreation) ? (raw as Command) : null
     default:
       return null
   }
@@ -139,6 +144,14 @@ function isListOf(value: unknown, isItem: (item: Raw) => boolean): boolean {
   return Array.isArray(value) && value.every((item) => isObject(item) && isItem(item))
 }
 
+function isDrawn(value: unknown): boolean {
+  return typeof value === 'string' && /^[0-9a-f]{32}$/.test(value)
+}
+
+function isOnceOnly(item: Raw): boolean {
+  return isDrawn(item.request) && isCount(item.since)
+}
+
 function isDeletion(item: Raw): boolean {
   return typeof item.name === 'string' && (item.id === null || typeof item.id === 'string')
 }
@@ -146,8 +159,7 @@ function isDeletion(item: Raw): boolean {
 function isCreation(item: Raw): boolean {
   return (
     typeof item.name === 'string' &&
-    typeof item.id === 'string' &&
-    /^[0-9a-f]{32}$/.test(item.id) &&
+    isDrawn(item.id) &&
     Number.isSafeInteger(item.partitions) &&
     Number.isSafeInteger(item.replicationFactor) &&
     typeof item.validateOnly === 'boolean' &&

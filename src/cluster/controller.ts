@@ -15,13 +15,12 @@
  * entry says just that, which only the true leader can get a quorum to log.
  */
 import type { Clock, Random } from '../platform/index.ts'
-import type { KeyedChange } from '../records/index.ts'
-import type { MutationOutcome } from '../replication/index.ts'
+import type { MutationOutcome, ProposedChange } from '../replication/index.ts'
 import type { Command, CommandReply, TopicResult } from './commands.ts'
 import { mintClusterId } from './ids.ts'
 import type { Metadata, NodeRecord } from './metadata.ts'
 import { MetadataDraft } from './metadata-draft.ts'
-import { type PlanContext, planCreation, planDeletion } from './topic-planner.ts'
+import { createOnce, deleteOnce, type PlanContext } from './topic-planner.ts'
 
 export interface ControllerCollaborators {
   readonly clock: Clock
@@ -31,7 +30,7 @@ export interface ControllerCollaborators {
   /** This node, and every node with which a verified session is up, as they describe themselves. */
   readonly present: () => Iterable<NodeRecord>
   readonly expectedNodes: number
-  readonly change: (changes: readonly KeyedChange[], done: (outcome: MutationOutcome) => void) => void
+  readonly change: (changes: readonly ProposedChange[], done: (outcome: MutationOutcome) => void) => void
   readonly appliedIndex: () => number
 }
 
@@ -101,6 +100,12 @@ export class Controller {
     this.#queue = []
     const answers: { readonly pending: Pending; readonly planned: Planned }[] = []
     for (const pending of batch) {
+      const { command } = pending
+      const { outcomes } = this.#with.metadata
+      if (command.type !== 'allocate-producer-ids' && outcomes.forgotSome(command.since)) {
+        pending.done({ outcome: 'forgotten', since: outcomes.next })
+        continue
+      }
       const planned = this.#plan(pending, draft)
       if (planned === 'wait') this.#park(pending)
       else answers.push({ pending, planned })
@@ -144,7 +149,7 @@ export class Controller {
       case 'allocate-producer-ids':
         return { results: [], first: draft.takeProducerIds(command.count) }
       case 'delete-topics':
-        return { results: command.topics.map((topic) => planDeletion(topic, command.again, draft)), first: 0 }
+        return { results: command.topics.map((topic, i) => deleteOnce(topic, command.request, i, draft)), first: 0 }
       case 'create-topics': {
         const context: PlanContext = {
           isUp: this.#with.isUp,
@@ -154,9 +159,12 @@ export class Controller {
         // Nobody's share of a request is logged while another's must wait: the answer goes out as one.
         if (context.patient) {
           const trial = draft.clone()
-          for (const topic of command.topics) if (planCreation(topic, trial, context) === 'wait') return 'wait'
+          for (const [i, topic] of command.topics.entries())
+            if (createOnce(topic, command.request, i, trial, context) === 'wait') return 'wait'
         }
-        const results = command.topics.map((topic) => planCreation(topic, draft, context) as TopicResult)
+        const results = command.topics.map(
+          (topic, i) => createOnce(topic, command.request, i, draft, context) as TopicResult,
+        )
         return { results, first: 0 }
       }
     }

@@ -5,10 +5,11 @@
  *                        │ yes                                    │
  *                        ▼                                        │
  *                here, or over the wire ──► not-controller ───────┤
- *                        │                ─► lost, peer down ─────┘ as "again": it may have been done
+ *                        │                ─► lost, peer down ─────┘ it may have been done
  *                        ▼ done, index
  *                local metadata applied index ──► answer
  *
+ * Every attempt names the same request, by which the controller knows it again (`outcomes.ts`).
  * The last step makes answers and local reads agree: whoever creates a topic through this node finds it on this node.
  * All of it ends at the command's deadline, with an error that says whether the command may still come true.
  */
@@ -37,19 +38,28 @@ export interface ForwarderCollaborators {
   readonly controller: () => number | null
   readonly local: (command: Command, done: (reply: CommandReply) => void) => void
   readonly appliedIndex: () => number
+  /** How many outcomes the local metadata have seen. */
+  readonly outcomesSeen: () => number
 }
 
 /** After an answer that proves what was known of the controller wrong, and no better news yet. */
 const RETRY_MS = 30
 
-/** `again`: an earlier attempt may have been carried out. `remainingMs`: until nobody waits for the answer any more. */
-export type CommandBuilder = (again: boolean, remainingMs: number) => Command
+/** `since`: see `OnceOnly`. `remainingMs`: until nobody waits for the answer any more. */
+export type CommandBuilder = (since: number, remainingMs: number) => Command
+
+const FORGOTTEN: CommandError = {
+  code: 'TIMED_OUT',
+  message: 'the answer was lost on its way, and too much was done since to tell what it was; it may be done',
+}
 
 interface Errand {
   readonly build: CommandBuilder
   readonly done: (error: CommandError | null, reply: CommandDone | null) => void
   readonly deadline: number
-  again: boolean
+  since: number
+  /** An attempt may have been carried out. */
+  doubtful: boolean
   state: 'parked' | 'under-way' | 'applying' | 'over'
   reply: CommandDone | null
   timer: Timer | null
@@ -70,7 +80,8 @@ export class Forwarder {
     done: (error: CommandError | null, reply: CommandDone | null) => void,
   ): void {
     const deadline = this.#with.clock.now() + timeoutMs
-    const errand: Errand = { build, done, deadline, again: false, state: 'parked', reply: null, timer: null }
+    const since = this.#with.outcomesSeen()
+    const errand: Errand = { build, done, deadline, since, doubtful: false, state: 'parked', reply: null, timer: null }
     errand.timer = this.#with.clock.after(timeoutMs, () => this.#expire(errand))
     this.#errands.add(errand)
     this.#attempt(errand)
@@ -100,7 +111,7 @@ export class Forwarder {
     errand.state = 'under-way'
     if (this.#with.chance('cluster/forward-late')) return this.#replied(errand, { outcome: 'not-controller' })
     const remainingMs = Math.max(1, Math.ceil(errand.deadline - this.#with.clock.now()))
-    const command = errand.build(errand.again, remainingMs)
+    const command = errand.build(errand.since, remainingMs)
     if (controller === this.#with.self) {
       this.#with.local(command, (reply) => this.#replied(errand, reply))
       return
@@ -123,7 +134,12 @@ export class Forwarder {
       errand.reply = reply
       return
     }
-    if (reply.outcome === 'lost') errand.again = true
+    if (reply.outcome === 'lost') errand.doubtful = true
+    else if (reply.outcome === 'forgotten') {
+      if (errand.doubtful) return this.#finish(errand, FORGOTTEN, null)
+      // Nothing was done so far, so it may be as if asked only now.
+      errand.since = reply.since
+    }
     errand.state = 'parked'
     this.#retry ??= this.#with.clock.after(RETRY_MS, () => {
       this.#retry = null
@@ -134,7 +150,7 @@ export class Forwarder {
   #expire(errand: Errand): void {
     // The controller's word counts even where the local metadata is behind.
     if (errand.state === 'applying') this.#finish(errand, null, errand.reply)
-    else if (errand.state === 'under-way' || errand.again) {
+    else if (errand.state === 'under-way' || errand.doubtful) {
       this.#finish(
         errand,
         { code: 'TIMED_OUT', message: 'the controller did not answer in time; it may still be done' },
@@ -159,6 +175,7 @@ function parseReply(body: Buffer): CommandReply {
   try {
     const reply = JSON.parse(body.toString()) as CommandReply
     if (reply.outcome === 'not-controller') return reply
+    if (reply.outcome === 'forgotten' && Number.isSafeInteger(reply.since)) return reply
     if (reply.outcome === 'done' && Number.isSafeInteger(reply.index) && Array.isArray(reply.results)) return reply
   } catch {
     // Falls through: not JSON.

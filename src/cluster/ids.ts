@@ -11,6 +11,11 @@ export function mintTopicId(random: Random): string {
   return draw(random).toString('hex')
 }
 
+/** 32 hexadecimal digits. */
+export function mintRequestId(random: Random): string {
+  return draw(random).toString('hex')
+}
+
 /**
  * A random UUID (RFC 9562, version 4), so never one of the reserved ones; bent where its printed form would begin with
  * '-' and look like a flag on a command line.

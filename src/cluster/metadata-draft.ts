@@ -3,6 +3,8 @@
  * one draft, so that the second creation of a name in the same batch sees the first, and logs the draft's changes as one unit.
  */
 import type { KeyedChange } from '../records/index.ts'
+import type { ProposedChange } from '../replication/index.ts'
+import type { CommandErrorCode } from './commands.ts'
 import {
   clusterChange,
   idsChange,
@@ -10,17 +12,20 @@ import {
   type Metadata,
   type NodeRecord,
   nodeChange,
+  outcomeChange,
   type Topic,
   topicChange,
   topicRemoval,
 } from './metadata.ts'
+import { attemptKey, type Outcome } from './outcomes.ts'
 import type { NodeLoad } from './placement.ts'
 
 export class MetadataDraft {
   readonly #base: Metadata
   readonly #topics = new Map<string, Topic | null>()
   /** In the order of the commands: the log tells everything, also what was created and removed in one batch. */
-  readonly #topicChanges: KeyedChange[] = []
+  readonly #topicChanges: ProposedChange[] = []
+  readonly #outcomes = new Map<string, Outcome>()
   readonly #nodes = new Map<number, NodeRecord>()
   #clusterId: string | null
   #nextShardId: number
@@ -38,7 +43,8 @@ export class MetadataDraft {
   clone(): MetadataDraft {
     const copy = new MetadataDraft(this.#base)
     for (const [name, topic] of this.#topics) copy.#topics.set(name, topic)
-    copy.#topicChanges.push(...this.#topicChanges)
+    for (const change of this.#topicChanges) copy.#topicChanges.push(change)
+    for (const [key, outcome] of this.#outcomes) copy.#outcomes.set(key, outcome)
     for (const [id, node] of this.#nodes) copy.#nodes.set(id, node)
     copy.#clusterId = this.#clusterId
     copy.#nextShardId = this.#nextShardId
@@ -91,6 +97,18 @@ export class MetadataDraft {
     this.#load = null
   }
 
+  outcomeOf(request: string, place: number): Outcome | undefined {
+    return this.#outcomes.get(attemptKey(request, place)) ?? this.#base.outcomes.of(request, place)
+  }
+
+  /** Of what was planned last. */
+  putOutcome(request: string, place: number, error: CommandErrorCode | null): void {
+    const number = this.#base.outcomes.next + this.#outcomes.size
+    const outcome = { number, request, place, error }
+    this.#outcomes.set(attemptKey(request, place), outcome)
+    this.#topicChanges.push({ ...outcomeChange(outcome), joined: error === null })
+  }
+
   /** Counted once per draft, then kept up to date. */
   load(): Map<number, NodeLoad> {
     if (this.#load === null) {
@@ -123,14 +141,14 @@ export class MetadataDraft {
   }
 
   /** Ids before topics: whoever applies a topic knows already that its shards are in use. */
-  changes(): KeyedChange[] {
+  changes(): ProposedChange[] {
     const base = this.#base
-    const changes: KeyedChange[] = []
+    const changes: ProposedChange[] = []
     if (this.#clusterId !== null && this.#clusterId !== base.clusterId) changes.push(clusterChange(this.#clusterId))
     for (const node of this.#nodes.values()) changes.push(nodeChange(node))
     if (this.#nextShardId !== base.nextShardId) changes.push(idsChange('shard', this.#nextShardId))
     if (this.#nextProducerId !== base.nextProducerId) changes.push(idsChange('producer', this.#nextProducerId))
-    changes.push(...this.#topicChanges)
+    for (const change of this.#topicChanges) changes.push(change)
     return changes
   }
 }

@@ -2,8 +2,13 @@
  * The metadata shard's state machine: the log's changes become views (`metadata.ts`), and whoever must act on a change hears
  * of it in log order, on every node, after a restart as well.
  */
-import type { KeyedChange } from '../records/index.ts'
-import { KeyedMachine, type MutationOutcome, type Shard, type Standing } from '../replication/index.ts'
+import {
+  KeyedMachine,
+  type MutationOutcome,
+  type ProposedChange,
+  type Shard,
+  type Standing,
+} from '../replication/index.ts'
 import type { Metadata, MetadataChange } from './metadata.ts'
 
 export interface MetadataListener {
@@ -31,7 +36,7 @@ export class MetadataMachine extends KeyedMachine {
   }
 
   /** Leader only: logs the changes as one unit. */
-  change(changes: readonly KeyedChange[], done: (outcome: MutationOutcome) => void): void {
+  change(changes: readonly ProposedChange[], done: (outcome: MutationOutcome) => void): void {
     this.mutate(changes, done)
   }
 

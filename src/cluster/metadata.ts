@@ -7,6 +7,7 @@
  *     topic/orders     {v, name, id, partitions, configs, internal}         desired placement; the actual one is in each shard
  *     ids/shard        {v, next}                                            never goes back: shard ids are never reused
  *     ids/producer     {v, next}
+ *     outcome/17       {v, number, request, place, error}                   a ring: what was decided lately (`outcomes.ts`)
  *
  * Who is alive and who leads what is *not* here: that changes too often for a log, and old news of it would be worthless.
  *
@@ -16,6 +17,8 @@
 import type { Address } from '../platform/index.ts'
 import type { KeyedChange } from '../records/index.ts'
 import { AssertionFailed, assert } from '../stdx/index.ts'
+import type { CommandErrorCode } from './commands.ts'
+import { type Outcome, Outcomes, slotOf } from './outcomes.ts'
 import type { NodeLoad, ReplicaPlace } from './placement.ts'
 
 export const METADATA_SHARD = 1
@@ -58,6 +61,7 @@ export type MetadataChange =
   | { readonly type: 'topic'; readonly topic: Topic; readonly before: Topic | null }
   | { readonly type: 'topic-removed'; readonly topic: Topic }
   | { readonly type: 'ids' }
+  | { readonly type: 'outcome' }
 
 export class Metadata {
   #clusterId: string | null = null
@@ -70,8 +74,14 @@ export class Metadata {
   /** Invariant: every partition of `#topics`, and nothing else. */
   readonly #partitions = new Map<number, { readonly topic: Topic; readonly index: number }>()
 
+  readonly #outcomes = new Outcomes()
+
   get clusterId(): string | null {
     return this.#clusterId
+  }
+
+  get outcomes(): Omit<Outcomes, 'put' | 'clear'> {
+    return this.#outcomes
   }
 
   /** No topic has ever had a shard with this id or a higher one. */
@@ -104,6 +114,10 @@ export class Metadata {
     if (key.startsWith('topic/')) return this.#setTopic(key, value)
     if (key.startsWith('node/')) return this.#setNode(key, value)
     const fields = readFields(key, value)
+    if (key.startsWith('outcome/')) {
+      this.#outcomes.put(readOutcome(key, fields))
+      return { type: 'outcome' }
+    }
     if (key === 'cluster') {
       this.#clusterId = fields.text('id')
       return { type: 'cluster', id: this.#clusterId }
@@ -123,6 +137,7 @@ export class Metadata {
     this.#topics.clear()
     this.#topicsById.clear()
     this.#partitions.clear()
+    this.#outcomes.clear()
   }
 
   #setNode(key: string, value: Buffer | null): MetadataChange {
@@ -192,12 +207,20 @@ export function idsChange(kind: 'shard' | 'producer', next: number): KeyedChange
   return { key: `ids/${kind}`, value: encode({ next }) }
 }
 
+export function outcomeChange(outcome: Outcome): KeyedChange {
+  return { key: outcomeKey(outcome.number), value: encode(outcome) }
+}
+
 function nodeKey(id: number): string {
   return `node/${id}`
 }
 
 function topicKey(name: string): string {
   return `topic/${name}`
+}
+
+function outcomeKey(number: number): string {
+  return `outcome/${slotOf(number)}`
 }
 
 function encode(fields: object): Buffer {
@@ -232,6 +255,17 @@ function readTopic(key: string, value: Buffer): Topic {
     })),
     configs,
     internal: fields.flag('internal'),
+  }
+}
+
+function readOutcome(key: string, fields: Fields): Outcome {
+  const number = fields.natural('number')
+  assert(key === outcomeKey(number), () => `metadata ${key} holds outcome ${number}`)
+  return {
+    number,
+    request: fields.text('request'),
+    place: fields.natural('place'),
+    error: fields.isNull('error') ? null : (fields.text('error') as CommandErrorCode),
   }
 }
 

@@ -2,11 +2,17 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { record } from './cluster-testing.ts'
-import { type CreateTopicRequest, decodeCommand, PARTITIONS_MAX, topicNameDefect } from './commands.ts'
+import {
+  type CreateTopicRequest,
+  decodeCommand,
+  PARTITIONS_MAX,
+  type TopicResult,
+  topicNameDefect,
+} from './commands.ts'
 import { Metadata, nodeChange } from './metadata.ts'
 import { MetadataDraft } from './metadata-draft.ts'
 import { TOPIC_SETTINGS, topicSettingDefect } from './topic-config.ts'
-import { type PlanContext, planCreation, planDeletion } from './topic-planner.ts'
+import { createOnce, deleteOnce, type PlanContext, planCreation, planDeletion } from './topic-planner.ts'
 
 const ALL_UP: PlanContext = { isUp: () => true, expectedNodes: 3, patient: false }
 
@@ -103,17 +109,54 @@ test('a placement by the client is taken as it is, or refused', () => {
 test('the cluster’s own topics are not deleted by clients', () => {
   const draft = draftOf()
   answer({ name: '__consumer_offsets', internal: true }, draft)
-  const result = planDeletion({ name: '__consumer_offsets', id: null }, false, draft)
+  const result = planDeletion({ name: '__consumer_offsets', id: null }, draft)
   assert.equal(result.error?.code, 'INVALID_REQUEST')
 })
 
-test('a second attempt at a deletion without an id decides nothing', () => {
+test('each topic of a request is decided on once, whatever became of it since', () => {
   const draft = draftOf()
-  assert.equal(planDeletion({ name: 'orders', id: null }, true, draft).error?.code, 'TIMED_OUT')
-  assert.equal(answer({ name: 'orders' }, draft), 'created')
-  assert.equal(planDeletion({ name: 'orders', id: null }, true, draft).error?.code, 'TIMED_OUT')
-  assert.notEqual(draft.topic('orders'), undefined)
-  assert.equal(planDeletion({ name: 'orders', id: null }, false, draft).error, null)
+  const byName = { name: 'orders', id: null }
+  const codeOf = (result: TopicResult | 'wait'): string | null => {
+    assert.notEqual(result, 'wait')
+    return result === 'wait' ? result : (result.error?.code ?? null)
+  }
+  const create = (request: string, place: number, id: string): string | null =>
+    codeOf(createOnce({ ...ask({}), id: id.repeat(32) }, request, place, draft, ALL_UP))
+  assert.equal(codeOf(deleteOnce(byName, 'r1', 0, draft)), 'UNKNOWN_TOPIC')
+  assert.equal(create('r2', 0, 'a'), null)
+  assert.equal(codeOf(deleteOnce(byName, 'r1', 0, draft)), 'UNKNOWN_TOPIC', 'as before')
+  assert.equal(create('r2', 0, 'a'), null, 'its own')
+  assert.equal(create('r2', 1, 'b'), 'TOPIC_EXISTS', 'another place is another creation')
+  assert.equal(create('r3', 0, 'c'), 'TOPIC_EXISTS')
+  assert.equal(codeOf(deleteOnce(byName, 'r4', 0, draft)), null)
+  assert.equal(create('r2', 0, 'a'), 'TIMED_OUT', 'created, and gone')
+  assert.equal(create('r3', 0, 'c'), 'TOPIC_EXISTS', 'as before')
+  assert.equal(create('r5', 0, 'd'), null)
+  assert.equal(codeOf(deleteOnce(byName, 'r4', 0, draft)), null, 'as before')
+  assert.equal(create('r2', 0, 'a'), 'TIMED_OUT', 'what is there now is somebody else’s')
+  assert.equal(draft.topic('orders')!.id, 'd'.repeat(32))
+})
+
+test('the record of what was done is never in another entry than what was done', () => {
+  const draft = draftOf()
+  createOnce(ask({}), 'r1', 0, draft, ALL_UP)
+  createOnce(ask({}), 'r2', 0, draft, ALL_UP)
+  deleteOnce({ name: 'orders', id: null }, 'r3', 0, draft)
+  assert.deepEqual(
+    draft.changes().map(({ key, joined }) => (joined ? `+ ${key}` : key)),
+    ['ids/shard', 'topic/orders', '+ outcome/0', 'outcome/1', 'topic/orders', '+ outcome/2'],
+  )
+})
+
+test('who only asks what would be is answered anew each time', () => {
+  const draft = draftOf()
+  const trial = ask({ validateOnly: true })
+  const first = createOnce(trial, 'r1', 0, draft, ALL_UP)
+  assert.ok(first !== 'wait' && first.error === null)
+  assert.deepEqual(draft.changes(), [])
+  assert.equal(answer({}, draft), 'created')
+  const second = createOnce(trial, 'r1', 0, draft, ALL_UP)
+  assert.ok(second !== 'wait' && second.error?.code === 'TOPIC_EXISTS')
 })
 
 test('what is refused leaves no trace in the draft', () => {
@@ -124,14 +167,16 @@ test('what is refused leaves no trace in the draft', () => {
 })
 
 test('commands survive the wire, and nothing else passes', () => {
+  const attempt = { request: '0f'.repeat(16), since: 7 }
   const create = {
     type: 'create-topics',
+    ...attempt,
     topics: [ask({ assignments: [{ partition: 0, replicas: [1] }] })],
     patienceMs: 4000,
   }
   const commands = [
     create,
-    { type: 'delete-topics', topics: [{ name: 'a', id: null }], again: true },
+    { type: 'delete-topics', ...attempt, topics: [{ name: 'a', id: null }] },
     { type: 'allocate-producer-ids', count: 1000 },
   ]
   for (const command of commands) {
@@ -142,7 +187,9 @@ test('commands survive the wire, and nothing else passes', () => {
     [],
     { type: 'allocate-producer-ids', count: 1e9 },
     { type: 'allocate-producer-ids', count: -1 },
-    { type: 'delete-topics', topics: [{ name: 1, id: null }], again: true },
+    { type: 'delete-topics', ...attempt, topics: [{ name: 1, id: null }] },
+    { type: 'delete-topics', ...attempt, request: 'short', topics: [] },
+    { type: 'delete-topics', ...attempt, since: -1, topics: [] },
     { ...create, topics: [{ ...create.topics[0], id: 'short' }] },
     { ...create, topics: [{ ...create.topics[0], configs: { a: 1 } }] },
   ]

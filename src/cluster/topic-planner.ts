@@ -6,6 +6,7 @@ import {
   type CommandError,
   type CommandErrorCode,
   type CreateTopicRequest,
+  type DeleteTopicRequest,
   INTERNAL_TOPICS,
   PARTITIONS_MAX,
   type TopicResult,
@@ -30,11 +31,54 @@ export interface PlanContext {
   readonly patient: boolean
 }
 
-export function planCreation(
-  request: CreateTopicRequest & { readonly id: string },
+type Creation = CreateTopicRequest & { readonly id: string }
+
+/** A creation that may have been attempted before, as the topic at this place of that request. */
+export function createOnce(
+  creation: Creation,
+  request: string,
+  place: number,
   draft: MetadataDraft,
   context: PlanContext,
 ): TopicResult | 'wait' {
+  if (creation.validateOnly) return planCreation(creation, draft, context)
+  const { name, id } = creation
+  const earlier = draft.outcomeOf(request, place)
+  if (earlier === undefined) {
+    const result = planCreation(creation, draft, context)
+    if (result !== 'wait') draft.putOutcome(request, place, result.error?.code ?? null)
+    return result
+  }
+  if (earlier.error !== null) return refusedEarlier(name, earlier.error)
+  const topic = draft.topic(name)
+  return topic?.id === id ? { name, error: null, topic } : { name, error: CREATED_AND_GONE }
+}
+
+export function deleteOnce(
+  deletion: DeleteTopicRequest,
+  request: string,
+  place: number,
+  draft: MetadataDraft,
+): TopicResult {
+  const { name } = deletion
+  const earlier = draft.outcomeOf(request, place)
+  if (earlier !== undefined) return earlier.error === null ? { name, error: null } : refusedEarlier(name, earlier.error)
+  const result = planDeletion(deletion, draft)
+  draft.putOutcome(request, place, result.error?.code ?? null)
+  return result
+}
+
+/** Neither "done", for whoever is told so looks for it, nor "exists" or anything else that denies it. */
+const CREATED_AND_GONE: CommandError = {
+  code: 'TIMED_OUT',
+  message: 'the answer was lost on its way; the topic was created, and deleted since',
+}
+
+function refusedEarlier(name: string, code: CommandErrorCode): TopicResult {
+  return { name, error: { code, message: `refused with ${code}; the answer that said more was lost on its way` } }
+}
+
+export function planCreation(request: Creation, draft: MetadataDraft, context: PlanContext): TopicResult | 'wait' {
   const { name } = request
   const refuse = (code: CommandErrorCode, message: string): TopicResult => ({ name, error: { code, message } })
   const nameDefect = topicNameDefect(name)
@@ -45,7 +89,6 @@ export function planCreation(
   }
   const present = draft.topic(name)
   if (present !== undefined) {
-    if (present.id === request.id) return { name, error: null, topic: present }
     return refuse('TOPIC_EXISTS', `Topic '${name}' already exists.`)
   }
   const configs: Record<string, string> = {}
@@ -137,22 +180,9 @@ function assign(request: CreateTopicRequest, nodes: readonly PlacementNode[]): P
   return placed
 }
 
-const DONE_OR_NOT: CommandError = {
-  code: 'TIMED_OUT',
-  message: 'an earlier attempt, whose answer was lost, may have deleted the topic',
-}
-
-export function planDeletion(
-  request: { readonly name: string; readonly id: string | null },
-  again: boolean,
-  draft: MetadataDraft,
-): TopicResult {
-  const { name, id } = request
-  // Without an id nothing tells whether that attempt did it: no topic may be its work, and a topic may be a later one.
-  if (again && id === null) return { name, error: DONE_OR_NOT }
+export function planDeletion({ name, id }: DeleteTopicRequest, draft: MetadataDraft): TopicResult {
   const topic = draft.topic(name)
   if (topic === undefined || (id !== null && topic.id !== id)) {
-    if (again) return { name, error: null }
     return { name, error: { code: 'UNKNOWN_TOPIC', message: `Topic '${name}' does not exist.` } }
   }
   if (topic.internal) {
