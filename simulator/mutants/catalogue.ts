@@ -5,6 +5,7 @@ import { numberOf } from '../runner/commit.ts'
 import { INTERFERENCES } from './interference.ts'
 import type { Mutant } from './mutant.ts'
 import type { PatchMutant } from './patch.ts'
+import { CLUSTER_PATCHES } from './patches-cluster.ts'
 import { REPLICATION_PATCHES } from './patches-replication.ts'
 import { SNAPSHOT_PATCHES } from './patches-snapshots.ts'
 import { STORAGE_PATCHES } from './patches-storage.ts'
@@ -15,6 +16,7 @@ export const PATCHES: readonly PatchMutant[] = [
   ...SNAPSHOT_PATCHES,
   ...STORAGE_PATCHES,
   ...STREAMS_PATCHES,
+  ...CLUSTER_PATCHES,
 ]
 
 export const MUTANTS: readonly Mutant[] = [...INTERFERENCES, ...PATCHES]
