@@ -13,7 +13,7 @@ import { Violation } from '../violation.ts'
 
 const CONTROL = 5
 const DATA = 6
-const HEADER_BYTES = 18
+const HEADER_BYTES = 22
 
 export class TermDurable implements Checker {
   readonly property = 'no message of a term before the term is durable'

@@ -23,9 +23,9 @@ function wireBench(): { checker: TermDurable; wrong: string[]; send: (frame: Buf
 
 /** docs/formats/peer-wire.md: only what a reader of terms looks at. */
 function frameOf(kind: number, body: Buffer): Buffer {
-  const header = Buffer.alloc(18)
-  header.writeUInt32LE(18 + body.length, 0)
-  header[8] = 1
+  const header = Buffer.alloc(22)
+  header.writeUInt32LE(22 + body.length, 0)
+  header[8] = 2
   header[9] = kind
   return Buffer.concat([header, body])
 }

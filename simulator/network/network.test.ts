@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { encodeBeat, encodeBeatReply, encodeMessage } from '../../src/cluster/peer-messages.ts'
-import { beginFrame, FrameKind, FrameReader, sealFrame } from '../../src/cluster/peer-wire.ts'
+import { beginFrame, FrameKind, FrameReader, sealFrame, WIRE_VERSION_MAX } from '../../src/cluster/peer-wire.ts'
 import { networkContract } from '../../src/platform/contract/network.ts'
 import type { Connection } from '../../src/platform/index.ts'
 import { MemoryNetwork } from '../../src/platform/memory/index.ts'
@@ -116,7 +116,7 @@ function controlFrame(): Buffer {
   encodeMessage(writer, { type: 'step-down', shard: 5, term: 1 })
   encodeBeatReply(writer, 7, 1)
   const frame = writer.take()
-  sealFrame(frame, [], 1, FrameKind.control, 99)
+  sealFrame(frame, [], WIRE_VERSION_MAX, FrameKind.control, 99)
   return frame
 }
 
@@ -146,7 +146,7 @@ test('disorder: beats, their replies and `moved` pass in order; each other messa
   assert.deepEqual(meddler.hits, { lost: 0, repeated: 2, late: 0 })
   const lengths: number[] = []
   const reader = new FrameReader({ frame: (kind, stamp, frame) => lengths.push(kind, stamp, frame.length) })
-  reader.version = 1
+  reader.version = WIRE_VERSION_MAX
   for (const frame of sent) assert.equal(reader.push(frame), null)
   assert.deepEqual(lengths.slice(0, 3), [FrameKind.control, 99, sent[0]!.length])
 

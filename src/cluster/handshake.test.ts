@@ -3,11 +3,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MemoryNetwork } from '../platform/memory/index.ts'
 import { nodePlatform } from '../platform/nodejs/index.ts'
-import type { RefusalCode } from './handshake.ts'
+import { encodeRefusal, type RefusalCode } from './handshake.ts'
 import { appendOf, IMPATIENT, RawPeer, TestNode, type TestNodeOptions } from './peer-harness.test.ts'
 import { encodeBeat, encodeMessage } from './peer-messages.ts'
 import { writeData } from './peer-messages-data.ts'
-import { beginFrame, FrameKind, sealFrame } from './peer-wire.ts'
+import { beginFrame, FrameKind, sealFrame, WIRE_VERSION_MAX } from './peer-wire.ts'
 
 function memoryNetwork(): MemoryNetwork {
   const { clock, random } = nodePlatform()
@@ -199,6 +199,14 @@ test('no version in common', async () => {
   await node.stop()
 })
 
+test('a peer of the wire without sums over headers is told so in words that it can read', async () => {
+  const { node, dial } = await lone()
+  const raw = await dial({ versionMin: 1, versionMax: 1 })
+  assert.equal(raw.refusals[0]?.code, 'VERSION')
+  assert.match(raw.refusals[0]!.message, /node 3 speaks 1 to 1/)
+  await node.stop()
+})
+
 test('a newer peer that still speaks our version gets in', async () => {
   const { node, dial } = await lone()
   const raw = await dial({ versionMin: 1, versionMax: 200 })
@@ -246,7 +254,7 @@ function controlFrame(...numbers: number[]): Buffer {
   const writer = beginFrame(64)
   for (const number of numbers) encodeBeat(writer, number)
   const frame = writer.take()
-  sealFrame(frame, [], 1, FrameKind.control, 5)
+  sealFrame(frame, [], WIRE_VERSION_MAX, FrameKind.control, 5)
   return frame
 }
 
@@ -258,7 +266,7 @@ test('one damaged byte ends the session, on either connection', async () => {
     const parts: Buffer[] = []
     writeData(
       [appendOf(16, 1, [100])],
-      1,
+      WIRE_VERSION_MAX,
       () => 5,
       (part) => parts.push(part),
     )
@@ -276,6 +284,37 @@ test('one damaged byte ends the session, on either connection', async () => {
   }
 })
 
+test('a damaged length ends the session at once, although frames keep coming behind it', async () => {
+  for (const role of ['control', 'data'] as const) {
+    const { node, dial } = await lone()
+    const raw = await dial()
+    await node.until(() => node.mesh.isUp(3))
+    const frame = controlFrame(1)
+    frame[2] = frame[2]! ^ 8 // 512 KiB more than there are
+    raw[role].write(frame)
+    await raw.until(() => raw.closed.size === 2)
+    assert.deepEqual(
+      node.events.filter(({ type }) => type === 'peer-damaged'),
+      [{ type: 'peer-damaged', node: 3, defect: 'header' }],
+    )
+    await node.stop()
+  }
+})
+
+test('a frame of the handshake has no place in a session', async () => {
+  const { node, dial } = await lone()
+  const raw = await dial()
+  await node.until(() => node.mesh.isUp(3))
+  raw.control.write(encodeRefusal({ code: 'PROTOCOL', message: 'too late' }, 3, 9))
+  await raw.until(() => raw.closed.size === 2)
+  assert.deepEqual(node.refusals, [])
+  assert.deepEqual(
+    node.events.filter(({ type }) => type === 'peer-damaged'),
+    [{ type: 'peer-damaged', node: 3, defect: 'version' }],
+  )
+  await node.stop()
+})
+
 test('control on the data connection is damage', async () => {
   const { node, dial } = await lone()
   const raw = await dial()
@@ -290,9 +329,10 @@ test('a frame that stops in its middle ends the session, although the beats go o
   const { node, dial } = await lone({ mesh: IMPATIENT })
   const raw = await dial()
   await node.until(() => node.mesh.isUp(3))
-  const length = Buffer.alloc(1000)
-  length.writeUInt32LE(50_000_000, 0)
-  raw.data.write(length)
+  const writer = beginFrame(0)
+  const first = writer.take()
+  sealFrame(first, [Buffer.alloc(1_000_000)], WIRE_VERSION_MAX, FrameKind.data, 5)
+  raw.data.write(first)
   let number = 0
   const beats = node.platform.clock.every(20, () => raw.control.write(controlFrame(++number)))
   await node.until(() => !node.mesh.isUp(3))
@@ -329,7 +369,7 @@ test('a beat is answered after what replication says at the end of the turn (the
   encodeMessage(writer, { type: 'vote', shard: 7, term: 5, lastIndex: 0, lastTerm: 0, transfer: false })
   encodeBeat(writer, 2)
   const frame = writer.take()
-  sealFrame(frame, [], 1, FrameKind.control, 5)
+  sealFrame(frame, [], WIRE_VERSION_MAX, FrameKind.control, 5)
   node.mesh.announceLeading(9, 1)
   raw.control.write(frame)
   await raw.until(() => raw.items.includes('beat-reply 2'))

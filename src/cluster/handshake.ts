@@ -13,6 +13,8 @@
  * The challenge is new for each attempt, so that a confirm answers this welcome and no other: the bytes of an earlier session,
  * said once more by a network that repeats itself, end where the present acceptor asks for something they do not contain.
  *
+ * The confirm is the first frame in the agreed version; those before it can be read by any build (`peer-wire.ts`).
+ *
  * The two connections of one attempt carry the same nonce, so that connections of two attempts are never mixed. The checks are
  * the same on both sides, and whoever is refused is told why in words that an operator can act on.
  *
@@ -25,13 +27,16 @@
  *   - Whether a disk may come in under an id is for `admit` to say, which knows the members.
  */
 import type { Address } from '../platform/index.ts'
+import { must } from '../stdx/index.ts'
 import { ByteReader } from './byte-cursor.ts'
 import {
   beginFrame,
+  beginHandshake,
   FRAME_HEADER_BYTES,
   FrameKind,
-  HANDSHAKE_VERSION,
+  HANDSHAKE_HEADER_BYTES,
   sealFrame,
+  sealHandshake,
   WIRE_VERSION_MAX,
   WIRE_VERSION_MIN,
 } from './peer-wire.ts'
@@ -93,7 +98,7 @@ export function encodeHello(
   kind: typeof FrameKind.hello | typeof FrameKind.welcome,
   stamp: number,
 ): Buffer {
-  const writer = beginFrame(256)
+  const writer = beginHandshake(256)
   writer.u32(MAGIC)
   writer.u8(hello.versionMin)
   writer.u8(hello.versionMax)
@@ -112,13 +117,13 @@ export function encodeHello(
   writer.text(hello.rack ?? '')
   writer.text(hello.challenge ?? '')
   const frame = writer.take()
-  sealFrame(frame, [], HANDSHAKE_VERSION, kind, stamp)
+  sealHandshake(frame, kind, stamp)
   return frame
 }
 
 /** Null if these bytes are no hello. Fields that later versions append are ignored. */
 export function decodeHello(frame: Buffer): Hello | null {
-  const reader = new ByteReader(frame, FRAME_HEADER_BYTES)
+  const reader = new ByteReader(frame, HANDSHAKE_HEADER_BYTES)
   if (reader.u32() !== MAGIC) return null
   const versionMin = reader.u8()
   const versionMax = reader.u8()
@@ -163,17 +168,17 @@ function readAddress(reader: ByteReader): Address | null {
 }
 
 export function encodeRefusal(refusal: Refusal, by: number, stamp: number): Buffer {
-  const writer = beginFrame(256)
+  const writer = beginHandshake(256)
   writer.u32(by)
   writer.text(refusal.code)
   writer.text(refusal.message)
   const frame = writer.take()
-  sealFrame(frame, [], HANDSHAKE_VERSION, FrameKind.refusal, stamp)
+  sealHandshake(frame, FrameKind.refusal, stamp)
   return frame
 }
 
 export function decodeRefusal(frame: Buffer): { readonly refusal: Refusal; readonly by: number } | null {
-  const reader = new ByteReader(frame, FRAME_HEADER_BYTES)
+  const reader = new ByteReader(frame, HANDSHAKE_HEADER_BYTES)
   const by = reader.u32()
   const text = reader.text()
   const message = reader.text()
@@ -183,11 +188,12 @@ export function decodeRefusal(frame: Buffer): { readonly refusal: Refusal; reado
   return { refusal: { code, message }, by }
 }
 
-export function encodeConfirm(challenge: string, stamp: number): Buffer {
+/** The first frame of the version that both sides speak. */
+export function encodeConfirm(challenge: string, version: number, stamp: number): Buffer {
   const writer = beginFrame(32)
   writer.text(challenge)
   const frame = writer.take()
-  sealFrame(frame, [], HANDSHAKE_VERSION, FrameKind.confirm, stamp)
+  sealFrame(frame, [], version, FrameKind.confirm, stamp)
   return frame
 }
 
@@ -198,15 +204,19 @@ export function decodeConfirm(frame: Buffer): string | null {
   return reader.failed ? null : challenge
 }
 
-/** The version that both sides speak; null if there is none. */
-export function agreedVersion(hello: Hello): number | null {
+/** The version that both sides speak. Whoever was let in has one. */
+export function agreedVersion(hello: Hello): number {
+  return must(commonVersion(hello), 'a version in common: it was compared')
+}
+
+function commonVersion(hello: Hello): number | null {
   const version = Math.min(hello.versionMax, WIRE_VERSION_MAX)
   return version >= Math.max(hello.versionMin, WIRE_VERSION_MIN) ? version : null
 }
 
 /** The checks that need no knowledge of members or sessions. */
 export function compareIdentity(self: SelfDescription, processIncarnation: string, hello: Hello): Refusal | null {
-  if (agreedVersion(hello) === null) {
+  if (commonVersion(hello) === null) {
     return {
       code: 'VERSION',
       message: `node ${self.node} speaks versions ${WIRE_VERSION_MIN} to ${WIRE_VERSION_MAX} of the wire between nodes, node ${hello.node} speaks ${hello.versionMin} to ${hello.versionMax}; upgrade one release at a time`,

@@ -6,6 +6,7 @@
  */
 import type { Connection, Timer } from '../platform/index.ts'
 import {
+  agreedVersion,
   type ChannelRole,
   decodeConfirm,
   decodeHello,
@@ -106,6 +107,7 @@ export class PeerAcceptor implements ChannelOwner {
       return
     }
     pair.channels.set(hello.role, channel)
+    channel.reader.version = agreedVersion(hello)
     channel.write(encodeHello({ ...welcome, challenge: pair.challenge }, FrameKind.welcome, lamport.tick()))
   }
 

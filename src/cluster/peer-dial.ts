@@ -8,6 +8,7 @@
  */
 import type { Address, Connection, Network, PlatformError, Random, Timer } from '../platform/index.ts'
 import {
+  agreedVersion,
   type ChannelRole,
   decodeHello,
   decodeRefusal,
@@ -201,7 +202,7 @@ class Attempt implements ChannelOwner {
     this.#deadline.cancel()
     const { lamport } = this.#party
     for (const { hello, channel } of [control, data])
-      channel.write(encodeConfirm(hello.challenge ?? '', lamport.tick()))
+      channel.write(encodeConfirm(hello.challenge ?? '', agreedVersion(hello), lamport.tick()))
     this.#events.done(control.hello, control.channel, data.channel)
   }
 

@@ -212,7 +212,7 @@ export class RawPeer {
       connection.write(encodeHello(full, FrameKind.hello, 1))
     }
     await peer.until(() => welcomes === 2 || peer.refusals.length > 0 || peer.closed.size > 0)
-    const confirm = encodeConfirm(hello.challenge ?? challenge, 2)
+    const confirm = encodeConfirm(hello.challenge ?? challenge, WIRE_VERSION_MAX, 2)
     if (welcomes === 2) for (const connection of [peer.control, peer.data]) connection.write(confirm)
     return peer
   }

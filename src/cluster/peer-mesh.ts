@@ -300,7 +300,6 @@ export class PeerMesh implements Wire {
     this.#doorkeeper.letIn(hello)
     const now = this.#with.platform.clock.now()
     const version = agreedVersion(hello)
-    assert(version !== null, 'versions were compared')
     const session = new PeerSession({ hello, version, queueBytesMax: this.#options.queueBytesMax }, now, {
       control,
       data,

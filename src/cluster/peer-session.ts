@@ -112,6 +112,7 @@ export class PeerSession implements ChannelOwner, ItemSink {
     channel.reader.limitBytes = limitBytes
     channel.reader.ownsFrames = ownsFrames
     channel.reader.version = this.#version
+    channel.reader.handshakeOver = true
   }
 
   get queuedBytes(): number {

@@ -4,16 +4,25 @@ import { SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX } from '../replication/ind
 import { Prng } from '../stdx/index.ts'
 import { type Entry, EntryKind, encodeEntry } from '../storage/index.ts'
 import { ByteWriter } from './byte-cursor.ts'
+import { encodeRefusal } from './handshake.ts'
 import { encodeBeat, encodeBeatReply } from './peer-messages.ts'
 import { type Append, type Data, decodeData, type SnapshotChunk, writeData } from './peer-messages-data.ts'
 import { fuzz, Receiver, randomEntries } from './peer-wire.fuzz.ts'
-import { beginFrame, DATA_FRAME_BYTES, FRAME_HEADER_BYTES, FrameKind, FrameReader, sealFrame } from './peer-wire.ts'
+import {
+  beginFrame,
+  DATA_FRAME_BYTES,
+  FRAME_HEADER_BYTES,
+  FrameKind,
+  FrameReader,
+  sealFrame,
+  WIRE_VERSION_MAX,
+} from './peer-wire.ts'
 
 function beatFrame(number: number, stamp = 1): Buffer {
   const writer = beginFrame(16)
   encodeBeat(writer, number)
   const frame = writer.take()
-  sealFrame(frame, [], 1, FrameKind.control, stamp)
+  sealFrame(frame, [], WIRE_VERSION_MAX, FrameKind.control, stamp)
   return frame
 }
 
@@ -33,7 +42,7 @@ function framesOf(messages: readonly Data[]): { parts: Buffer[]; frames: Buffer[
   const parts: Buffer[] = []
   writeData(
     messages,
-    1,
+    WIRE_VERSION_MAX,
     () => 9,
     (part) => parts.push(part),
   )
@@ -45,7 +54,7 @@ function framesOf(messages: readonly Data[]): { parts: Buffer[]; frames: Buffer[
 }
 
 test('the bytes of the example in docs/formats/peer-wire.md', () => {
-  assert.equal(beatFrame(7, 42).toString('hex'), '170000003279a34701052a00000000000000' + '1007000000')
+  assert.equal(beatFrame(7, 42).toString('hex'), '1b0000002caf50d302052a00000000000000ea42b06c' + '1007000000')
 })
 
 test('frames: what a fuzzer finds in a second', () => {
@@ -65,9 +74,44 @@ test('frames: the length is checked before anything is buffered', () => {
   assert.equal(short.defect, 'length')
 })
 
+test('frames: a flipped bit of a header is found before a byte of the body is waited for', () => {
+  const frame = beatFrame(7)
+  for (const limitBytes of [4 << 20, 0xffff_ffff]) {
+    for (let bit = 0; bit < 8 * FRAME_HEADER_BYTES; bit++) {
+      const damaged = Buffer.from(frame)
+      damaged[bit >> 3]! ^= 1 << (bit & 7)
+      for (const piece of [1, 7, FRAME_HEADER_BYTES]) {
+        const { reader, recorder } = new Receiver()
+        reader.limitBytes = limitBytes
+        let defect: string | null = null
+        for (let at = 0; at < FRAME_HEADER_BYTES && defect === null; at += piece)
+          defect = reader.push(damaged.subarray(at, Math.min(at + piece, FRAME_HEADER_BYTES)))
+        const expected = bit >> 3 === 8 ? /version/ : bit < 32 ? /header|length/ : /header/
+        assert.match(String(defect), expected, `bit ${bit} in pieces of ${piece}`)
+        assert.deepEqual(recorder.lines, [])
+      }
+    }
+  }
+})
+
+test('frames: one without a body is delivered when its header is whole', () => {
+  for (const owned of [true, false]) {
+    const kinds: number[] = []
+    const reader = new FrameReader({ frame: (kind) => void kinds.push(kind) })
+    reader.version = WIRE_VERSION_MAX
+    reader.ownsFrames = owned
+    const frame = beginFrame(0).take()
+    sealFrame(frame, [], WIRE_VERSION_MAX, FrameKind.control, 1)
+    assert.equal(reader.push(frame), null)
+    assert.equal(reader.push(frame.subarray(0, 5)), null)
+    assert.equal(reader.push(frame.subarray(5)), null)
+    assert.deepEqual([kinds, reader.inFrame], [[FrameKind.control, FrameKind.control], false])
+  }
+})
+
 test('frames: a frame of another version is not read', () => {
   const frame = beatFrame(1)
-  sealFrame(frame, [], 2, FrameKind.control, 1)
+  sealFrame(frame, [], WIRE_VERSION_MAX + 1, FrameKind.control, 1)
   const receiver = new Receiver()
   receiver.push(frame)
   assert.equal(receiver.defect, 'version')
@@ -78,6 +122,20 @@ test('frames: before the handshake nothing but the handshake is read', () => {
   assert.equal(reader.push(beatFrame(1)), 'version')
 })
 
+test('frames: a refusal is read before and after a version is agreed on, and no more in a session', () => {
+  const refusal = encodeRefusal({ code: 'VERSION', message: '' }, 1, 5)
+  const read: FrameKind[] = []
+  const reader = new FrameReader({ frame: (kind) => void read.push(kind) })
+  assert.equal(reader.push(refusal), null)
+  for (const byte of refusal) assert.equal(reader.push(Buffer.from([byte])), null)
+  assert.deepEqual(read, [FrameKind.refusal, FrameKind.refusal])
+  reader.version = WIRE_VERSION_MAX
+  assert.equal(reader.push(refusal), null)
+  assert.equal(read.length, 3)
+  reader.handshakeOver = true
+  assert.equal(reader.push(refusal), 'version')
+})
+
 test('frames: a reader that is stopped in the middle of a chunk delivers no more', () => {
   let delivered = 0
   const reader = new FrameReader({
@@ -86,7 +144,7 @@ test('frames: a reader that is stopped in the middle of a chunk delivers no more
       reader.stop()
     },
   })
-  reader.version = 1
+  reader.version = WIRE_VERSION_MAX
   assert.equal(reader.push(Buffer.concat([beatFrame(1), beatFrame(2)])), null)
   assert.equal(delivered, 1)
 })
