@@ -3,12 +3,13 @@
  * connection (`network/taps.ts`) does it; here is when, for how long, and what must come of it:
  *
  *   - a frame with a flipped bit is refused and its connection ends: looked at when all has healed (`Faults`);
- *   - an old session that is played again is believed by nobody: a violation at the first frame that answers it;
+ *   - an old session that is played again is believed by nobody, neither by the acceptor nor by the dialler: a violation at the
+ *     first frame that answers it;
  *   - lost, repeated and late messages of replication harm nothing; the connections are reset in the end, as a stream that lost
  *     bytes would be.
  */
 import { BitFlips, Disorder, MidFrame } from '../network/meddlers.ts'
-import { play, SessionRecorder } from '../network/replay.ts'
+import { OldAnswers, play, type RecordedSession, SessionRecorder } from '../network/replay.ts'
 import type { Target } from '../scenario/scenario.ts'
 import { Violation } from '../violation.ts'
 import { PEER_PORT } from '../world.ts'
@@ -46,7 +47,10 @@ export type StreamFault =
       readonly lateMs: number
       readonly forMs: number
     }
-  /** The so-manieth of the sessions that are remembered of the link, counted from the youngest. */
+  /**
+   * What `from` had said to `to`: the so-manieth of the sessions that are remembered, counted from the youngest. The larger of the
+   * two dials; if it is the other one that is repeated, then as an answer to the next attempt.
+   */
   | {
       readonly kind: 'replay'
       readonly atMs: number
@@ -172,32 +176,61 @@ export const streamFaults: Family<StreamFault['kind']> = {
   },
 
   replay: {
-    // The node with the larger id dials.
-    draw: ({ atMs, node, prng }) => {
-      const [a, b] = [node(), node()]
-      return { kind: 'replay', atMs, from: Math.max(a, b), to: Math.min(a, b), back: prng.below(4) }
-    },
-    inject: ({ from, to, back }, at) => {
-      const { world } = at
-      const sessions = recorderOf(at).sessions(host(from), host(to))
-      const session = sessions[Math.max(0, sessions.length - 1 - back)]
-      if (from === to || session === undefined || world.machine(to).state !== 'up') return false
-      world.note(from, `what it said to node ${to} in an earlier session is said again`)
-      const end = play(session, world.network.host(host(from)), { host: host(to), port: PEER_PORT }, () => {
-        const what = `node ${to} took what process ${session.incarnation} of node ${from} had said for a new session`
-        world.fail(new Violation('old sessions are believed by nobody', what))
-      })
-      at.lasting(REPLAY_LASTS_MS, end)
-      return true
+    draw: ({ atMs, node, prng }) => ({ kind: 'replay', atMs, from: node(), to: node(), back: prng.below(4) }),
+    inject: (fault, at) => {
+      const { from, to } = fault
+      if (from === to || at.world.machine(to).state !== 'up') return false
+      return from > to ? replayDialler(fault, at) : replayAcceptor(fault, at)
     },
   },
+}
+
+type Replay = Extract<StreamFault, { readonly kind: 'replay' }>
+
+function replayDialler(fault: Replay, at: Injection): boolean {
+  const { from, to } = fault
+  const { world } = at
+  const session = recorded(fault, at)
+  if (session === null) return false
+  world.note(from, `what it said to node ${to} in an earlier session is said again`)
+  const end = play(session, world.network.host(host(from)), { host: host(to), port: PEER_PORT }, () =>
+    believed(fault, session, at),
+  )
+  at.lasting(REPLAY_LASTS_MS, end)
+  return true
+}
+
+/** The connections are reset: only who dials can be deceived by an answer. */
+function replayAcceptor(fault: Replay, at: Injection): boolean {
+  const { from, to } = fault
+  const { world } = at
+  if (world.taps.isMeddledWith(host(to), host(from))) return false
+  const leave = (): void => world.taps.leave(host(to), host(from), meddler)
+  const meddler: OldAnswers = new OldAnswers(world.clock, () => recorded(fault, at), {
+    over: () => {
+      world.note(from, `what it said to node ${to} in an earlier session answers a new attempt of that node`)
+      at.count('old-answers')
+      leave()
+    },
+    believed: (session) => believed(fault, session, at),
+  })
+  world.taps.meddle(host(to), host(from), meddler)
+  world.network.reset(host(from), host(to))
+  at.lasting(REPLAY_LASTS_MS, leave)
+  return true
+}
+
+function recorded({ from, to, back }: Replay, { world }: Injection): RecordedSession | null {
+  const sessions = (world.taps.recorder as SessionRecorder).sessions(host(from), host(to))
+  return sessions[Math.max(0, sessions.length - 1 - back)] ?? null
+}
+
+function believed({ from, to }: Replay, { incarnation }: RecordedSession, { world }: Injection): void {
+  const what = `node ${to} took what process ${incarnation} of node ${from} had said for a new session`
+  world.fail(new Violation('old sessions are believed by nobody', what))
 }
 
 /** Sessions are taken down from the start of a run that will replay one. */
 export function recordSessions({ world }: Injection): void {
   if (world.scenario.faults.some(({ kind }) => kind === 'replay')) world.taps.recorder = new SessionRecorder()
-}
-
-function recorderOf({ world }: Injection): SessionRecorder {
-  return world.taps.recorder as SessionRecorder
 }

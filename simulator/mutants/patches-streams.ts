@@ -1,5 +1,19 @@
 /** Streams and the wire broken: producers, marks, groups, sessions, identities. */
+import type { Attack } from './mutant.ts'
 import type { PatchMutant } from './patch.ts'
+
+/** Until the end of the faults: a session that ends for another reason takes a reader that waits in vain with it. */
+const FLIPS_AND_NOTHING_ELSE: Attack = {
+  options: {
+    faults: Array.from({ length: 80 }, (_, i) => ({
+      kind: 'bit-flips',
+      atMs: 39_900 + 250 * i,
+      from: 1 + (i % 3),
+      to: 1 + ((i + 1 + (Math.floor(i / 3) % 2)) % 3),
+      count: 2,
+    })),
+  },
+}
 
 export const STREAMS_PATCHES: readonly PatchMutant[] = [
   {
@@ -145,8 +159,14 @@ export const STREAMS_PATCHES: readonly PatchMutant[] = [
     name: 'session-replay-accepted',
     trap: 'T22',
     breaks: 'the answer to an earlier attempt to connect is taken for the answer to this one',
-    elusive: 'a replay of what the acceptor said, too',
     edits: [{ file: 'cluster/peer-dial', find: 'hello.nonce !== this.#nonce ||', replace: '' }],
+  },
+  {
+    name: 'damaged-length-is-believed',
+    trap: 'T27',
+    breaks: 'the sum over a header is not looked at: a frame whose length has grown swallows those behind it',
+    attack: FLIPS_AND_NOTHING_ELSE,
+    edits: [{ file: 'cluster/peer-wire', find: "return 'header';", replace: '{}' }],
   },
   {
     name: 'empty-disk-keeps-its-id',

@@ -4,6 +4,7 @@ import { table } from '../../src/cli/print.ts'
 import { ArgumentsEnd, type Options } from '../runner/arguments.ts'
 import { currentCommit } from '../runner/commit.ts'
 import { print } from '../runner/report.ts'
+import type { Fault } from '../scenario/scenario.ts'
 import { inRotation, isPatch, MUTANTS } from './catalogue.ts'
 import { type Catch, huntAll } from './hunt.ts'
 import type { Attack, Mutant } from './mutant.ts'
@@ -57,8 +58,14 @@ function describeAttack(attack: Attack | undefined): string {
   if (attack === undefined) return ''
   const { by, profile, options, regression } = attack
   const parts = [by === undefined ? '' : `--${by}`, profile === undefined ? '' : `profile ${profile}`, regression ?? '']
-  if (options !== undefined) parts.push(JSON.stringify(options))
+  if (options?.faults !== undefined) parts.push(`${options.faults.length} faults: ${kindsOf(options.faults)}`)
+  const others = { ...options, faults: undefined }
+  if (Object.values(others).some((value) => value !== undefined)) parts.push(JSON.stringify(others))
   return parts.filter((part) => part !== '').join(', ')
+}
+
+function kindsOf(faults: readonly Fault[]): string {
+  return [...new Set(faults.map(({ kind }) => kind))].join(', ')
 }
 
 function line({ mutant, hunts, medianSeeds, found }: Catch): object {

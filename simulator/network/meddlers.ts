@@ -2,7 +2,7 @@
  * What can be done to the frames between two nodes while they are on their way.
  *
  * *Damage* (F11): one bit of a frame is flipped. A sum of 32 bits finds every single flip, so the frame must be refused and its
- * connection ended; a flip in the length leaves the receiver waiting for bytes that nobody sends, until it loses patience.
+ * connection ended; in a length, too, which has a sum of its own (in a handshake it has none, but a deadline).
  *
  * *Loss, repetition and reordering of messages* (F1, F3, F4). A stream does none of this, but Raft promises to survive it, and a
  * transport that is not a stream one day would do it; so the frames are taken apart, and what the protocol of replication
@@ -36,6 +36,9 @@ export interface Rates {
 /** What control frames hold of replication. */
 type Loose = Parameters<typeof items.encodeMessage>[1]
 
+/** Half of the flips are in a header, and half of those in the length: few bytes of many, and the ones that are read first. */
+const FLIP_WITHIN_BYTES = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, FRAME_HEADER_BYTES, 4] as const
+
 /** Flips one bit in each of the next so many frames. */
 export class BitFlips implements Meddler {
   #left: number
@@ -52,7 +55,8 @@ export class BitFlips implements Meddler {
     if (this.#left === 0 || tap.damaged) return tap.send(frame)
     this.#left--
     const damaged = Buffer.from(frame)
-    const bit = this.#prng.below(8 * frame.length)
+    const within = FLIP_WITHIN_BYTES[this.#prng.below(FLIP_WITHIN_BYTES.length)]!
+    const bit = this.#prng.below(8 * Math.min(within, frame.length))
     damaged[bit >> 3]! ^= 1 << (bit & 7)
     tap.damaged = true
     this.#flipped()

@@ -5,7 +5,7 @@
  *      node ─► gate ─► Tap ─► wire ─► Tap ─► gate ─► node
  *                       │
  *                       ├ meddler    whole frames in, whole frames out: fewer, more, other ones, later (see meddlers.ts)
- *                       ├ recorder   what the dialler of a peer says, to be said once more (see replay.ts)
+ *                       ├ recorder   what peers say, to be said once more (see replay.ts)
  *                       └ slow       this side leaves what arrives in the kernel's buffers
  *
  * A meddler needs whole frames, and a connection is watched from its first byte, so the tap keeps count of where in a frame the
@@ -19,7 +19,7 @@ export interface Meddler {
   frame(frame: Buffer, tap: Tap): void
 }
 
-/** Takes down what a dialler says. */
+/** Takes down what peers say. */
 export interface Recorder {
   wrote(tap: Tap, bytes: Uint8Array): void
   ended(tap: Tap): void
@@ -72,7 +72,7 @@ export class Taps {
 
   forget(tap: Tap): void {
     if (!this.#open.delete(tap)) return
-    if (tap.dialled) this.recorder?.ended(tap)
+    if (tap.peers) this.recorder?.ended(tap)
   }
 
   /** Open connections of a machine with another, as seen there. */
@@ -187,7 +187,7 @@ export class Tap implements Connection, ConnectionHandler {
       this.#taps.messages++
       return this.#connection.write(bytes)
     }
-    if (this.#ends.dialled) this.#taps.recorder?.wrote(this, bytes)
+    this.#taps.recorder?.wrote(this, bytes)
     if (this.#missing === 0) {
       this.#taps.messages++
       // Whoever sends a frame writes its header in one piece.
