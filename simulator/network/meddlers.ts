@@ -11,6 +11,9 @@
  *     control frame   vote · append-reply · beat · request      ─►   beat · request     vote · append-reply · append-reply
  *     data frame      append · append                           ─►   (gone), or twice, or after the next ones
  *
+ * An acknowledgement may be said twice with a whole leadership of somebody else in between (T22): the last one of a term is kept, and
+ * follows the first one of a later term. Nothing but its term tells the leader that it is not about the log it has now.
+ *
  * Left alone are *beats*, their replies and `moved`: that a reply follows every `moved` of its turn is what makes it a promise
  * (docs/decisions/0002-fetch-by-lease.md, `PeerSession`), and it is the connection's order that guarantees it. So are requests
  * between nodes, their responses and news of leaders, which count on a reliable stream as any remote call does. Handshakes pass.
@@ -35,6 +38,7 @@ export interface Rates {
 
 /** What control frames hold of replication. */
 type Loose = Parameters<typeof items.encodeMessage>[1]
+type AppendReply = Extract<Loose, { readonly type: 'append-reply' }>
 
 /** Half of the flips are in a header, and half of those in the length: few bytes of many, and the ones that are read first. */
 const FLIP_WITHIN_BYTES = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, FRAME_HEADER_BYTES, 4] as const
@@ -69,6 +73,8 @@ export class Disorder implements Meddler {
   readonly #rates: Rates
   readonly #prng: Prng
   readonly #clock: Clock
+  /** By shard, the acknowledgement of its latest term that goes farthest. */
+  readonly #acknowledged = new Map<number, AppendReply>()
   /** Messages lost, repeated and delayed. */
   readonly hits = { lost: 0, repeated: 0, late: 0 }
 
@@ -128,13 +134,32 @@ export class Disorder implements Meddler {
       tap.send(head)
     }
     for (const message of loose) {
-      const writer = beginFrame(64)
-      items.encodeMessage(writer, message)
-      const alone = writer.take()
-      sealFrame(alone, [], version, FrameKind.control, stamp)
-      this.#pass(tap, alone)
+      this.#pass(tap, aloneInFrame(message, version, stamp))
+      if (message.type !== 'append-reply') continue
+      const earlier = this.#earlierThan(message)
+      if (earlier === null || this.#rates.repeatPermille === 0) continue
+      this.hits.repeated++
+      tap.send(aloneInFrame(earlier, version, stamp))
     }
   }
+
+  /** What was acknowledged in the term before, once this is the first answer of a later one. */
+  #earlierThan(reply: AppendReply): AppendReply | null {
+    const known = this.#acknowledged.get(reply.shard) ?? null
+    if (known !== null && known.term > reply.term) return null
+    const isLater = known !== null && known.term < reply.term
+    if (known === null || isLater || (reply.rejected === null && reply.received >= known.received))
+      this.#acknowledged.set(reply.shard, reply)
+    return isLater && known.rejected === null ? known : null
+  }
+}
+
+function aloneInFrame(message: Loose, version: number, stamp: number): Buffer {
+  const writer = beginFrame(64)
+  items.encodeMessage(writer, message)
+  const frame = writer.take()
+  sealFrame(frame, [], version, FrameKind.control, stamp)
+  return frame
 }
 
 /** Ends a connection in the middle of its next frame. */

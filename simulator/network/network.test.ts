@@ -1,7 +1,13 @@
 /** The simulated network keeps the contract of a network while nothing is wrong, and each way of being wrong does what it says. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { encodeBeat, encodeBeatReply, encodeMessage } from '../../src/cluster/peer-messages.ts'
+import {
+  decodeControl,
+  encodeBeat,
+  encodeBeatReply,
+  encodeMessage,
+  type ItemSink,
+} from '../../src/cluster/peer-messages.ts'
 import { beginFrame, FrameKind, FrameReader, sealFrame, WIRE_VERSION_MAX } from '../../src/cluster/peer-wire.ts'
 import { networkContract } from '../../src/platform/contract/network.ts'
 import type { Connection } from '../../src/platform/index.ts'
@@ -154,6 +160,36 @@ test('disorder: beats, their replies and `moved` pass in order; each other messa
   const nothing = sink()
   lost.frame(controlFrame(), nothing.tap)
   assert.deepEqual([nothing.sent.length, lost.hits.lost], [1, 2])
+})
+
+test('disorder: what was acknowledged in a term follows the first answer of a later one, once', () => {
+  const meddler = new Disorder(
+    { losePermille: 0, repeatPermille: 1, latePermille: 0, lateMs: 1 },
+    new Prng(3),
+    new VirtualClock(),
+  )
+  const { tap, sent } = sink()
+  const rejected = { previousIndex: 9, hintIndex: 4, hintTerm: 3 }
+  const said: [number, number, number, typeof rejected | null][] = [
+    [7, 3, 20, null],
+    [7, 3, 15, null],
+    [8, 1, 2, null],
+    [7, 5, 0, rejected],
+    [7, 5, 6, null],
+    [7, 6, 7, null],
+  ]
+  for (const [shard, term, received, refused] of said) {
+    const writer = beginFrame(64)
+    encodeMessage(writer, { type: 'append-reply', shard, term, received, journaled: received, rejected: refused })
+    const frame = writer.take()
+    sealFrame(frame, [], WIRE_VERSION_MAX, FrameKind.control, 1)
+    meddler.frame(frame, tap)
+  }
+  const heard: string[] = []
+  const recorder = { message: (message: object) => void heard.push(JSON.stringify(Object.values(message).slice(1, 4))) }
+  for (const frame of sent) assert.equal(decodeControl(frame, recorder as unknown as ItemSink), null)
+  assert.deepEqual(heard, ['[7,3,20]', '[7,3,15]', '[8,1,2]', '[7,5,0]', '[7,3,20]', '[7,5,6]', '[7,6,7]', '[7,5,6]'])
+  assert.equal(meddler.hits.repeated, 2)
 })
 
 test('a tap: ends in the middle of a frame, is forgotten by one side, is left unread', async () => {
