@@ -61,6 +61,8 @@ test('an own topic: what may be shown, and what may be in it', () => {
   assert.equal(topic.created('second', '1000'), null)
   assert.match(topic.defectOf('first')!, /which was deleted/)
   assert.match(topic.defectOfRecords(old.batch, 1)!, /another incarnation/)
+  topic.wentAstray(old.value)
+  assert.equal(topic.defectOfRecords(old.batch, 1), null, 'what was sent by name may have come late')
 })
 
 test('an own topic: only the process that answered is bound by it', () => {

@@ -11,6 +11,8 @@ export class OwnTopic {
   readonly #ids = new Set<string>()
   /** Acknowledged to be in partition 0 of this incarnation, in that order. */
   #values: string[] = []
+  /** Sent by name, and nobody knows to which incarnation: there was no answer, or one of a node that may have been behind. */
+  readonly #astray = new Set<string>()
   /** The process that answered last for it, as long as the connection lasts. */
   #shownAt: Address | null = null
   #connection = 0
@@ -76,10 +78,18 @@ export class OwnTopic {
     if (value.split('#')[1] === this.#id) this.#values.push(value)
   }
 
-  /** What is wrong with the records from the start on, or null. An answer may end before the mark: it is as long as it likes. */
+  /** It may be in any incarnation that there is or will be, or in none. */
+  wentAstray(value: string): void {
+    this.#astray.add(value)
+  }
+
+  /**
+   * What is wrong with the records from the start on, as a node read them that knows this incarnation, or null. An answer may end
+   * before the mark: it is as long as it likes.
+   */
   defectOfRecords(bytes: Buffer | null | readonly Buffer[], highWatermark: number): string | null {
     const values = recordsFrom(bytes, 0).map(({ value }) => value)
-    const alien = values.find((value) => value.split('#')[1] !== this.#id)
+    const alien = values.find((value) => value.split('#')[1] !== this.#id && !this.#astray.has(value))
     if (alien !== undefined) return `${alien} was written for another incarnation than ${this.#id}`
     const acknowledged = new Set(this.#values)
     const order = values.filter((value) => acknowledged.has(value))

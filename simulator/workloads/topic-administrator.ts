@@ -315,17 +315,33 @@ export class TopicAdministrator {
     const { client, clock } = this.#with
     const leader = client.leaderOf(topic.name, 0)
     if (leader === null) return client.refresh([topic.name], () => done(false))
-    const { batch, value } = topic.nextBatch(this.#values++, clock.wall())
-    const topicData = [{ name: topic.name, partitionData: [{ index: 0, records: batch }] }]
-    const request = { transactionalId: null, acks: -1, timeoutMs: READ_TIMEOUT_MS, topicData }
-    client.request(leader, apis.produce, VERSION.produce, request, READ_TIMEOUT_MS, (failure, answer) => {
-      const result = answer?.responses[0]?.partitionResponses[0]
-      if (failure === null && result?.errorCode === KafkaError.NONE) {
-        topic.written(value)
-        return done(true)
-      }
-      if (result !== undefined) this.#checkRefusal(`a batch for ${topic.name}`, result.errorCode)
-      client.refresh([topic.name], () => done(false))
+    this.#knows(leader, topic, (isKnown) => {
+      const { batch, value } = topic.nextBatch(this.#values++, clock.wall())
+      const topicData = [{ name: topic.name, partitionData: [{ index: 0, records: batch }] }]
+      const request = { transactionalId: null, acks: -1, timeoutMs: READ_TIMEOUT_MS, topicData }
+      client.request(leader, apis.produce, VERSION.produce, request, READ_TIMEOUT_MS, (failure, answer) => {
+        const result = answer?.responses[0]?.partitionResponses[0]
+        const isWritten = failure === null && result?.errorCode === KafkaError.NONE
+        if (isWritten && isKnown()) topic.written(value)
+        else topic.wentAstray(value)
+        if (isWritten) return done(true)
+        if (result !== undefined) this.#checkRefusal(`a batch for ${topic.name}`, result.errorCode)
+        client.refresh([topic.name], () => done(false))
+      })
+    })
+  }
+
+  /**
+   * A request that names its topic means, to a node that is behind, the one that had the name before. So the node is asked
+   * first which one that is; what it says stays true as long as the connection lasts.
+   */
+  #knows(at: Address, topic: OwnTopic, done: (isKnown: () => boolean) => void): void {
+    const { client } = this.#with
+    this.#metadata(at, [topic.name], (topics) => {
+      const shown = topics?.[0]
+      const connection = client.connection(at)
+      const known = shown !== undefined && shown.errorCode === KafkaError.NONE && shown.topicId === topic.id
+      done(() => known && connection !== 0 && client.connection(at) === connection)
     })
   }
 
@@ -336,15 +352,17 @@ export class TopicAdministrator {
     const partitions = [{ partition: 0, fetchOffset: 0, partitionMaxBytes: 1 << 20 }]
     const topics = [{ topic: topic.name, partitions }]
     const request = { maxWaitMs: 0, minBytes: 1, maxBytes: 1 << 20, topics, forgottenTopicsData: [] }
-    client.request(leader, apis.fetch, VERSION.fetch, request, READ_TIMEOUT_MS, (failure, answer) => {
-      const result = answer?.responses[0]?.partitions[0]
-      if (failure === null && result?.errorCode === KafkaError.NONE) {
-        const defect = topic.defectOfRecords(result.records, result.highWatermark)
-        if (defect !== null) this.#wrong(`reading ${topic.name} from its start: ${defect}`)
-        return done(true)
-      }
-      if (result !== undefined) this.#checkRefusal(`a fetch from ${topic.name}`, result.errorCode)
-      client.refresh([topic.name], () => done(false))
+    this.#knows(leader, topic, (isKnown) => {
+      client.request(leader, apis.fetch, VERSION.fetch, request, READ_TIMEOUT_MS, (failure, answer) => {
+        const result = answer?.responses[0]?.partitions[0]
+        if (failure === null && result?.errorCode === KafkaError.NONE) {
+          const defect = isKnown() ? topic.defectOfRecords(result.records, result.highWatermark) : null
+          if (defect !== null) this.#wrong(`reading ${topic.name} from its start: ${defect}`)
+          return done(true)
+        }
+        if (result !== undefined) this.#checkRefusal(`a fetch from ${topic.name}`, result.errorCode)
+        client.refresh([topic.name], () => done(false))
+      })
     })
   }
 
