@@ -5,7 +5,10 @@ import type { NodeEvent } from '../../src/observability/index.ts'
 import type { Disk, DiskFile } from '../../src/platform/index.ts'
 import { MemoryDisk } from '../../src/platform/memory/index.ts'
 import { encodeBatch } from '../../src/records/index.ts'
+import { BlockBuilder } from '../../src/storage/block-builder.ts'
+import type { Checkpoint } from '../../src/storage/checkpoint-format.ts'
 import { type Entry, EntryKind, encodeEntry, Storage } from '../../src/storage/index.ts'
+import { encodeSegmentHeader } from '../../src/storage/journal-format.ts'
 import { openStorage, TurnClock } from '../disk/directory-content.ts'
 import { SAMPLE_OPTIONS } from '../disk/sample-directory.ts'
 import type { Truth } from '../observer.ts'
@@ -68,6 +71,40 @@ function filesBench(): { bench: Bench; checker: FileDiscipline } {
 
 const none = (): void => {}
 
+const segmentPath = (number: number): string => `/t/journal/${`${number}`.padStart(20, '0')}.log`
+
+function segmentBytes(number: number, first: number, last: number): Buffer[] {
+  const incarnation = '00'.repeat(8)
+  const diskIncarnation = '00'.repeat(16)
+  const builder = new BlockBuilder(incarnation)
+  const pieces = [encodeSegmentHeader({ diskIncarnation, incarnation, number, firstSequence: first })]
+  for (let sequence = first; sequence <= last; sequence++)
+    pieces.push(Buffer.concat(builder.build([], 0, sequence).map((piece) => Buffer.from(piece))))
+  return pieces
+}
+
+/** Numbered from 1 on, each in service and synced, with these blocks. */
+function segments(bench: Bench, ...blocks: readonly (readonly [first: number, last: number])[]): void {
+  for (const [i, [first, last]] of blocks.entries()) {
+    const file = bench.open(segmentPath(i + 1))
+    file.write(segmentBytes(i + 1, first, last), 0, none)
+    bench.settle()
+    file.datasync(none)
+    bench.settle()
+  }
+}
+
+function checkpointFrom(journalFrom: number): Checkpoint {
+  const nothing = { shards: new Map(), removed: new Map() }
+  return { diskIncarnation: '', journalFrom, journalThrough: journalFrom, highestStamp: 0, ...nothing }
+}
+
+function replaceCheckpoint(bench: Bench): void {
+  bench.open('/t/checkpoint.tmp')
+  bench.disk.rename('/t/checkpoint.tmp', '/t/checkpoint', none)
+  bench.settle()
+}
+
 test('files: by the rules', () => {
   const { bench, checker } = filesBench()
   const segment = bench.open('/t/journal/00000000000000000001.log')
@@ -125,12 +162,24 @@ test('files: every rule broken', () => {
       bench.settle()
       bench.disk.rename('/t/a.tmp', '/t/a', none)
     },
-    "before the checkpoint's name is synced": (bench) => {
-      bench.open('/t/journal/1.log')
-      bench.open('/t/checkpoint.tmp')
-      bench.disk.rename('/t/checkpoint.tmp', '/t/checkpoint', none)
+    'removes .*1.log, which alone holds blocks 3 to 4': (bench, checker) => {
+      segments(bench, [1, 4], [5, 6])
+      checker.checkpointed(1, checkpointFrom(3))
+      replaceCheckpoint(bench)
+      bench.disk.remove(segmentPath(1), none)
+    },
+    'gives another name to .*1.log, which alone holds blocks 4 to 4': (bench, checker) => {
+      segments(bench, [1, 4], [5, 6])
+      checker.checkpointed(1, checkpointFrom(4))
+      bench.disk.rename(segmentPath(1), segmentPath(3), none)
+    },
+    'removes .*1.log, which alone holds blocks 4 to 5': (bench, checker) => {
+      segments(bench, [4, 5])
+      const unsynced = bench.open(segmentPath(2))
+      unsynced.write(segmentBytes(2, 5, 5), 0, none)
       bench.settle()
-      bench.disk.remove('/t/journal/1.log', none)
+      checker.checkpointed(1, checkpointFrom(1))
+      bench.disk.remove(segmentPath(1), none)
     },
   }
   for (const [what, act] of Object.entries(broken)) {
@@ -140,6 +189,38 @@ test('files: every rule broken', () => {
     assert.equal(bench.wrong.length, 1, `${what}: ${bench.wrong}`)
     assert.match(bench.wrong[0]!, new RegExp(what))
   }
+})
+
+test('files: a segment may go when no checkpoint that a power loss can leave needs it', () => {
+  const { bench, checker } = filesBench()
+  segments(bench, [1, 4], [4, 6], [7, 9])
+  // Superseded: what it holds above was written again.
+  checker.checkpointed(1, checkpointFrom(4))
+  bench.disk.remove(segmentPath(1), none)
+  bench.settle()
+  checker.checkpointed(1, checkpointFrom(7))
+  // A later checkpoint has taken over the name, and it is not synced: what the one before it has freed is free.
+  replaceCheckpoint(bench)
+  bench.disk.rename(segmentPath(2), segmentPath(4), none)
+  bench.settle()
+  assert.deepEqual(bench.wrong, [])
+  bench.disk.remove(segmentPath(3), none)
+  assert.match(bench.wrong.pop()!, /holds blocks 7 to 9/)
+})
+
+test('files: what an earlier process left is known by reading it', () => {
+  const { bench } = filesBench()
+  segments(bench, [1, 4], [5, 6])
+  const checker = new FileDiscipline(bench.violated)
+  bench.disk = checker.watchDisk(1, bench.memory)
+  checker.checkpointed(1, checkpointFrom(5))
+  for (const number of [1, 2]) bench.open(segmentPath(number)).read(Buffer.alloc(1 << 16), 0, none)
+  bench.settle()
+  bench.disk.remove(segmentPath(1), none)
+  bench.settle()
+  assert.deepEqual(bench.wrong, [])
+  bench.disk.remove(segmentPath(2), none)
+  assert.match(bench.wrong.pop()!, /holds blocks 5 to 6/)
 })
 
 test('files: nothing is journaled in a segment whose name may be lost', () => {

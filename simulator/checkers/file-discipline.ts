@@ -6,7 +6,9 @@
  *     is possible, and a mixture of both;
  *   - a file takes a new name only after its contents are synced: a name that points to nothing yet is worse than none;
  *   - the directory is synced before anything is promised that rests on a new name: a journal segment that nobody finds holds no
- *     acknowledgement, and what a checkpoint replaces is still needed while the checkpoint can disappear.
+ *     acknowledgement;
+ *   - a journal segment goes, or serves again under another name, only when the checkpoint whose name is *synced* needs none of
+ *     its blocks: a power loss brings that one back, or a later one, which needs less.
  *
  * The rules are about what one process does. What it found when it started it has to sync before it trusts it, and that is
  * seen by the shadow disks.
@@ -14,9 +16,11 @@
 import { dirname } from 'node:path'
 import type { NodeEvent } from '../../src/observability/index.ts'
 import type { Disk, DiskFile } from '../../src/platform/index.ts'
+import type { Checkpoint } from '../../src/storage/checkpoint-format.ts'
 import type { Checker } from '../observer.ts'
 import { Violation } from '../violation.ts'
 import type { Bounds, Meter } from './bounds.ts'
+import { JournalBlocks } from './journal-blocks.ts'
 
 /** Of one process, a file by its name. */
 interface FileState {
@@ -44,6 +48,8 @@ export class FileDiscipline implements Checker {
   readonly #violated: (violation: Violation) => void
   readonly #bounds: Bounds | null
   readonly #processes = new Map<number, Process>()
+  /** By node: the first block that the checkpoint on its disk needs. */
+  readonly #journalFrom = new Map<number, number>()
 
   /** `violated`, not thrown: this sees things in the middle of the node's own functions. */
   constructor(violated: (violation: Violation) => void, bounds: Bounds | null = null) {
@@ -54,9 +60,17 @@ export class FileDiscipline implements Checker {
   watchDisk(node: number, disk: Disk): Disk {
     const meter = this.#bounds?.meter(node) ?? (() => {})
     const wrong = (what: string): void => this.#violated(new Violation(this.property, `node ${node} ${what}`))
-    const process = new Process(wrong, meter)
+    const process = new Process(wrong, meter, () => this.#journalFrom.get(node) ?? 0)
     this.#processes.set(node, process)
     return process.watch(disk)
+  }
+
+  checkpointed(node: number, { journalFrom }: Checkpoint): void {
+    this.#journalFrom.set(node, journalFrom)
+  }
+
+  wiped(node: number): void {
+    this.#journalFrom.delete(node)
   }
 
   /** An entry is told to be on this node's disk. */
@@ -73,14 +87,15 @@ class Process {
   readonly #files = new Map<string, FileState>()
   /** Journal segments in use whose names are not durable yet. */
   readonly #unnamedJournals = new Set<string>()
-  /** A checkpoint was renamed, and its directory is not synced since. */
-  #checkpointUnnamed = false
+  readonly #blocks = new JournalBlocks()
   readonly #wrong: (what: string) => void
   readonly #meter: Meter
+  readonly #journalFrom: () => number
 
-  constructor(wrong: (what: string) => void, meter: Meter) {
+  constructor(wrong: (what: string) => void, meter: Meter, journalFrom: () => number) {
     this.#wrong = wrong
     this.#meter = meter
+    this.#journalFrom = journalFrom
   }
 
   unnamedJournal(): string | undefined {
@@ -105,7 +120,7 @@ class Process {
         })
       },
       remove: (path, done) => {
-        this.#beforeRemoval(path)
+        this.#beforeLoss(path, 'removes')
         disk.remove(path, (error) => {
           if (error === null) this.#gone(path)
           done(error)
@@ -113,14 +128,12 @@ class Process {
       },
       syncDirectory: (path, done) => {
         const covered = [...this.#files].filter(([name, { named }]) => !named && dirname(name) === path)
-        const checkpoint = this.#checkpointUnnamed
         disk.syncDirectory(path, (error) => {
           if (error === null) {
             for (const [name, file] of covered) {
               file.named = true
               this.#unnamedJournals.delete(name)
             }
-            if (checkpoint && covered.some(([name]) => name.endsWith('checkpoint'))) this.#checkpointUnnamed = false
           }
           done(error)
         })
@@ -152,6 +165,7 @@ class Process {
 
   #watchFile(file: DiskFile): DiskFile {
     const { path } = file
+    let unsynced: { readonly bytes: Buffer; readonly position: number }[] = []
     return {
       path,
       write: (buffers, position, done) => {
@@ -171,6 +185,8 @@ class Process {
           state.writing.splice(state.writing.indexOf(range), 1)
           state.changes++
           if (header) state.service = state.changes
+          if (isSegment(path) && (header || state.service > 0))
+            unsynced.push({ bytes: Buffer.concat(buffers), position })
           done(error)
         })
       },
@@ -184,16 +200,23 @@ class Process {
         file.read(into, position, (error, count) => {
           this.#meter('operations', -1)
           state.reading.splice(state.reading.indexOf(range), 1)
+          if (isSegment(path) && count !== undefined)
+            this.#blocks.note(path, asBuffer(into).subarray(0, count), position)
           done(error, count)
         })
       },
       datasync: (done) => {
         const state = this.#state(path)
         const covered = state.changes
+        const written = unsynced
+        unsynced = []
         this.#meter('operations', 1)
         file.datasync((error) => {
           this.#meter('operations', -1)
-          if (error === null) state.synced = Math.max(state.synced, covered)
+          if (error === null) {
+            state.synced = Math.max(state.synced, covered)
+            for (const { bytes, position } of written) this.#blocks.note(path, bytes, position)
+          }
           done(error)
         })
       },
@@ -216,8 +239,9 @@ class Process {
   }
 
   #beforeRename(from: string, to: string): void {
+    if (isSegment(from)) return this.#beforeLoss(from, 'gives another name to')
     const file = this.#files.get(from)
-    if (file === undefined || isSegment(from)) return
+    if (file === undefined) return
     if (file.writing.length > 0 || file.synced < file.changes)
       this.#wrong(`renames ${from} to ${to} before its contents are synced`)
   }
@@ -227,18 +251,23 @@ class Process {
     this.#files.delete(from)
     this.#unnamedJournals.delete(from)
     this.#files.set(to, { ...state, named: false, changes: 0, synced: 0, service: 0 })
+    for (const path of [from, to]) this.#blocks.gone(path)
     if (isJournal(to)) this.#unnamedJournals.add(to)
-    if (to.endsWith('checkpoint')) this.#checkpointUnnamed = true
   }
 
-  #beforeRemoval(path: string): void {
-    if (this.#checkpointUnnamed && isJournal(path))
-      this.#wrong(`removes ${path} before the checkpoint's name is synced`)
+  #beforeLoss(path: string, does: string): void {
+    const journalFrom = this.#journalFrom()
+    const needed = this.#blocks.neededOf(path, journalFrom)
+    if (needed === null) return
+    const { first, last } = needed
+    const why = `the checkpoint whose name is synced needs the journal from block ${journalFrom} on`
+    this.#wrong(`${does} ${path}, which alone holds blocks ${first} to ${last}: ${why}`)
   }
 
   #gone(path: string): void {
     this.#files.delete(path)
     this.#unnamedJournals.delete(path)
+    this.#blocks.gone(path)
   }
 }
 
@@ -249,5 +278,9 @@ const isSegment = (path: string): boolean => isJournal(path) && path.endsWith('.
 
 function startsLikeASegment(buffers: readonly Uint8Array[]): boolean {
   const first = buffers[0]
-  return first !== undefined && Buffer.from(first.buffer, first.byteOffset, Math.min(8, first.length)).equals(MAGIC)
+  return first !== undefined && asBuffer(first).subarray(0, 8).equals(MAGIC)
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
