@@ -203,6 +203,7 @@ function gatedDisk(gate: Gate, disk: Disk): Disk {
     },
     rename: (from, to, done) => void (may() && disk.rename(from, to, guard(done))),
     remove: (path, done) => void (may() && disk.remove(path, guard(done))),
+    removeDirectory: (path, done) => void (may() && disk.removeDirectory(path, guard(done))),
     syncDirectory: (path, done) => void (may() && disk.syncDirectory(path, guard(done))),
     freeBytes: (path, done) => void (may() && disk.freeBytes(path, guard(done))),
     claim: (path, done) => void (may() && disk.claim(path, guard(done))),

@@ -92,6 +92,7 @@ export class ShadowDisk {
           done(error)
         }),
       remove: (path, done) => disk.remove(path, done),
+      removeDirectory: (path, done) => disk.removeDirectory(path, done),
       syncDirectory: (path, done) => {
         const written = this.#written
         const covered = written?.named === true && dirname(written.path) === path

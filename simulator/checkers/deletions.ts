@@ -83,6 +83,7 @@ export class Deletions implements Checker {
         disk.remove(path, done)
       },
       syncDirectory: (path, done) => disk.syncDirectory(path, done),
+      removeDirectory: (path, done) => disk.removeDirectory(path, done),
       freeBytes: (path, done) => disk.freeBytes(path, done),
       claim: (path, done) => disk.claim(path, done),
       open: (path, mode, done) => {

@@ -110,6 +110,7 @@ class Process {
     return {
       makeDirectory: (path, done) => disk.makeDirectory(path, done),
       list: (path, done) => disk.list(path, done),
+      removeDirectory: (path, done) => disk.removeDirectory(path, done),
       freeBytes: (path, done) => disk.freeBytes(path, done),
       claim: (path, done) => disk.claim(path, done),
       rename: (from, to, done) => {

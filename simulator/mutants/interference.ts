@@ -101,6 +101,7 @@ function bound(disk: Disk): Disk {
     open: (path, mode, done) => disk.open(path, mode, done),
     rename: (from, to, done) => disk.rename(from, to, done),
     remove: (path, done) => disk.remove(path, done),
+    removeDirectory: (path, done) => disk.removeDirectory(path, done),
     syncDirectory: (path, done) => disk.syncDirectory(path, done),
     freeBytes: (path, done) => disk.freeBytes(path, done),
     claim: (path, done) => disk.claim(path, done),

@@ -16,7 +16,13 @@ export interface Disk {
   /** Opens a file for reading and writing. `create` makes it when missing; `exclusive` refuses one that exists. */
   open(path: string, mode: OpenMode, done: DiskCallback<DiskFile>): void
   rename(from: string, to: string, done: DiskCallback<void>): void
+  /** A file; never a directory. */
   remove(path: string, done: DiskCallback<void>): void
+  /**
+   * A directory in which nothing is: `DISK_NOT_EMPTY` otherwise, and never what is in it. Gone for good once the directory above
+   * is synced; a power loss before may bring it back, and with it every name whose removal was not synced in it.
+   */
+  removeDirectory(path: string, done: DiskCallback<void>): void
   /** Makes the names in this directory durable. */
   syncDirectory(path: string, done: DiskCallback<void>): void
   /** Bytes free for this directory's file system, for unprivileged writers. */

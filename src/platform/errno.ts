@@ -14,6 +14,12 @@ export function diskError(path: string, operation: string, error: NodeJS.ErrnoEx
       )
     case 'EEXIST':
       return new PlatformError({ code: 'DISK_EXISTS', path }, `cannot ${operation} ${path}: it exists already`, options)
+    case 'ENOTEMPTY':
+      return new PlatformError(
+        { code: 'DISK_NOT_EMPTY', path },
+        `cannot ${operation} ${path}: it is not empty`,
+        options,
+      )
     case 'ENOSPC':
     case 'EDQUOT':
     case 'EFBIG':

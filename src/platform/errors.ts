@@ -4,6 +4,7 @@ import { TypedError } from '../stdx/index.ts'
 export type PlatformFailure =
   | { code: 'DISK_NOT_FOUND'; path: string }
   | { code: 'DISK_EXISTS'; path: string }
+  | { code: 'DISK_NOT_EMPTY'; path: string }
   | { code: 'DISK_FULL'; path: string }
   | { code: 'DISK_DENIED'; path: string }
   | { code: 'DISK_IN_USE'; path: string }

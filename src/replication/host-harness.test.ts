@@ -168,6 +168,7 @@ export class HostWorld {
         disk.open(path, mode, (error, file) => (error === null ? done(null, held(must(file, 'file'))) : done(error))),
       rename: (from, to, done) => disk.rename(from, to, done),
       remove: (path, done) => disk.remove(path, done),
+      removeDirectory: (path, done) => disk.removeDirectory(path, done),
       syncDirectory: (path, done) => disk.syncDirectory(path, done),
       freeBytes: (path, done) => disk.freeBytes(path, done),
       claim: (path, done) => disk.claim(path, done),

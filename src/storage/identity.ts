@@ -97,3 +97,7 @@ function damaged(file: string, position: number): StorageError {
 export function isNotFound(error: unknown): boolean {
   return error instanceof TypedError && error.code === 'DISK_NOT_FOUND'
 }
+
+export function isNotEmpty(error: unknown): boolean {
+  return error instanceof TypedError && error.code === 'DISK_NOT_EMPTY'
+}

@@ -104,8 +104,10 @@ function check(world: World, storage: Storage, place: string): 'before' | 'after
     const found = storage.recovered.get(shard)
     if (shard !== KEPT && !before) {
       assert.equal(found, undefined, `${place}: shard ${shard} has outlived its removal`)
-      const folder = world.list('/data/shards').includes(`${shard}`) ? world.list(`/data/shards/${shard}`) : []
-      assert.deepEqual(folder, [], place)
+      assert.ok(
+        !world.list('/data/shards').includes(`${shard}`),
+        `${place}: the folder of shard ${shard} is still there`,
+      )
       continue
     }
     assert.deepEqual([found?.term, found?.vote], [5, 2], `${place}: the vote in shard ${shard}`)
@@ -191,7 +193,7 @@ test('removals: a shard whose files could not be removed stays on the list until
   world.disk.fault = null
   world.powerLoss()
   const { storage } = new Driver(world.open())
-  assert.deepEqual(world.list('/data/shards/17'), [])
+  assert.ok(!world.list('/data/shards').includes('17'))
   forget(storage)
   assert.deepEqual([...checkpointIn(world).removed.keys()], [])
   assert.ok(!world.list('/data').includes('quarantine'))
@@ -217,4 +219,58 @@ test('removals: entries of the turn that removed the shard count for nothing, in
     world.powerLoss()
     assert.equal(check(world, world.open(), `seed ${seed}`), 'after')
   }
+})
+
+test('removals: the files go, then the folder, each name synced before the next step rests on it', () => {
+  const world = new World()
+  const driver = begun(world, { written: true, stored: true })
+  const steps: string[] = []
+  const folder = '/data/shards/17'
+  world.disk.fault = (operation, path) => {
+    if (path.startsWith(folder) && operation !== 'close')
+      steps.push(operation === 'remove' ? operation : `${operation} 17`)
+    // Of the folder of shard 18, which is going at the same time, too; before this one is gone, none counts.
+    if (path === '/data/shards' && steps.at(-1) === 'removeDirectory 17') steps.push(operation)
+    return null
+  }
+  driver.applyRemoval()
+  world.clock.settle()
+  const files = steps.filter((step) => step === 'remove')
+  assert.ok(files.length > 0)
+  assert.deepEqual(steps.slice(-3 - files.length), [
+    ...files,
+    'syncDirectory 17',
+    'removeDirectory 17',
+    'syncDirectory',
+  ])
+  assert.deepEqual(world.list('/data/shards'), ['1', `${KEPT}`])
+  world.powerLoss()
+  assert.deepEqual(world.list('/data/shards'), ['1', `${KEPT}`])
+})
+
+test('removals: a folder in which somebody else has put something stays, with what is in it', () => {
+  const world = new World()
+  const driver = begun(world, { written: true, stored: true })
+  world.disk.fault = (operation, path) => {
+    // Between the removal of the shard's own files and that of the folder.
+    if (operation === 'syncDirectory' && path === '/data/shards/17')
+      world.disk.open('/data/shards/17/notes.txt', 'create', () => {})
+    return null
+  }
+  driver.applyRemoval()
+  world.clock.settle()
+  world.disk.fault = null
+  assert.deepEqual(world.list('/data/shards'), ['1', '17', `${KEPT}`])
+  assert.deepEqual(world.list('/data/shards/17'), ['notes.txt'])
+  assert.deepEqual(world.fatals, [])
+})
+
+test('removals: an opening removes empty folders of shards that nobody knows', () => {
+  const world = new World()
+  begun(world, { written: true, stored: true })
+  for (const shard of [40, 41]) world.await<void>((done) => world.disk.makeDirectory(`/data/shards/${shard}`, done))
+  world.kill()
+  world.open()
+  assert.deepEqual(world.list('/data/shards'), [1, ...REMOVED, KEPT].map(String))
+  assert.ok(!world.list('/data').includes('quarantine'))
 })

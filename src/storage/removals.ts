@@ -3,7 +3,7 @@
  *
  *     remove ──► leaving ──► gone ─────────────────────────────────► forgotten
  *                  └ the next  └ the file says so: then the shard's    └ the journal was freed beyond the shard's last entry,
- *                    capture     folder is emptied                       and the folder is empty
+ *                    capture     files go, and then its folder           and the folder is gone
  *
  * That a shard is gone is said by another shard's state, the metadata's, and whoever starts opens the shards which that state
  * names. So a removal and that state must come into the checkpoint file together. Were the shard left out of a file that was

@@ -12,12 +12,12 @@
  * installed snapshot and the removal of what it replaced. Some of them may be gone and others not, in any order. They are
  * certain to be useless, and go.
  */
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Disk } from '../platform/index.ts'
 import type { Checkpoint, StoredShard } from './checkpoint-format.ts'
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
-import { isNotFound } from './identity.ts'
+import { isNotEmpty, isNotFound } from './identity.ts'
 import {
   quarantineDirectory,
   segmentNumberIn,
@@ -61,8 +61,11 @@ export function* tidyShards(
   for (const [shard, names] of found) {
     const folder = shardDirectory(directory, shard)
     const known = recovered.get(shard)
-    if (checkpoint.removed.has(shard)) yield* removeFiles(disk, folder, names)
-    else if (names.length > 0 && (known === undefined || (known.checkpoint === null && known.entries.length === 0))) {
+    // Empty and unknown: a power loss brought the folder of a removed shard back, or came before its first file was named.
+    if (checkpoint.removed.has(shard) || (names.length === 0 && known === undefined)) {
+      yield* removeFiles(disk, folder, names)
+      yield* removeFolder(disk, folder)
+    } else if (names.length > 0 && (known === undefined || (known.checkpoint === null && known.entries.length === 0))) {
       const path = join(quarantineDirectory(directory), `${shard}-${suffix}`)
       yield* call<void>((done) => disk.makeDirectory(quarantineDirectory(directory), done))
       yield* call<void>((done) => disk.rename(folder, path, done))
@@ -122,6 +125,20 @@ export function* removeFiles(disk: Disk, folder: string, names: readonly string[
     )
   }
   if (names.length > 0) yield* call<void>((done) => disk.syncDirectory(folder, done))
+}
+
+/**
+ * The folder of a shard that is no more. Its files' removal is synced before, and its own here; what somebody else has put there
+ * stays, and the folder with it.
+ */
+export function* removeFolder(disk: Disk, folder: string): Procedure<void> {
+  try {
+    yield* call<void>((done) => disk.removeDirectory(folder, done))
+  } catch (error) {
+    if (isNotFound(error) || isNotEmpty(error)) return
+    throw error
+  }
+  yield* call<void>((done) => disk.syncDirectory(dirname(folder), done))
 }
 
 export function* namesIn(disk: Disk, directory: string): Procedure<string[]> {

@@ -112,7 +112,7 @@ test('a removed shard is gone, also for the journal that still has its entries',
   })
   world.clock.settle()
   assert.ok(removed)
-  assert.deepEqual(world.list('/data/shards/17'), [])
+  assert.ok(!world.list('/data/shards').includes('17'))
   world.powerLoss()
   const { recovered } = world.open()
   assert.deepEqual([...recovered.keys()], [18])

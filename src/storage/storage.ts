@@ -25,7 +25,7 @@ import { identityFile, shardDirectory } from './layout.ts'
 import { type Claim, claimDirectory, type Opened, openDirectory } from './opening.ts'
 import { call, type Procedure, run } from './procedure.ts'
 import type { RecoveredShard } from './replay.ts'
-import { namesIn, removeFiles } from './shard-folders.ts'
+import { namesIn, removeFiles, removeFolder } from './shard-folders.ts'
 import { EMPTY_LOG, ShardLog, type ShardLogStart } from './shard-log.ts'
 
 export type { CheckpointSource } from './checkpointer.ts'
@@ -274,6 +274,7 @@ export class Storage {
     const { disk, clock } = this.#platform
     const removeAll = function* (): Procedure<void> {
       yield* removeFiles(disk, folder, yield* namesIn(disk, folder))
+      yield* removeFolder(disk, folder)
     }
     const afterCheckpoint = (): void =>
       this.#inBackground(removeAll(), (error) => {

@@ -103,15 +103,34 @@ export function diskContract(name: string, open: () => Promise<DiskUnderTest>): 
     assert.equal(await t.read(await t.open('b', 'read'), 0, 99), 'from a')
     await answer(t.drive, (done) => t.disk.rename(t.path('b'), t.path('x/y/b'), done))
     assert.deepEqual(await t.list('x/y'), ['b', 'z'])
-    await answer(t.drive, (done) => t.disk.remove(t.path('x/y/z'), done))
+    await answer(t.drive, (done) => t.disk.removeDirectory(t.path('x/y/z'), done))
     await answer(t.drive, (done) => t.disk.remove(t.path('x/y/b'), done))
     assert.deepEqual(await t.list('x/y'), [])
     assert.equal(await refusal(t.drive, (done) => t.disk.remove(t.path('nothing'), done)), 'DISK_NOT_FOUND')
-    assert.equal(await refusal(t.drive, (done) => t.disk.remove(t.path('x'), done)), 'DISK_FAILED')
     assert.equal(await refusal(t.drive, (done) => t.disk.list(t.path('nothing'), done)), 'DISK_NOT_FOUND')
     const absent = t.path('nothing')
     assert.equal(await refusal(t.drive, (done) => t.disk.rename(absent, t.path('b'), done)), 'DISK_NOT_FOUND')
     assert.equal(await refusal(t.drive, (done) => t.disk.makeDirectory(t.path('c'), done)), 'DISK_EXISTS')
+  })
+
+  chapter('a directory is removed when it is empty, and only then', async (t) => {
+    const [folder, file, inner] = [t.path('x'), t.path('x/file'), t.path('x/inner')]
+    const removal = (path: string): Promise<string> => refusal(t.drive, (done) => t.disk.removeDirectory(path, done))
+    assert.equal(await removal(folder), 'DISK_NOT_FOUND')
+    await answer(t.drive, (done) => t.disk.makeDirectory(inner, done))
+    await t.close(await t.open('x/file', 'create'))
+    assert.equal(await removal(folder), 'DISK_NOT_EMPTY')
+    assert.deepEqual(await t.list('x'), ['file', 'inner'])
+    assert.equal(await removal(file), 'DISK_FAILED')
+    await answer(t.drive, (done) => t.disk.remove(file, done))
+    assert.equal(await removal(folder), 'DISK_NOT_EMPTY')
+    // Linux says that it is a directory, others that it is not permitted.
+    assert.match(await refusal(t.drive, (done) => t.disk.remove(inner, done)), /^DISK_(FAILED|DENIED)$/)
+    await answer(t.drive, (done) => t.disk.removeDirectory(inner, done))
+    await answer(t.drive, (done) => t.disk.removeDirectory(folder, done))
+    assert.deepEqual(await t.list(''), [])
+    await answer(t.drive, (done) => t.disk.makeDirectory(folder, done))
+    assert.deepEqual(await t.list('x'), [])
   })
 
   chapter('a removed file lives on in its open handles', async (t) => {
@@ -281,6 +300,40 @@ export function diskContract(name: string, open: () => Promise<DiskUnderTest>): 
         if ((await t.list('')).includes(`f${round}`)) back++
       }
       assert.ok(back > 0 && back < 20, `${back} of 20 came back`)
+    },
+    ['powerLoss'],
+  )
+
+  chapter(
+    'power loss: a removed directory may come back until the one above is synced, with what was not synced in it',
+    async (t) => {
+      const met = { gone: 0, empty: 0, full: 0 }
+      for (let round = 0; round < 40; round++) {
+        const folder = t.path(`d${round}`)
+        await answer(t.drive, (done) => t.disk.makeDirectory(folder, done))
+        await t.syncNames('')
+        await t.close(await t.open(`d${round}/file`, 'create'))
+        await t.syncNames(`d${round}`)
+        await answer(t.drive, (done) => t.disk.remove(`${folder}/file`, done))
+        const isSynced = round % 2 === 0
+        if (isSynced) await t.syncNames(`d${round}`)
+        await answer(t.drive, (done) => t.disk.removeDirectory(folder, done))
+        t.losePower()
+        if (!(await t.list('')).includes(`d${round}`)) {
+          met.gone++
+          continue
+        }
+        const names = await t.list(`d${round}`)
+        if (names.length === 0) met.empty++
+        else met.full++
+        assert.ok(!isSynced || names.length === 0, `${names}`)
+        for (const name of names) await answer(t.drive, (done) => t.disk.remove(`${folder}/${name}`, done))
+        await answer(t.drive, (done) => t.disk.removeDirectory(folder, done))
+        await t.syncNames('')
+        t.losePower()
+        assert.ok(!(await t.list('')).includes(`d${round}`))
+      }
+      assert.ok(met.gone > 0 && met.empty > 0 && met.full > 0, JSON.stringify(met))
     },
     ['powerLoss'],
   )

@@ -20,6 +20,7 @@ export type DiskOperation =
   | 'open'
   | 'rename'
   | 'remove'
+  | 'removeDirectory'
   | 'syncDirectory'
   | 'freeBytes'
   | 'claim'

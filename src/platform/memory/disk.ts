@@ -194,9 +194,21 @@ export class MemoryDisk implements Disk {
       const { parent, name } = this.#locate(path, 'remove')
       const node = parent.entries.get(name)
       if (node === undefined) throw refusal(path, 'remove', 'ENOENT')
-      if (node instanceof Directory && node.entries.size > 0) throw refusal(path, 'remove', 'ENOTEMPTY')
+      if (node instanceof Directory) throw refusal(path, 'remove', 'EISDIR')
       parent.delete(name)
-      if (!(node instanceof Directory)) this.#unlinked(node)
+      this.#unlinked(node)
+    })
+  }
+
+  removeDirectory(path: string, done: DiskCallback<void>): void {
+    this.#submit('removeDirectory', path, done, () => {
+      const operation = 'remove the directory'
+      const { parent, name } = this.#locate(path, operation)
+      const node = parent.entries.get(name)
+      if (node === undefined) throw refusal(path, operation, 'ENOENT')
+      if (!(node instanceof Directory)) throw refusal(path, operation, 'ENOTDIR')
+      if (node.entries.size > 0) throw refusal(path, operation, 'ENOTEMPTY')
+      parent.delete(name)
     })
   }
 

@@ -44,13 +44,13 @@ export class NodeDisk implements Disk {
     fs.rename(from, to, (error) => done(error && diskError(from, `rename to ${to} the file`, error)))
   }
 
-  /** A file, or a directory that is empty. */
   remove(path: string, done: DiskCallback<void>): void {
-    fs.unlink(path, (error) => {
-      // Linux says EISDIR for a directory, others say EPERM.
-      if (error?.code !== 'EISDIR' && error?.code !== 'EPERM') return done(error && diskError(path, 'remove', error))
-      fs.rmdir(path, (failure) => done(failure && diskError(path, 'remove', failure)))
-    })
+    fs.unlink(path, (error) => done(error && diskError(path, 'remove', error)))
+  }
+
+  /** rmdir(2) takes nothing but an empty one, so nobody's late file goes with it. */
+  removeDirectory(path: string, done: DiskCallback<void>): void {
+    fs.rmdir(path, (error) => done(error && diskError(path, 'remove the directory', error)))
   }
 
   /** Windows keeps names durable by itself and cannot open a directory. */
