@@ -47,10 +47,15 @@ export function kindOf(path: string): FileKind {
   return 'other'
 }
 
+/** A block of the journal: header and body. */
+export interface JournalBlock extends Region {
+  readonly sequence: number
+}
+
 interface JournalFile {
   readonly path: string
   readonly firstSequence: number
-  readonly blocks: readonly { readonly sequence: number; readonly from: number; readonly to: number }[]
+  readonly blocks: readonly JournalBlock[]
 }
 
 export class Atlas {
@@ -89,14 +94,33 @@ export class Atlas {
   }
 
   /** The last block that was written: damage here is amnesia. */
-  lastBlock(): Region | null {
+  lastBlock(): JournalBlock | null {
     const files = this.#journal()
     const last = lastSequence(files)
-    for (const { path, blocks } of files) {
+    for (const { blocks } of files) {
       const block = blocks.find(({ sequence }) => sequence === last)
-      if (block !== undefined) return { path, kind: 'journal', from: block.from, to: block.to }
+      if (block !== undefined) return block
     }
     return null
+  }
+
+  /** The journal as a start reads it, in order: what a later file repeats counts there. */
+  blocks(): JournalBlock[] {
+    const files = this.#journal()
+    return files.flatMap(({ blocks }, i) => {
+      const next = files[i + 1]?.firstSequence ?? Number.POSITIVE_INFINITY
+      return blocks.filter(({ sequence }) => sequence < next)
+    })
+  }
+
+  /**
+   * Of the journal's last file, what a later block proves. No file follows that would betray a hole, so whoever takes the first
+   * bad block for a torn end would cut here.
+   */
+  provedAtTheEnd(): JournalBlock[] {
+    const files = this.#journal()
+    const last = lastSequence(files)
+    return (files.at(-1)?.blocks ?? []).filter(({ sequence }) => sequence <= last - 2)
   }
 
   /** Files that the node can miss: of the journal all but those that a later one does not prove. */
@@ -122,13 +146,13 @@ export class Atlas {
       const bytes = this.#platter.read(path)
       const header = decodeSegmentHeader(bytes)
       if (typeof header === 'string') continue
-      const blocks: { sequence: number; from: number; to: number }[] = []
+      const blocks: JournalBlock[] = []
       let sequence = header.firstSequence
       for (let at = BLOCK_ALIGNMENT; ; sequence++) {
         const block = peekBlockHeader(bytes, at)
         if (block === null || block.sequence !== sequence || block.incarnation !== header.incarnation) break
         if (!blockVerifies(bytes, at, block.bodyBytes)) break
-        blocks.push({ sequence, from: at, to: at + BLOCK_HEADER_BYTES + block.bodyBytes })
+        blocks.push({ path, kind: 'journal', sequence, from: at, to: at + BLOCK_HEADER_BYTES + block.bodyBytes })
         at += blockFootprint(block.bodyBytes)
       }
       if (blocks.length > 0) found.push({ path, firstSequence: header.firstSequence, blocks })

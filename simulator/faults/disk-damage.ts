@@ -21,7 +21,7 @@ import type { Target } from '../scenario/scenario.ts'
 import { DATA } from '../world.ts'
 import type { Draws, Family, Injection } from './injection.ts'
 
-interface Common {
+export interface Common {
   readonly atMs: number
   readonly target: Target
   /** Chooses among what there is when the time comes. */
@@ -157,20 +157,12 @@ export const damageFaults: Family<DamageFault['kind']> = {
 
   'wiped-disk': {
     draw: (draws) => ({ kind: 'wiped-disk', ...common(draws) }),
-    inject: (fault, at) => {
-      const machine = victim(at, fault.target)
-      const { id } = machine
-      // Never more: a quorum of empty disks is a new cluster, and nobody is left who could know better.
-      if (!mayDamage(at, id) || at.budget.damaged.size >= minorityOf(at)) return false
-      begin(at, machine, { fault: fault.kind, codes: CODES_OF_WIPED_DISKS }, 'its disk is replaced by an empty one')
-      at.crash(id, true, false, fault.downMs ?? 0)
-      at.world.wipe(id)
-      return true
-    },
+    inject: ({ kind, target, downMs }, at) =>
+      replaceDisk(at, target, { fault: kind, codes: CODES_OF_WIPED_DISKS }, () => downMs ?? 0),
   },
 }
 
-function common({ atMs, target, downMs, prng }: Draws): Common {
+export function common({ atMs, target, downMs, prng }: Draws): Common {
   return { atMs, target, pick: prng.uint32(), downMs: prng.below(3) === 0 ? null : downMs }
 }
 
@@ -216,9 +208,9 @@ export function begin(at: Injection, machine: SimulatedMachine, options: Ailment
 }
 
 /** Changes what lies there; the answer of `change` is told, null is nothing done. */
-function spoil(
+export function spoil(
   at: Injection,
-  fault: DamageFault,
+  fault: Pick<Common, 'target' | 'downMs'>,
   options: AilmentOptions,
   change: (platter: Platter, machine: number) => string | null,
 ): boolean {
@@ -229,6 +221,23 @@ function spoil(
   if (what === null) return false
   begin(at, machine, options, what)
   if (fault.downMs !== null) at.crash(id, false, false, fault.downMs)
+  return true
+}
+
+/** An empty disk in the place of the old one, from the machine's next start on. */
+export function replaceDisk(
+  at: Injection,
+  target: Target,
+  options: AilmentOptions,
+  downMs: (id: number) => number,
+): boolean {
+  const machine = victim(at, target)
+  const { id } = machine
+  // Never more: a quorum of empty disks is a new cluster, and nobody is left who could know better.
+  if (!mayDamage(at, id) || at.budget.damaged.size >= minorityOf(at)) return false
+  begin(at, machine, options, 'its disk is replaced by an empty one')
+  at.crash(id, true, false, downMs(id))
+  at.world.wipe(id)
   return true
 }
 

@@ -10,6 +10,7 @@ import { CODES_OF_FAILED_CALLS, CODES_OF_FULL_DISKS, CODES_OF_MISREAD } from '..
 import type { Ailment, AilmentOptions } from '../disk/troubles.ts'
 import type { SimulatedMachine } from '../machine.ts'
 import type { Target } from '../scenario/scenario.ts'
+import { type AimedFault, aimedFaults } from './disk-aimed.ts'
 import { type CatastropheFault, catastropheFaults } from './disk-catastrophe.ts'
 import { type DamageFault, damageFaults } from './disk-damage.ts'
 import type { Family, Injection } from './injection.ts'
@@ -75,7 +76,7 @@ export type PassingDiskFault =
   /** Syncs say yes and make nothing durable. Its machine does not lose power meanwhile; its processes may die. */
   | { readonly kind: 'lying-sync'; readonly atMs: number; readonly target: Target; readonly forMs: number }
 
-export type DiskFault = PassingDiskFault | DamageFault | CatastropheFault
+export type DiskFault = PassingDiskFault | DamageFault | AimedFault | CatastropheFault
 
 /** A node need not do the operation at all; its disk is well again then. */
 const WAITS_MS = 5000
@@ -245,6 +246,7 @@ const NOTHING: ReadonlySet<string> = new Set()
 export const diskFaults: Family<DiskFault['kind']> = {
   ...passingFaults,
   ...damageFaults,
+  ...aimedFaults,
   ...catastropheFaults,
 }
 

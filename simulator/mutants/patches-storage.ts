@@ -1,4 +1,5 @@
 /** The storage broken: syncs left out or misplaced, recovery too trusting, checkpoints in the wrong order. */
+import { FORGED_ENTRIES, JOURNAL_ROT } from './attacks.ts'
 import type { PatchMutant } from './patch.ts'
 
 export const STORAGE_PATCHES: readonly PatchMutant[] = [
@@ -159,7 +160,7 @@ export const STORAGE_PATCHES: readonly PatchMutant[] = [
     trap: 'T9',
     breaks:
       'damage in the middle of the journal is taken for its torn end, and what was acknowledged behind it is cut off',
-    elusive: 'damage of a proved journal block, in every seed',
+    attack: { options: JOURNAL_ROT },
     edits: [
       {
         file: 'storage/recovery',
@@ -195,7 +196,7 @@ export const STORAGE_PATCHES: readonly PatchMutant[] = [
     name: 'entry-without-its-predecessor',
     trap: 'T20',
     breaks: 'nobody compares an entry with the sum of the one before it',
-    elusive: 'a misdirected write of an entry that fits by its index',
+    attack: { options: FORGED_ENTRIES },
     edits: [
       {
         file: 'storage/replay',

@@ -1,4 +1,5 @@
 /** Streams and the wire broken: producers, marks, groups, sessions, identities. */
+import { WIPED_IN_BLACKOUT } from './attacks.ts'
 import type { Attack } from './mutant.ts'
 import type { PatchMutant } from './patch.ts'
 
@@ -172,7 +173,7 @@ export const STREAMS_PATCHES: readonly PatchMutant[] = [
     name: 'empty-disk-keeps-its-id',
     trap: 'T11',
     breaks: 'a node that comes back with an empty disk is let in under its old id, and votes',
-    elusive: 'a wiped disk, in every seed',
+    attack: { options: WIPED_IN_BLACKOUT },
     edits: [
       {
         file: 'cluster/membership',

@@ -64,6 +64,9 @@ const DAMAGE: Weights = {
   'missing-directory': 1,
   'stale-file': 1,
   'wiped-disk': 1,
+  'journal-rot': 2,
+  'forged-entry': 2,
+  'wiped-in-blackout': 1,
 }
 
 /** On more disks than a minority, in runs that go beyond the budget. */
@@ -126,7 +129,8 @@ export function faultsOf(prng: Prng, nodes: number, durationMs: number, profile:
 /** Damage to disks that lasts, if this seed has any. */
 export function damageOf(prng: Prng, nodes: number, durationMs: number, profile: Profile): Fault[] {
   if (prng.below(100) >= DAMAGED_PERCENT[profile]) return []
-  const kinds = Object.keys(DAMAGE) as FaultKind[]
+  const weights = Object.entries(DAMAGE) as [FaultKind, number][]
+  const kinds = weights.flatMap(([kind, weight]) => Array.from({ length: weight }, () => kind))
   const from = Math.floor((durationMs * DAMAGE_FROM_PERCENT) / 100)
   return Array.from({ length: 1 + prng.below(DAMAGE_MOST) }, () =>
     faultOf(prng, kinds[prng.below(kinds.length)]!, from + prng.below(durationMs - from), nodes),

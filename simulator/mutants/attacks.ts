@@ -1,0 +1,41 @@
+/**
+ * Faults in the place of those that every seed has drawn, for mutants that need one thing to happen and nothing else in its way.
+ *
+ * A fault that the budget or the moment does not allow is passed over, so each is tried at several times and places; the first
+ * that can be done is done, since a replica set has few machines that may be damaged.
+ */
+import type { Fault, Scenario } from '../scenario/scenario.ts'
+
+const TIMES_MS = [6_000, 9_000, 12_000, 15_000, 20_000, 25_000, 30_000, 40_000, 50_000]
+
+/** Three machines, of which one may be damaged, and nothing but this, at each of the times. */
+function onThree(faultAt: (atMs: number, i: number) => Fault): Partial<Scenario> {
+  const core = { order: [1, 2, 3], outsiders: ['as-it-is', 'as-it-is', 'as-it-is'] } as const
+  return { nodes: 3, replication: 3, core, faults: TIMES_MS.map(faultAt) }
+}
+
+export const JOURNAL_ROT = onThree((atMs, pick) => ({
+  kind: 'journal-rot',
+  atMs,
+  target: 'leader',
+  pick,
+  shape: 'noise',
+  downMs: 100,
+}))
+
+export const FORGED_ENTRIES = onThree((atMs, pick) => ({
+  kind: 'forged-entry',
+  atMs,
+  target: 'leader',
+  pick,
+  downMs: 100,
+}))
+
+/** All are back before anybody's patience ends, and nobody knows a leader. */
+export const WIPED_IN_BLACKOUT = onThree((atMs, pick) => ({
+  kind: 'wiped-in-blackout',
+  atMs,
+  target: 1 + (pick % 3),
+  pick,
+  downMs: [0, 0, 0],
+}))
