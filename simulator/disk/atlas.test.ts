@@ -29,3 +29,17 @@ test('what can be missed is there', () => {
     ['/journal', '/shards/1', '/shards/16', '/shards/17'],
   )
 })
+
+test('atlas: whose directory it is, and what a start is certain to find', () => {
+  const incarnation = atlas.diskIncarnation()
+  assert.match(incarnation ?? '', /^[0-9a-f]{32}$/)
+  // In the checkpoint, and in no entry.
+  assert.ok(atlas.mentions(Buffer.from('state at ')))
+  const last = atlas.lastBlock()!
+  const inLast = platter.read(last.path, last.from + 100, 40)
+  const [proved] = atlas.provedAtTheEnd()
+  const inProved = platter.read(proved!.path, proved!.from + 100, 40)
+  assert.equal(atlas.mentions(inProved), true)
+  assert.equal(atlas.mentions(inLast), false)
+  assert.equal(atlas.mentions(Buffer.from('nobody wrote this')), false)
+})

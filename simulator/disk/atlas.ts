@@ -17,6 +17,7 @@
  * survive on one node.
  */
 import type { Platter, PlatterFile } from '../../src/platform/memory/index.ts'
+import { decodeIdentity } from '../../src/storage/identity.ts'
 import {
   BLOCK_ALIGNMENT,
   BLOCK_HEADER_BYTES,
@@ -121,6 +122,22 @@ export class Atlas {
     const files = this.#journal()
     const last = lastSequence(files)
     return (files.at(-1)?.blocks ?? []).filter(({ sequence }) => sequence <= last - 2)
+  }
+
+  /** Whose directory this is; null before its first start has come so far. */
+  diskIncarnation(): string | null {
+    const [file] = this.files('identity')
+    if (file === undefined) return null
+    const identity = decodeIdentity(this.#platter.read(file.path), file.path)
+    return identity instanceof Error ? null : identity.diskIncarnation
+  }
+
+  /** A start is certain to find these bytes, in its checkpoint or in an entry of its journal. */
+  mentions(bytes: Buffer): boolean {
+    const last = this.lastBlock()?.sequence ?? 0
+    const proved = this.blocks().filter(({ sequence }) => sequence < last)
+    const regions = [...this.everything('checkpoint'), ...proved]
+    return regions.some(({ path, from, to }) => this.#platter.read(path, from, to - from).includes(bytes))
   }
 
   /** Files that the node can miss: of the journal all but those that a later one does not prove. */

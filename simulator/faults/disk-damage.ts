@@ -235,10 +235,22 @@ export function replaceDisk(
   const { id } = machine
   // Never more: a quorum of empty disks is a new cluster, and nobody is left who could know better.
   if (!mayDamage(at, id) || at.budget.damaged.size >= minorityOf(at)) return false
+  if (!isKnownToOthers(at, machine)) return false
   begin(at, machine, options, 'its disk is replaced by an empty one')
   at.crash(id, true, false, downMs(id))
   at.world.wipe(id)
   return true
+}
+
+/**
+ * Every other sound disk holds the metadata's word on whose directory this is. As long as one does not, its node takes an empty
+ * disk for a first start, and no log of its own tells it better.
+ */
+function isKnownToOthers({ world, budget }: Injection, { id, disk }: SimulatedMachine): boolean {
+  const identity = new Atlas(disk.platter, DATA).diskIncarnation()
+  if (identity === null) return false
+  const others = world.machines.filter((other) => other.id !== id && !budget.damaged.has(other.id))
+  return others.every((other) => new Atlas(other.disk.platter, DATA).mentions(Buffer.from(identity, 'latin1')))
 }
 
 /** From the next write to such a file on; whether there is one shows later. */
