@@ -6,7 +6,8 @@
  */
 import type { Fault, Scenario } from '../scenario/scenario.ts'
 
-const TIMES_MS = [6_000, 9_000, 12_000, 15_000, 20_000, 25_000, 30_000, 40_000, 50_000]
+/** When lasting damage comes in all scenarios: topics that need every machine exist by then. */
+const TIMES_MS = [42_000, 44_000, 46_000, 48_000, 50_000, 52_000, 54_000, 56_000, 58_000]
 
 /** Three machines, of which one may be damaged, and nothing but this, at each of the times. */
 function onThree(faultAt: (atMs: number, i: number) => Fault): Partial<Scenario> {
