@@ -5,6 +5,7 @@
  * (swarm testing: many runs that are odd in different ways find more than one that is odd in all).
  */
 import { Prng } from '../../src/stdx/index.ts'
+import type { NetworkOptions } from '../network/delays.ts'
 import { administratorsOf, type Draw, groupsOf, producersOf, registersOf } from './clients.ts'
 import type { Outsider, Profile, Scenario, Tuning } from './scenario.ts'
 import { damageOf, faultsOf } from './schedule.ts'
@@ -14,6 +15,10 @@ export const DURATION_MS = 60_000
 
 const NODES = [3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 4, 4, 2, 1, 1, 6, 7] as const
 const OUTSIDERS: readonly Outsider[] = ['as-it-is', 'down', 'cut-off', 'paused']
+
+/** Of a slow parcel: one in 64 is slower. */
+const HALF_LIVES_SLOW = 6
+const ROUND_TRIPS_MIN = 3
 
 export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = DURATION_MS): Scenario {
   const draw = (name: string): Prng => new Prng(`${seed}/scenario/${name}`)
@@ -34,6 +39,12 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
   })
   const beyond = profile === 'beyond' || (profile === 'all' && draw('beyond').below(12) === 0)
   const networkBase = pick('network', [100, 300, 1_000, 5_000])
+  const networkUs = [networkBase, networkBase * pick('network jitter', [2, 10])] as const
+  const network = {
+    skewPercent: pick('network skew', [0, 50, 400]),
+    exponential: draw('exponential').below(2) === 0,
+    rarePer100k: pick('rare delays', [0, 0, 5, 30]),
+  }
   const diskBase = pick('disk', [50, 200, 1_000, 4_000])
   return {
     seed,
@@ -47,18 +58,14 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
     registers: registersOf(draw),
     durationMs,
     ...(beyond ? { beyond } : {}),
-    network: {
-      skewPercent: pick('network skew', [0, 50, 400]),
-      exponential: draw('exponential').below(2) === 0,
-      rarePer100k: pick('rare delays', [0, 0, 5, 30]),
-    },
+    network,
     buggify: {
       activePermille: pick('buggify sites', [0, 250, 250, 250]),
       firePermille: pick('buggify', [250, 60, 10]),
     },
-    tuning: tuningOf(draw, nodes),
+    tuning: tuningOf(draw, nodes, slowTravelMs(networkUs, network)),
     core: { order: shuffled(draw('core'), nodes), outsiders: outsidersOf(draw('outsiders'), nodes) },
-    networkUs: [networkBase, networkBase * pick('network jitter', [2, 10])],
+    networkUs,
     diskUs: [diskBase, diskBase * pick('disk jitter', [2, 10])],
     journalSegmentBytes: pick('journal segment', [128 << 10, 512 << 10, 4 << 20]),
     shardSegmentBytes: pick('shard segment', [32 << 10, 256 << 10, 4 << 20]),
@@ -76,13 +83,24 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
   }
 }
 
-/** Larger clusters beat more slowly: what beats cost grows with the square of the nodes. */
-function tuningOf(draw: Draw, nodes: number): Tuning {
+/** On the longest link that may be drawn, for a parcel that is slow without being rare: streams wait for their slowest one. */
+function slowTravelMs([low, high]: readonly [number, number], { skewPercent, exponential }: NetworkOptions): number {
+  const slowUs = exponential ? low + HALF_LIVES_SLOW * ((high - low) >> 2) : high
+  return (slowUs * (100 + skewPercent)) / 100_000
+}
+
+/**
+ * Larger clusters beat more slowly: what beats cost grows with the square of the nodes. An election timeout is some round trips
+ * long, even on the slowest links (Raft §5.6): a cluster that is set up otherwise owes nobody a leader that lasts.
+ */
+function tuningOf(draw: Draw, nodes: number, travelMs: number): Tuning {
   const pick = <T>(name: string, from: readonly T[]): T => from[draw(name).below(from.length)]!
-  const heartbeatIntervalMs = nodes > 5 ? 300 : nodes > 3 ? 200 : pick('heartbeat', [60, 100, 150, 200, 250])
+  const drawnMs = nodes > 5 ? 300 : nodes > 3 ? 200 : pick('heartbeat', [60, 100, 150, 200, 250])
+  const beats = pick('election timeout', [5, 6, 10, 10])
+  const heartbeatIntervalMs = Math.max(drawnMs, Math.ceil((ROUND_TRIPS_MIN * 2 * travelMs) / beats))
   return {
     heartbeatIntervalMs,
-    electionTimeoutMs: heartbeatIntervalMs * pick('election timeout', [5, 6, 10, 10]),
+    electionTimeoutMs: heartbeatIntervalMs * beats,
     appendBytesMax: pick('append', [1 << 10, 16 << 10, 256 << 10]),
     inFlightBytesMax: pick('in flight', [4 << 10, 64 << 10, 8 << 20]),
     catchUpBytes: pick('catch up', [4 << 10, 1 << 20]),
