@@ -33,7 +33,18 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+/** A node has opened its storage; what it synced before counts on, so this voids nothing. */
+export interface RecoveredLine {
+  readonly type: 'recovered'
+  /** Label of the row of `RECOVERY_TABLE` that ended the journal, or `empty`. */
+  readonly ending: string
+  readonly fresh: boolean
+  readonly segments: number
+  readonly blocks: number
+}
+
 export type TraceLine = { readonly t: number; readonly node: number } & (
+  | RecoveredLine
   | { readonly type: 'journaled'; readonly shard: number; readonly term: number; readonly index: number }
   | { readonly type: 'truncated'; readonly shard: number; readonly fromIndex: number }
   | {
@@ -111,12 +122,13 @@ export function checkTrace(lines: Iterable<TraceLine>, replicas: number): TraceR
   const counts = { lines: 0, journaled: 0, acknowledged: 0, truncated: 0, appended: 0 }
   const problems: string[] = []
   let found = 0
-  const problem = (line: TraceLine, what: string): void => {
+  const problem = (line: Exclude<TraceLine, { type: 'recovered' }>, what: string): void => {
     if (++found <= PROBLEMS_SHOWN)
       problems.push(`${line.t.toFixed(3)}: node ${line.node}, shard ${line.shard}: ${what}`)
   }
   for (const line of lines) {
     counts.lines++
+    if (line.type === 'recovered') continue
     counts[line.type]++
     const nodes = shards.get(line.shard) ?? new Map<number, Replica>()
     shards.set(line.shard, nodes)

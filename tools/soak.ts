@@ -13,22 +13,14 @@ import { Command } from 'commander'
 import colors from 'picocolors'
 import { count, table } from '../src/cli/print.ts'
 import { Prng } from '../src/stdx/index.ts'
-import { checkTrace, readTraces, type TraceReport } from './check-trace.ts'
+import { readTraces } from './check-trace.ts'
 import type { Verdict } from './main-job/ledger.ts'
+import { type Evidence, examine } from './soak/evidence.ts'
 import { type Gaps, measureGaps } from './soak/gap.ts'
-import { keyOf, keysOf, Load, textOf } from './soak/load.ts'
-import { MarkWatcher } from './soak/marks.ts'
-import { RawWriter, wait } from './soak/raw-writer.ts'
-import { readBack } from './soak/read-back.ts'
 import { killRound, type Round, stopRound } from './soak/rounds.ts'
-import { type Comparison, compareShardLogs } from './soak/shard-logs.ts'
 import { SoakCluster } from './soak/soak-cluster.ts'
+import { type Accounts, Workload } from './soak/workload.ts'
 
-const TOPIC = 'soak'
-const PARTITIONS = 6
-/** Written by raw clients, one record at a time: where the gaps of a sleeping leader are measured. */
-const RAW_TOPIC = 'soak-raw'
-const RAW_PARTITIONS = 3
 /** After SIGSTOP of a leader writes must go on without it. */
 const SLEEP_GAP_BAR_MS = 3000
 
@@ -51,9 +43,9 @@ interface Report {
   readonly rounds: readonly RoundReport[]
   readonly verdict: Verdict | null
   readonly rawVerdict: Verdict | null
-  readonly marks: { readonly answers: number; readonly refusals: number } | null
-  readonly trace: Omit<TraceReport, 'problems'> | null
-  readonly shardLogs: Pick<Comparison, 'shards' | 'entries' | 'bytes'> | null
+  readonly marks: Accounts['marks'] | null
+  readonly trace: Evidence['trace'] | null
+  readonly shardLogs: Evidence['shardLogs'] | null
   readonly gaps: readonly Gaps[]
   readonly problems: readonly string[]
   readonly seconds: number
@@ -89,7 +81,7 @@ async function main(): Promise<void> {
   if (!(rounds >= 0) || !(nodes >= 3))
     throw new Error('--rounds and --nodes are numbers; with fewer than three nodes nothing survives a kill')
   say(`seed ${seed}, ${nodes} nodes, ${rounds} rounds${rounds > 0 ? ` of ${flags.mode}` : ''}`)
-  const cluster = new SoakCluster(nodes, Number(flags.basePort))
+  const cluster = new SoakCluster({ nodes, basePort: Number(flags.basePort) })
   const interrupted = (): void => void cluster.nodes.stopAll(0).then(() => process.exit(130))
   process.once('SIGINT', interrupted)
   let report: Report
@@ -132,30 +124,27 @@ async function soak(cluster: SoakCluster, plan: Plan): Promise<Report> {
   const parts = plan.rounds > 0 ? await runRounds(cluster, plan, problems) : null
   progress('stopping the nodes')
   await cluster.nodes.stopAll()
-  progress('comparing the shard logs')
-  const shardLogs = compareShardLogs(cluster.directories)
-  problems.push(...shardLogs.problems.map((problem) => `shard logs: ${problem}`))
-  for (const { shard, highWatermark } of parts?.marksAtEnd ?? []) {
-    const held = shardLogs.offsets.get(shard) ?? 0
-    if (held < highWatermark)
-      problems.push(
-        `shard logs: shard ${shard} was committed up to ${highWatermark}, all replicas hold it up to ${held} only`,
-      )
-  }
-  progress('checking the traces')
-  const { problems: unsound, ...trace } = checkTrace(readTraces(cluster.traceDirectory), plan.nodes)
-  problems.push(...unsound.map((problem) => `trace: ${problem}`))
-  if (trace.acknowledged === 0) problems.push('trace: nothing was acknowledged')
+  progress('comparing the shard logs, checking the traces')
+  const {
+    trace,
+    shardLogs,
+    problems: found,
+  } = examine({
+    directories: cluster.directories,
+    traces: readTraces(cluster.traceDirectory),
+    marksAtEnd: parts?.accounts.marksAtEnd ?? [],
+  })
+  problems.push(...found)
   problems.push(...cluster.problems)
   return {
     seed: plan.seed,
     nodes: plan.nodes,
     rounds: parts?.rounds ?? [],
-    verdict: parts?.verdict ?? null,
-    rawVerdict: parts?.rawVerdict ?? null,
-    marks: parts?.marks ?? null,
+    verdict: parts?.accounts.verdict ?? null,
+    rawVerdict: parts?.accounts.rawVerdict ?? null,
+    marks: parts?.accounts.marks ?? null,
     trace,
-    shardLogs: { shards: shardLogs.shards, entries: shardLogs.entries, bytes: shardLogs.bytes },
+    shardLogs,
     gaps,
     problems,
     seconds: Math.round((performance.now() - plan.began) / 100) / 10,
@@ -164,112 +153,39 @@ async function soak(cluster: SoakCluster, plan: Plan): Promise<Report> {
 }
 
 async function runRounds(cluster: SoakCluster, plan: Plan, problems: string[]) {
-  const { brokers } = cluster.nodes
-  await cluster.createTopic(TOPIC, PARTITIONS)
-  await cluster.createTopic(RAW_TOPIC, RAW_PARTITIONS)
-  const load = new Load(
-    { brokers, topic: TOPIC, partitions: PARTITIONS, impatient: flags.mode !== 'kill' },
-    new Prng(`${plan.seed}/load`),
-  )
-  const writers = Array.from(
-    { length: RAW_PARTITIONS },
-    (_, partition) => new RawWriter({ brokers, topic: RAW_TOPIC, partition }),
-  )
-  const rawAcknowledged = (): number[] => writers.map((writer) => writer.acknowledged)
-  const marks = new MarkWatcher(
-    brokers,
-    () =>
-      new Map([
-        [TOPIC, load.acknowledged],
-        [RAW_TOPIC, rawAcknowledged()],
-      ]),
-  )
-  await load.start()
-  for (const writer of writers) writer.start()
-  marks.start()
-
+  const workload = new Workload(cluster, { seed: String(plan.seed), impatient: flags.mode !== 'kill' })
+  await workload.start()
   const random = new Prng(`${plan.seed}/rounds`)
   const rounds: RoundReport[] = []
   for (let i = 1; i <= plan.rounds; i++) {
     const stops = flags.mode === 'stop' || (flags.mode === 'mixed' && random.below(2) === 0)
-    load.resetGaps()
-    for (const writer of writers) writer.resetGap()
+    workload.resetGaps()
     let rawGapMs: number | null = null
-    const asleep = (): void => {
-      for (const writer of writers) writer.resetGap()
-    }
+    const asleep = (): void => workload.resetRawGaps()
     const waking = (): void => {
-      rawGapMs = Math.round(Math.max(...writers.map((writer) => writer.longestGapMs)))
+      rawGapMs = Math.round(workload.longestRawGapMs)
     }
     const round = stops ? await stopRound(cluster, random, asleep, waking) : await killRound(cluster, random)
-    const gapMs = Math.round(load.longestGapMs)
+    const gapMs = Math.round(workload.longestGapMs)
+    const found = workload.takeProblems()
     if (rawGapMs !== null && rawGapMs > SLEEP_GAP_BAR_MS)
-      problems.push(
-        `round ${i}: ${rawGapMs} ms without an acknowledgement while node ${round.node} slept, bar ${SLEEP_GAP_BAR_MS} ms`,
-      )
+      found.push(`${rawGapMs} ms without an acknowledgement while node ${round.node} slept, bar ${SLEEP_GAP_BAR_MS} ms`)
     rounds.push({ ...round, gapMs, rawGapMs })
-    const told = problems.length + load.problems.length + marks.problems.length + cluster.problems.length
-    progress(
-      `round ${i}/${plan.rounds}: ${round.kind} node ${round.node}${round.twice ? ' twice' : ''}, back after ${round.recoveryMs} ms, gap ${rawGapMs ?? gapMs} ms, ${count(load.total)} acknowledged, ${told} problems`,
-    )
-    for (const problem of [
-      ...load.problems.splice(0),
-      ...marks.problems.splice(0),
-      ...writers.flatMap((writer) => writer.problems.splice(0)),
-    ]) {
+    for (const problem of found) {
       problems.push(`round ${i}: ${problem}`)
       cluster.note(`soak: PROBLEM round ${i}: ${problem}`)
     }
+    const told = problems.length + cluster.problems.length
+    progress(
+      `round ${i}/${plan.rounds}: ${round.kind} node ${round.node}${round.twice ? ' twice' : ''}, back after ${round.recoveryMs} ms, gap ${rawGapMs ?? gapMs} ms, ${count(workload.acknowledged)} acknowledged, ${told} problems`,
+    )
   }
-
   progress('stopping the load')
-  await Promise.all([load.stop(), ...writers.map((writer) => writer.stop())])
-  for (const id of cluster.nodes.ids) await cluster.caughtUp(id)
-  await wait(200)
-  marks.stop()
+  await workload.stop()
   progress('reading everything back')
-  const main = await readBack(brokers[0]!, {
-    topic: TOPIC,
-    sent: load.sent,
-    acknowledged: load.acknowledged,
-    keys: keysOf(PARTITIONS),
-    keyOf,
-    keyText: (partition, n) => `key-${keyOf(partition, n)}`,
-    valueText: textOf,
-  })
-  const raw = await readBack(brokers[0]!, {
-    topic: RAW_TOPIC,
-    sent: rawAcknowledged(),
-    acknowledged: rawAcknowledged(),
-    keys: RAW_PARTITIONS,
-    keyOf: (partition) => partition,
-    keyText: (partition) => `raw-${partition}`,
-    valueText: textOf,
-  })
-  problems.push(
-    ...load.problems,
-    ...marks.problems,
-    ...main.problems,
-    ...raw.problems,
-    ...writers.flatMap((writer) => writer.problems),
-  )
-  for (const [topic, { lost, duplicated, outOfOrder, wrong }] of [
-    [TOPIC, main.verdict],
-    [RAW_TOPIC, raw.verdict],
-  ] as const) {
-    if (lost + duplicated + outOfOrder + wrong > 0)
-      problems.push(`${topic}: ${lost} lost, ${duplicated} duplicated, ${outOfOrder} out of order, ${wrong} wrong`)
-  }
-  const marksAtEnd = (await cluster.status()).shards
-    .filter((shard) => shard.topic !== null)
-    .map(({ shard, highWatermark }) => ({ shard, highWatermark }))
-  return {
-    rounds,
-    verdict: main.verdict,
-    rawVerdict: raw.verdict,
-    marks: { answers: marks.answers, refusals: marks.refusals },
-    marksAtEnd,
-  }
+  const accounts = await workload.readBack()
+  problems.push(...accounts.problems)
+  return { rounds, accounts }
 }
 
 function keep(cluster: SoakCluster): void {

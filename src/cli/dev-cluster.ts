@@ -11,6 +11,8 @@ export interface DevClusterOptions {
   readonly nodes: number
   readonly directory: string
   readonly basePort: number
+  /** Where node `id` keeps its data; default `node-<id>` below `directory`. */
+  readonly directoryOf?: (id: number) => string
   /** More flags for every `tidemark start`. */
   readonly flags?: readonly string[]
   readonly environment?: Record<string, string>
@@ -61,7 +63,7 @@ export class DevCluster {
   }
 
   directory(id: number): string {
-    return path.join(this.#options.directory, `node-${id}`)
+    return this.#options.directoryOf?.(id) ?? path.join(this.#options.directory, `node-${id}`)
   }
 
   pid(id: number): number | null {

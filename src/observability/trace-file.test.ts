@@ -4,10 +4,11 @@ import { nodePlatform } from '../platform/nodejs/index.ts'
 import type { NodeEvent } from './node-event.ts'
 import { TraceFile } from './trace-file.ts'
 
-test('what was synced and what was acknowledged, one JSON line each, written at once; nothing else', () => {
+test('what was recovered, what was synced and what was acknowledged, one JSON line each, written at once; nothing else', () => {
   const lines: Record<string, unknown>[] = []
   const trace = new TraceFile(3, { clock: nodePlatform().clock, write: (line) => lines.push(JSON.parse(line)) })
   const events: [NodeEvent['layer'], object][] = [
+    ['storage', { type: 'recovery-done', fresh: false, segments: 2, blocks: 41, entries: 50, ending: 'clean end' }],
     ['streams', { type: 'stream-appended', shard: 16, index: 7, firstOffset: 40, records: 3, bytes: 99 }],
     ['replication', { type: 'journaled', shard: 16, term: 2, index: 7 }],
     ['kafka', { type: 'connected', remote: 'a' }],
@@ -25,6 +26,7 @@ test('what was synced and what was acknowledged, one JSON line each, written at 
       return rest
     }),
     [
+      { node: 3, type: 'recovered', ending: 'clean end', fresh: false, segments: 2, blocks: 41 },
       { node: 3, type: 'appended', shard: 16, index: 7, firstOffset: 40, records: 3 },
       { node: 3, type: 'journaled', shard: 16, term: 2, index: 7 },
       { node: 3, type: 'acknowledged', shard: 16, term: 2, index: 7, offset: 43 },

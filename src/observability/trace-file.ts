@@ -1,8 +1,9 @@
 /**
  * The evidence for the promise that no acknowledgement leaves before a quorum's disks hold it: a file per process with what
- * was synced and what was acknowledged, with a monotonic time that all processes of one machine share. `tools/check-trace.ts`
+ * recovery found, what was synced and what was acknowledged, with a monotonic time that all processes of one machine share. `tools/check-trace.ts`
  * reads the files of all nodes together. On only where TIDEMARK_TRACE names a directory.
  *
+ *     {"t":11.2,"node":1,"type":"recovered","ending":"clean end","fresh":false,"segments":2,"blocks":41}
  *     {"t":12.5,"node":1,"type":"appended","shard":16,"index":7,"firstOffset":40,"records":3}
  *     {"t":12.9,"node":2,"type":"journaled","shard":16,"term":2,"index":7}
  *     {"t":13.1,"node":1,"type":"acknowledged","shard":16,"term":2,"index":7,"offset":43}
@@ -36,6 +37,12 @@ export class TraceFile {
     switch (event.type) {
       case 'journaled':
         this.#add('journaled', `"shard":${event.shard},"term":${event.term},"index":${event.index}`)
+        return
+      case 'recovery-done':
+        this.#add(
+          'recovered',
+          `"ending":${JSON.stringify(event.ending)},"fresh":${event.fresh},"segments":${event.segments},"blocks":${event.blocks}`,
+        )
         return
       case 'log-truncated':
         this.#add('truncated', `"shard":${event.shard},"fromIndex":${event.fromIndex}`)

@@ -10,6 +10,14 @@ import { wait } from './raw-writer.ts'
 
 const CATCH_UP_MS = 30_000
 
+export interface SoakClusterOptions {
+  readonly nodes: number
+  readonly basePort: number
+  /** Default: a new one in the system's folder for temporary files. */
+  readonly directory?: string
+  readonly directoryOf?: (id: number) => string
+}
+
 export class SoakCluster {
   readonly nodes: DevCluster
   readonly directory: string
@@ -18,17 +26,24 @@ export class SoakCluster {
   readonly log: string[] = []
   readonly problems: string[] = []
 
-  constructor(nodes: number, basePort: number, tmp = os.tmpdir()) {
-    this.directory = fs.mkdtempSync(path.join(tmp, 'tidemark-soak-'))
+  /** Whose disks have lost power: what they do until they are started again is not their fault. */
+  readonly #powerless = new Set<number>()
+
+  constructor({ nodes, basePort, directory, directoryOf }: SoakClusterOptions) {
+    this.directory = directory ?? fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-soak-'))
     this.traceDirectory = path.join(this.directory, 'trace')
     this.nodes = new DevCluster({
       nodes,
       directory: this.directory,
       basePort,
+      ...(directoryOf === undefined ? {} : { directoryOf }),
       environment: { TIDEMARK_TRACE: this.traceDirectory },
       output: (node, line) => this.note(`node ${node}: ${line}`),
-      exited: (node, code, signal) =>
-        this.problems.push(`node ${node} ended by itself (${signal ?? `exit code ${code}`}): ${this.#lastWords(node)}`),
+      exited: (node, code, signal) => {
+        const how = `node ${node} ended by itself (${signal ?? `exit code ${code}`})`
+        if (this.#powerless.has(node)) this.note(`soak: ${how} without power`)
+        else this.problems.push(`${how}: ${this.#lastWords(node)}`)
+      },
     })
   }
 
@@ -106,10 +121,20 @@ export class SoakCluster {
     }
   }
 
-  async restart(id: number): Promise<void> {
+  async restart(...ids: number[]): Promise<void> {
+    for (const id of ids) this.startNode(id)
+    await this.nodes.ready(ids, 30_000)
+    for (const id of ids) await this.caughtUp(id)
+  }
+
+  startNode(id: number): void {
+    this.#powerless.delete(id)
     this.nodes.start(id)
-    await this.nodes.ready([id], 30_000)
-    await this.caughtUp(id)
+  }
+
+  /** To be called before their disks go: a node that notices ends by itself, and is right. */
+  losePower(ids: readonly number[]): void {
+    for (const id of ids) this.#powerless.add(id)
   }
 
   get directories(): string[] {
