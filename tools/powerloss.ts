@@ -124,6 +124,7 @@ function lineOf(key: ChunkKey, { cycles, losses, accounts, endings, problems, se
     cycles: cycles.length,
     allNodes: cycles.filter(({ nodes }) => nodes.length > 1).length,
     twice: cycles.filter(({ twice }) => twice).length,
+    midWrite: cycles.reduce((sum, cycle) => sum + cycle.midWrite, 0),
     losses,
     acknowledged: total('acknowledged'),
     read: total('read'),
@@ -147,6 +148,7 @@ function print(lines: readonly ResultLine[], endings: Endings, problems: readonl
   const allNodes = of((line) => line.allNodes)
   add('cycles', `${cycles} (${allNodes} of all nodes, ${of((line) => line.twice)} with a second loss during recovery)`)
   add('power losses', `${of((line) => line.losses.ext4)} of ext4, ${of((line) => line.losses.xfs)} of XFS`)
+  add('in the middle of a write of the journal', count(of((line) => line.midWrite)))
   add('acknowledged', count(of((line) => line.acknowledged)))
   add('read back', count(of((line) => line.read)))
   const lost = of((line) => line.lost)

@@ -101,7 +101,7 @@ class Run {
 
   async live(): Promise<void> {
     const { chunk, firstCycle, cycles, seed } = this.#plan
-    const cycle = new Cycles(this.#cluster, this.#disks, new Prng(`${seed}/cycles`))
+    const cycle = new Cycles(this.#cluster, this.#disks, this.#plan.powerSwitch, new Prng(`${seed}/cycles`))
     for (let i = 0; i < cycles; i++) {
       const atBirth = i === 0
       const all = atBirth ? chunk % 2 === 0 : (firstCycle + i) % ALL_EVERY === ALL_AT
@@ -121,7 +121,7 @@ class Run {
     for (const problem of [...this.#workload.takeProblems(), ...this.#cluster.problems.splice(0)])
       this.problem(`cycle ${i + 1}: ${problem}`)
     const who = cycle.nodes.length === NODES ? 'all nodes' : `node ${cycle.nodes[0]}`
-    const manner = `${cycle.how}${cycle.atBirth ? ', at its birth' : ''}${cycle.twice ? ', twice' : ''}`
+    const manner = `${cycle.how}${cycle.how === 'mid-write' ? ` met ${cycle.midWrite}` : ''}${cycle.atBirth ? ', at its birth' : ''}${cycle.twice ? ', twice' : ''}`
     this.#plan.progress(
       `cycle ${this.#plan.firstCycle + i + 1}: ${who} (${manner}), back after ${cycle.recoveryMs} ms, ${this.#workload.acknowledged} acknowledged, ${this.problems.length} problems`,
     )

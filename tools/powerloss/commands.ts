@@ -5,7 +5,7 @@ export function command(name: string, ...args: string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile(name, args, (error, stdout, stderr) => {
       if (error === null) resolve(stdout)
-      else reject(new Error(`${[name, ...args].join(' ').slice(0, 200)}: ${stderr.trim() || error.message}`))
+      else reject(new Error(`${name} ${args.at(-1)}: ${stderr.trim().split('\n').at(-1) || error.message}`))
     })
   })
 }

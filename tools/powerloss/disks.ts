@@ -8,7 +8,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { command } from './commands.ts'
-import type { PowerSwitch, Scatter } from './power-switch.ts'
+import type { PowerSwitch } from './power-switch.ts'
 
 export type FileSystem = 'ext4' | 'xfs'
 
@@ -61,13 +61,8 @@ export class Disks {
   }
 
   /** What is not on the disks now is gone, and they take nothing more. */
-  async cut(ids: readonly number[], scatter: (id: number) => Scatter | null = () => null): Promise<void> {
-    await this.#powerSwitch.off(
-      ids.map((id) => {
-        const pages = scatter(id)
-        return { mount: this.mountOf(id), ...(pages === null ? {} : { scatter: pages }) }
-      }),
-    )
+  async cut(ids: readonly number[]): Promise<void> {
+    await this.#powerSwitch.off(ids.map((id) => this.mountOf(id)))
   }
 
   /** Nobody uses them any more. */

@@ -23,6 +23,8 @@ export interface ResultLine extends ChunkKey {
   /** Of these: power went from all nodes at once, and it went again during recovery. */
   readonly allNodes: number
   readonly twice: number
+  /** Power losses of nodes with a block that was written and not yet synced. */
+  readonly midWrite: number
   /** Power losses of single file systems. */
   readonly losses: { readonly ext4: number; readonly xfs: number }
   readonly acknowledged: number
