@@ -27,7 +27,8 @@ for fd in [os.open(mount, os.O_RDONLY) for mount in sys.argv[1:]]:
 const PERL = `
 use Fcntl;
 my @mounts = map { sysopen(my $mount, $_, O_RDONLY) or die "$_: $!"; $mount } @ARGV;
-for my $mount (@mounts) { ioctl($mount, 0x8004587d, pack("I", 2)) or die "ioctl: $!" }
+my $flags = pack("I", 2);
+for my $mount (@mounts) { ioctl($mount, 0x8004587d, $flags) or die "ioctl: $!" }
 `
 
 /** Those that are installed, in the order of preference. */

@@ -14,6 +14,14 @@ import { type PowerSwitch, powerSwitches } from './power-switch.ts'
 const PROBE_BYTES = 320 << 20
 /** Three disks, none of them full. */
 const ROOM_BYTES = 2 ** 31
+/** Commands and the Debian packages that they come with. */
+const NEEDED = [
+  ['mount', 'mount'],
+  ['umount', 'mount'],
+  ['losetup', 'mount'],
+  ['mkfs.ext4', 'e2fsprogs'],
+  ['mkfs.xfs', 'xfsprogs'],
+] as const
 const TMPFS = 0x0102_1994
 
 /** Where images go: memory if there is enough, since nothing of them has to outlive the machine. */
@@ -31,14 +39,10 @@ export function imageParent(): string {
 export async function probe(parent: string, fileSystems: readonly FileSystem[]): Promise<PowerSwitch | string> {
   if (process.platform !== 'linux') return `Linux (this is ${process.platform})`
   if (process.getuid?.() !== 0) return 'root, who alone may mount'
-  const packages = new Map([
-    ['mkfs.ext4', 'e2fsprogs'],
-    ['mkfs.xfs', 'xfsprogs'],
-    ['losetup', 'mount'],
-    ['mount', 'mount'],
-  ]) // prettier-ignore
-  for (const name of ['mount', 'umount', 'losetup', ...fileSystems.map((fileSystem) => `mkfs.${fileSystem}`)]) {
-    if (!isInstalled(name)) return `the command ${name} (package ${packages.get(name) ?? 'mount'})`
+  for (const [name, from] of NEEDED.filter(
+    ([name]) => !name.startsWith('mkfs.') || fileSystems.some((each) => name.endsWith(each)),
+  )) {
+    if (!isInstalled(name)) return `the command ${name} (package ${from})`
   }
   const candidates = powerSwitches()
   if (candidates.length === 0) return 'python3, xfs_io or perl, one of which calls the ioctl'

@@ -7,8 +7,13 @@ import { leadersOf, RawClient } from '../../bench/raw-client.ts'
 import { apis } from '../../src/gateways/kafka/index.ts'
 import { baseOffsetOf, batchBytesOf, forEachRecord, lastOffsetOf } from '../../src/records/index.ts'
 import { Ledger, type Verdict } from '../main-job/ledger.ts'
+import { wait } from './raw-writer.ts'
 
 const FETCH_BYTES = 1 << 20
+const PATIENCE_MS = 30_000
+const RETRY_MS = 50
+const LEADER_NOT_AVAILABLE = 5
+const NOT_LEADER_OR_FOLLOWER = 6
 
 export interface Written {
   readonly topic: string
@@ -46,28 +51,63 @@ export async function readBack(anyBroker: string, written: Written): Promise<Rea
     for (let n = 0; n < count; n++) ledger.acknowledge(firstLine[p]! + n)
   })
   const problems: string[] = []
-  const asked = await RawClient.connect(anyBroker)
-  const leaders = await leadersOf(asked, topic)
-  asked.close()
-  for (const [partition, leader] of leaders.entries()) {
-    const client = await RawClient.connect(leader)
-    await readPartition(client, topic, partition, (offset, n, key, value) => {
+  for (const partition of sent.keys()) {
+    await readPartition(anyBroker, { topic, partition, next: 0 }, (offset, n, key, value) => {
       const known = n >= 0 && n < sent[partition]!
       const intact = known && key === written.keyText(partition, n) && value === written.valueText(partition, n)
       if (n !== offset && written.repeats !== true && problems.length < 20)
         problems.push(`${topic}/${partition}: record ${n} stands at offset ${offset}`)
       ledger.saw(partition, offset, known ? firstLine[partition]! + n : -1, intact)
     })
-    client.close()
   }
   return { verdict: ledger.verdict(), problems }
 }
 
 type Saw = (offset: number, n: number, key: string, value: string) => void
 
-async function readPartition(client: RawClient, topic: string, partition: number, saw: Saw): Promise<void> {
+interface Cursor {
+  readonly topic: string
+  readonly partition: number
+  /** The offset to be read next. */
+  next: number
+}
+
+/** Leadership may still move: the last of the nodes has only just come back. */
+async function readPartition(anyBroker: string, cursor: Cursor, saw: Saw): Promise<void> {
+  for (const deadline = performance.now() + PATIENCE_MS; ; ) {
+    const asked = await RawClient.connect(anyBroker)
+    const leaders = await leadersOf(asked, cursor.topic)
+    asked.close()
+    const client = await RawClient.connect(leaders[cursor.partition]!)
+    try {
+      return await readOn(client, cursor, saw)
+    } catch (error) {
+      if (!(error instanceof Refusal) || !error.isPassing || performance.now() > deadline) throw error
+      await wait(RETRY_MS)
+    } finally {
+      client.close()
+    }
+  }
+}
+
+class Refusal extends Error {
+  readonly errorCode: number
+
+  constructor(errorCode: number, message: string) {
+    super(message)
+    this.errorCode = errorCode
+  }
+
+  get isPassing(): boolean {
+    return this.errorCode === LEADER_NOT_AVAILABLE || this.errorCode === NOT_LEADER_OR_FOLLOWER
+  }
+}
+
+async function readOn(client: RawClient, cursor: Cursor, saw: Saw): Promise<void> {
+  const { topic, partition } = cursor
   const end = await endOf(client, topic, partition)
-  for (let fetchOffset = 0; fetchOffset < end; ) {
+  while (cursor.next < end) {
+    const fetchOffset = cursor.next
     const response = await client.request(apis.fetch, 11, {
       replicaId: -1,
       maxWaitMs: 500,
@@ -78,14 +118,15 @@ async function readPartition(client: RawClient, topic: string, partition: number
     })
     const { errorCode, records } = response.responses[0]!.partitions[0]!
     if (errorCode !== 0 || records === null || records.length === 0)
-      throw new Error(
+      throw new Refusal(
+        errorCode,
         `${topic}/${partition} at offset ${fetchOffset} of ${end}: error ${errorCode}, ${records?.length ?? 0} bytes`,
       )
     for (let at = 0; at < records.length; at += batchBytesOf(records, at)) {
-      if (baseOffsetOf(records, at) > fetchOffset)
-        throw new Error(`${topic}/${partition}: offset ${fetchOffset} was asked for, ${baseOffsetOf(records, at)} came`)
+      if (baseOffsetOf(records, at) > cursor.next)
+        throw new Error(`${topic}/${partition}: offset ${cursor.next} was asked for, ${baseOffsetOf(records, at)} came`)
       forEachRecord(records, at, (record) => {
-        if (record.offset < fetchOffset) return
+        if (record.offset < cursor.next) return
         const n = record.headers().find((header) => header.key === 'n')?.value
         saw(
           record.offset,
@@ -94,7 +135,7 @@ async function readPartition(client: RawClient, topic: string, partition: number
           record.value?.toString() ?? '',
         )
       })
-      fetchOffset = lastOffsetOf(records, at) + 1
+      cursor.next = lastOffsetOf(records, at) + 1
     }
   }
 }
@@ -106,6 +147,6 @@ async function endOf(client: RawClient, topic: string, partition: number): Promi
     topics: [{ name: topic, partitions: [{ partitionIndex: partition, timestamp: -1 }] }],
   })
   const { errorCode, offset } = response.topics[0]!.partitions[0]!
-  if (errorCode !== 0) throw new Error(`${topic}/${partition}: the end is not told (error ${errorCode})`)
+  if (errorCode !== 0) throw new Refusal(errorCode, `${topic}/${partition}: the end is not told (error ${errorCode})`)
   return offset
 }
