@@ -91,7 +91,7 @@ class Run {
     this.#plan = plan
     this.#cluster = cluster
     this.#disks = disks
-    this.#workload = new Workload(cluster, { seed: plan.seed, plain: true })
+    this.#workload = new Workload(cluster, { seed: plan.seed, plain: true, calm: true })
   }
 
   problem(text: string): void {

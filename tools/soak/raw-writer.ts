@@ -15,6 +15,8 @@ export interface RawWriterOptions {
   readonly brokers: readonly string[]
   readonly topic: string
   readonly partition: number
+  /** Between an acknowledgement and the next record; default none. */
+  readonly pauseMs?: number
 }
 
 export class RawWriter {
@@ -80,6 +82,7 @@ export class RawWriter {
       if (now - this.#latest > this.#gapMs) this.#gapMs = now - this.#latest
       this.#latest = now
       this.acknowledged++
+      if (this.#options.pauseMs !== undefined) await wait(this.#options.pauseMs)
     }
   }
 

@@ -20,12 +20,16 @@ const RAW_TOPIC = 'soak-raw'
 const RAW_PARTITIONS = 3
 const PLAIN_TOPIC = 'soak-plain'
 const PLAIN_PARTITIONS = 2
+const CALM_PAUSE_MS_MAX = 60
+const CALM_RAW_PAUSE_MS = 20
 
 export interface WorkloadOptions {
   readonly seed: string
   readonly impatient?: boolean
   /** Also through producers that are not idempotent, with values of up to some 40 KB. */
   readonly plain?: boolean
+  /** Producers that pause longer, where many restarts matter more than many records. */
+  readonly calm?: boolean
 }
 
 export interface Accounts {
@@ -44,10 +48,14 @@ export class Workload {
   readonly #writers: readonly RawWriter[]
   readonly #marks: MarkWatcher
 
-  constructor(cluster: SoakCluster, { seed, impatient = false, plain = false }: WorkloadOptions) {
+  constructor(cluster: SoakCluster, { seed, impatient = false, plain = false, calm = false }: WorkloadOptions) {
     const { brokers } = cluster.nodes
     this.#cluster = cluster
-    this.#load = new Load({ brokers, topic: TOPIC, partitions: PARTITIONS, impatient }, new Prng(`${seed}/load`))
+    const pace = calm ? { pauseMsMax: CALM_PAUSE_MS_MAX } : {}
+    this.#load = new Load(
+      { brokers, topic: TOPIC, partitions: PARTITIONS, impatient, ...pace },
+      new Prng(`${seed}/load`),
+    )
     this.#plain = !plain
       ? null
       : new Load(
@@ -65,7 +73,8 @@ export class Workload {
         )
     this.#writers = Array.from(
       { length: RAW_PARTITIONS },
-      (_, partition) => new RawWriter({ brokers, topic: RAW_TOPIC, partition }),
+      (_, partition) =>
+        new RawWriter({ brokers, topic: RAW_TOPIC, partition, ...(calm ? { pauseMs: CALM_RAW_PAUSE_MS } : {}) }),
     )
     this.#marks = new MarkWatcher(brokers, () => this.#floors())
   }
