@@ -39,6 +39,24 @@ const acknowledged = (t: number, node: number, term: number, index: number, offs
 
 const problemsOf = (...lines: TraceLine[]): readonly string[] => checkTrace(mergeTraces([lines]), 3).problems
 
+test('a restart voids nothing: what was synced before it still counts', () => {
+  const recovered: TraceLine = {
+    t: 3,
+    node: 2,
+    type: 'recovered',
+    ending: 'torn last block',
+    fresh: false,
+    segments: 1,
+    blocks: 4,
+  }
+  const [before, after] = [journaled(2, 2, 1, 7), acknowledged(4, 1, 1, 7, 40)]
+  assert.deepEqual(problemsOf(journaled(1, 1, 1, 7), before, recovered, after), [])
+  assert.match(
+    problemsOf(journaled(1, 1, 1, 7), before, recovered, journaled(5, 2, 1, 6))[0]!,
+    /journaled up to index 7/,
+  )
+})
+
 const SOUND = [
   appended(1, 1, 7, 40, 3),
   journaled(2, 1, 2, 7),
