@@ -66,7 +66,7 @@ export async function runChunk(plan: ChunkPlan): Promise<Chunk> {
       await run.live()
       await run.end()
     } catch (error) {
-      run.problem((error as Error).message)
+      for (const problem of [(error as Error).message, ...cluster.problems.splice(0)]) run.problem(problem)
     } finally {
       await cluster.nodes.stopAll(0)
     }
