@@ -120,8 +120,15 @@ async function sequences(brokers: readonly string[]): Promise<string> {
       other.errorCode === E.NONE && other.producerId !== producerId,
       `another producer got ${JSON.stringify(other)}`,
     )
-    const stranger = batch({ producerId: other.producerId, producerEpoch: 0, baseSequence: 41 })
-    same((await produce(client, topic, stranger)).errorCode, E.NONE, 'error for an unknown producer that goes on')
-    return 'duplicates get their first offset; 45 and 47 as in Kafka'
+    const beginning = batch({ producerId: other.producerId, producerEpoch: 0, baseSequence: 0 })
+    same((await produce(client, topic, beginning)).baseOffset, 7, 'offset of another producer’s beginning')
+    const deleted = await client.request(apis.deleteTopics, 4, { topicNames: [topic], timeoutMs: 5000 })
+    same(deleted.responses[0]!.errorCode, E.NONE, 'error of deleting the topic')
+    await withTopic(brokers, 'sequences', async (anew) => {
+      const further = batch({ producerId, producerEpoch: 1, baseSequence: 41 })
+      same((await produce(anew, topic, further)).errorCode, E.NONE, 'error for going on in a topic that was made anew')
+      return ''
+    })
+    return 'duplicates get their first offset; 45 and 47 as in Kafka; goes on where a topic is made anew'
   })
 }

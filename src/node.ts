@@ -343,8 +343,10 @@ export class TidemarkNode {
 
   #machine(topic: Topic, index: number, shard: Shard) {
     const { clock, random } = this.#with.platform
-    if (topic.name !== GROUPS_TOPIC)
-      return this.#streams.create({ topic: topic.name, index, settings: settingsOf(topic) }, shard)
+    if (topic.name !== GROUPS_TOPIC) {
+      const { name, newProducersFrom } = topic
+      return this.#streams.create({ topic: name, index, settings: settingsOf(topic), newProducersFrom }, shard)
+    }
     const coordinator = new GroupCoordinator(
       { groupInitialRebalanceDelayMs: this.#options.groupInitialRebalanceDelayMs },
       { shard, clock, random, trace: (event) => this.#note({ layer: 'streams', event }) },

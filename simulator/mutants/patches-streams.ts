@@ -127,6 +127,19 @@ export const STREAMS_PATCHES: readonly PatchMutant[] = [
     ],
   },
   {
+    name: 'beginnings-anywhere',
+    trap: 'T23',
+    breaks:
+      'a producer that was never here may begin with any batch, also while an earlier one is on its way to somebody else',
+    edits: [
+      {
+        file: 'streams/producers',
+        find: 'this.#isNew(producerId) ? baseSequence === 0 : this.#mayBegin(',
+        replace: 'this.#mayBegin(',
+      },
+    ],
+  },
+  {
     name: 'handover-keeps-slices',
     trap: 'bug 6',
     breaks: 'batches that wait for a handover of leadership are slices of memory that is used again',

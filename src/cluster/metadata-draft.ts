@@ -30,6 +30,7 @@ export class MetadataDraft {
   #clusterId: string | null
   #nextShardId: number
   #nextProducerId: number
+  #deletionProducerId: number
   #load: Map<number, NodeLoad> | null = null
 
   constructor(base: Metadata) {
@@ -37,6 +38,7 @@ export class MetadataDraft {
     this.#clusterId = base.clusterId
     this.#nextShardId = base.nextShardId
     this.#nextProducerId = base.nextProducerId
+    this.#deletionProducerId = base.deletionProducerId
   }
 
   /** For a trial that must leave no trace. */
@@ -49,6 +51,7 @@ export class MetadataDraft {
     copy.#clusterId = this.#clusterId
     copy.#nextShardId = this.#nextShardId
     copy.#nextProducerId = this.#nextProducerId
+    copy.#deletionProducerId = this.#deletionProducerId
     return copy
   }
 
@@ -94,6 +97,7 @@ export class MetadataDraft {
     if (this.topic(name) === undefined) return
     this.#topics.set(name, null)
     this.#topicChanges.push(topicRemoval(name))
+    this.#deletionProducerId = this.#nextProducerId
     this.#load = null
   }
 
@@ -129,6 +133,10 @@ export class MetadataDraft {
     return first
   }
 
+  get deletionProducerId(): number {
+    return this.#deletionProducerId
+  }
+
   takeProducerIds(count: number): number {
     const first = this.#nextProducerId
     this.#nextProducerId += count
@@ -148,6 +156,8 @@ export class MetadataDraft {
     for (const node of this.#nodes.values()) changes.push(nodeChange(node))
     if (this.#nextShardId !== base.nextShardId) changes.push(idsChange('shard', this.#nextShardId))
     if (this.#nextProducerId !== base.nextProducerId) changes.push(idsChange('producer', this.#nextProducerId))
+    if (this.#deletionProducerId !== base.deletionProducerId)
+      changes.push(idsChange('deletion', this.#deletionProducerId))
     for (const change of this.#topicChanges) changes.push(change)
     return changes
   }

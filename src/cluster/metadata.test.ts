@@ -27,6 +27,7 @@ function topic(name: string, firstShard: number, nodes: readonly number[][], id 
     })),
     configs: { 'retention.ms': '-1' },
     internal: false,
+    newProducersFrom: 1,
   }
 }
 
@@ -44,6 +45,7 @@ test('what is written is what is read', () => {
     nodeChange(node),
     idsChange('shard', 18),
     idsChange('producer', 5001),
+    idsChange('deletion', 3001),
     topicChange(orders),
   )
   assert.equal(metadata.clusterId, 'c')
@@ -53,7 +55,9 @@ test('what is written is what is read', () => {
   assert.deepEqual(metadata.partitionOf(17), { topic: orders, index: 1 })
   assert.equal(metadata.nextShardId, 18)
   assert.equal(metadata.nextProducerId, 5001)
+  assert.equal(metadata.deletionProducerId, 3001)
   metadata.clear()
+  assert.equal(metadata.deletionProducerId, metadata.nextProducerId)
   assert.equal(metadata.clusterId, null)
   assert.equal(metadata.nextShardId, FIRST_PARTITION_SHARD)
   assert.equal(metadata.topics.size + metadata.nodes.size, 0)
@@ -127,6 +131,7 @@ test('a draft says beforehand what the metadata says after its changes', () => {
         for (const command of batch) {
           if (command.type === 'remove') draft.removeTopic(command.name)
           else {
+            draft.takeProducerIds(command.partitions)
             const first = draft.takeShardIds(command.partitions)
             const nodes = Array.from({ length: command.partitions }, (_, i) => [(first + i) % 3])
             draft.putTopic(topic(command.name, first, nodes, String(first).padStart(32, '0')))
@@ -141,6 +146,7 @@ test('a draft says beforehand what the metadata says after its changes', () => {
           ['a', 'b', 'c'].map((name) => metadata.topics.get(name)),
         )
         assert.equal(metadata.nextShardId, draft.nextShardId)
+        assert.equal(metadata.deletionProducerId, draft.deletionProducerId)
         const counted = [...loadOf(metadata.topics.values())].sort()
         assert.deepEqual([...draft.load()].sort(), counted)
       }

@@ -4,9 +4,11 @@
  *
  *     cluster          {v, id}                                              minted once, by the first leader of shard 1
  *     node/7           {v, id, diskIncarnation, kafka, http, peer, rack}    written when the node is first met, and when it moves
- *     topic/orders     {v, name, id, partitions, configs, internal}         desired placement; the actual one is in each shard
+ *     topic/orders     {v, name, id, partitions, configs, internal,         desired placement; the actual one is in each shard
+ *                       newProducersFrom}
  *     ids/shard        {v, next}                                            never goes back: shard ids are never reused
  *     ids/producer     {v, next}
+ *     ids/deletion     {v, next}                                            ids/producer as it was when a topic was last deleted
  *     outcome/17       {v, number, request, place, error}                   a ring: what was decided lately (`outcomes.ts`)
  *
  * Who is alive and who leads what is *not* here: that changes too often for a log, and old news of it would be worthless.
@@ -52,6 +54,8 @@ export interface Topic {
   readonly configs: Readonly<Record<string, string>>
   /** The cluster's own: group offsets and the like. */
   readonly internal: boolean
+  /** No producer with this id or a higher one wrote to an earlier topic of this name. */
+  readonly newProducersFrom: number
 }
 
 export type MetadataChange =
@@ -67,6 +71,7 @@ export class Metadata {
   #clusterId: string | null = null
   #nextShardId = FIRST_PARTITION_SHARD
   #nextProducerId = FIRST_PRODUCER_ID
+  #deletionProducerId = FIRST_PRODUCER_ID
   readonly #nodes = new Map<number, NodeRecord>()
   readonly #topics = new Map<string, Topic>()
   /** Invariant: the same topics as `#topics`. */
@@ -91,6 +96,11 @@ export class Metadata {
 
   get nextProducerId(): number {
     return this.#nextProducerId
+  }
+
+  /** No producer with this id or a higher one existed when a topic was last deleted. */
+  get deletionProducerId(): number {
+    return this.#deletionProducerId
   }
 
   get nodes(): ReadonlyMap<number, NodeRecord> {
@@ -125,6 +135,7 @@ export class Metadata {
     const next = fields.natural('next')
     if (key === 'ids/shard') this.#nextShardId = next
     else if (key === 'ids/producer') this.#nextProducerId = next
+    else if (key === 'ids/deletion') this.#deletionProducerId = next
     else throw new AssertionFailed(`metadata key ${JSON.stringify(key)} is unknown to this version`)
     return { type: 'ids' }
   }
@@ -133,6 +144,7 @@ export class Metadata {
     this.#clusterId = null
     this.#nextShardId = FIRST_PARTITION_SHARD
     this.#nextProducerId = FIRST_PRODUCER_ID
+    this.#deletionProducerId = FIRST_PRODUCER_ID
     this.#nodes.clear()
     this.#topics.clear()
     this.#topicsById.clear()
@@ -203,7 +215,7 @@ export function topicRemoval(name: string): KeyedChange {
   return { key: topicKey(name), value: null }
 }
 
-export function idsChange(kind: 'shard' | 'producer', next: number): KeyedChange {
+export function idsChange(kind: 'shard' | 'producer' | 'deletion', next: number): KeyedChange {
   return { key: `ids/${kind}`, value: encode({ next }) }
 }
 
@@ -255,6 +267,7 @@ function readTopic(key: string, value: Buffer): Topic {
     })),
     configs,
     internal: fields.flag('internal'),
+    newProducersFrom: fields.natural('newProducersFrom'),
   }
 }
 

@@ -16,8 +16,7 @@ import { createOnce, deleteOnce, type PlanContext, planCreation, planDeletion } 
 
 const ALL_UP: PlanContext = { isUp: () => true, expectedNodes: 3, patient: false }
 
-function draftOf(nodes = [1, 2, 3]): MetadataDraft {
-  const metadata = new Metadata()
+function draftOf(nodes = [1, 2, 3], metadata = new Metadata()): MetadataDraft {
   for (const node of nodes) {
     const { key, value } = nodeChange(record(node))
     metadata.set(key, value)
@@ -157,6 +156,22 @@ test('who only asks what would be is answered anew each time', () => {
   assert.equal(answer({}, draft), 'created')
   const second = createOnce(trial, 'r1', 0, draft, ALL_UP)
   assert.ok(second !== 'wait' && second.error?.code === 'TOPIC_EXISTS')
+})
+
+test('a topic knows which producers cannot have written to an earlier one of its name', () => {
+  const draft = draftOf()
+  draft.takeProducerIds(1000)
+  assert.equal(answer({ name: 'orders' }, draft), 'created')
+  assert.equal(draft.topic('orders')?.newProducersFrom, 1, 'nothing was ever deleted')
+  assert.equal(planDeletion({ name: 'orders', id: null }, draft).error, null)
+  draft.takeProducerIds(1000)
+  assert.equal(answer({ name: 'orders' }, draft), 'created')
+  assert.equal(draft.topic('orders')?.newProducersFrom, 1001)
+  const metadata = new Metadata()
+  for (const { key, value } of draft.changes()) metadata.set(key, value)
+  const later = draftOf([1, 2, 3], metadata)
+  assert.equal(answer({ name: 'parcels' }, later), 'created', 'of names that are gone nothing is kept')
+  assert.equal(later.topic('parcels')?.newProducersFrom, 1001)
 })
 
 test('what is refused leaves no trace in the draft', () => {

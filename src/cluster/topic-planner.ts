@@ -109,7 +109,9 @@ export function planCreation(request: Creation, draft: MetadataDraft, context: P
   if ('code' in placed) return { name, error: placed }
   const firstShard = request.validateOnly ? draft.nextShardId : draft.takeShardIds(placed.length)
   const partitions = placed.map((replicas, i) => ({ shard: firstShard + i, replicas }))
-  const topic: Topic = { name, id: request.id, partitions, configs, internal }
+  // Of names that are gone nothing is kept, so whoever could write when the last topic was deleted may have written to this name.
+  const newProducersFrom = draft.deletionProducerId
+  const topic: Topic = { name, id: request.id, partitions, configs, internal, newProducersFrom }
   if (!request.validateOnly) draft.putTopic(topic)
   return { name, error: null, topic }
 }

@@ -335,6 +335,31 @@ test('idempotence: a batch that vanished with the leadership is new again, one t
   assert.deepEqual(answers.take(), [[3, 0, 1]])
 })
 
+test('idempotence: of two batches in flight the second is not a beginning, also where nobody saw the first', () => {
+  // The first is on its way to the old leader when the producer hears of the new one, which takes the second.
+  const { shard, partition, answers } = rig({ lead: false, newProducersFrom: 7 })
+  shard.elect(2)
+  shard.settle()
+  const send = (id: number, sequence: number) =>
+    partition.produce(batchOf(3, { id, sequence }), 'quorum-journal', answers, sequence)
+  send(7, 3)
+  assert.deepEqual(answers.take(), [[3, 45, -1]])
+  send(7, 0)
+  send(7, 3)
+  send(6, 9)
+  shard.turn()
+  shard.commit()
+  assert.deepEqual(
+    answers.take(),
+    [
+      [0, 0, 0],
+      [3, 0, 3],
+      [9, 0, 6],
+    ],
+    'in order; and who is older than the topic may go on where an earlier one ended',
+  )
+})
+
 test('idempotence survives a snapshot', () => {
   const first = rig()
   for (let sequence = 0; sequence < 8; sequence++) {

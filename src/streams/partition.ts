@@ -56,6 +56,8 @@ export interface PartitionOptions {
   readonly topic: string
   readonly index: number
   readonly settings: PartitionSettings
+  /** No producer with this id or a higher one wrote to an earlier topic of this name. */
+  readonly newProducersFrom: number
 }
 
 export interface PartitionCollaborators {
@@ -73,7 +75,7 @@ interface Held {
   readonly zstdAllowed: boolean
 }
 
-const SNAPSHOT_VERSION = 1
+const SNAPSHOT_VERSION = 2
 /** Of batches held before the leader is settled, and of batches pending in one turn before sockets are pushed back. */
 const HELD_BYTES_MAX = 8 << 20
 const PENDING_BYTES_SOFT = 8 << 20
@@ -86,7 +88,7 @@ export class Partition implements StateMachine, Advancing {
   readonly #shard: Shard
   readonly #clock: Clock
   readonly #trace: (event: StreamsEvent) => void
-  readonly #producers = new Producers()
+  readonly #producers: Producers
   readonly #times = new TimeIndex()
   readonly #reader: PartitionReader
   readonly #gate: BatchGate
@@ -117,6 +119,7 @@ export class Partition implements StateMachine, Advancing {
     this.#trace = collaborators.trace
     this.#standing = collaborators.shard.standing
     this.#reader = new PartitionReader(this.#shard, this.#times)
+    this.#producers = new Producers(options.newProducersFrom)
     this.#gate = new BatchGate(options.settings)
     this.roleChanged(this.#standing)
   }

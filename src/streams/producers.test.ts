@@ -68,14 +68,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 )
 
 function run(steps: readonly Step[], startSequence: number): void {
-  let producers = new Producers()
+  let producers = new Producers(0)
   const twin = new PlainProducers()
   let nextOffset = 0
   const commitOne = () => {
     const sent = twin.log[twin.committed++]!
     producers.commit(sent.id, sent.epoch, sent.mark)
   }
-  // Everybody is known, for an unknown producer that lost a batch has a rule of its own; the numbers may be about to wrap.
+  // Everybody is known, for unknown producers have rules of their own; the numbers may be about to wrap.
   for (let id = 0; id <= 2; id++) {
     twin.log.push({ id, epoch: 0, mark: mark(startSequence, 1, nextOffset++) })
     commitOne()
@@ -92,7 +92,7 @@ function run(steps: readonly Step[], startSequence: number): void {
     } else if (one.type === 'restart') {
       const bytes = Buffer.alloc(producers.snapshotBytes)
       assert.equal(producers.write(bytes, 0), bytes.length)
-      producers = new Producers()
+      producers = new Producers(0)
       assert.equal(producers.read(bytes, 0), bytes.length)
       while (twin.log.length > twin.committed) twin.log.pop()
       nextOffset = (twin.log[twin.log.length - 1]?.mark.lastOffset ?? -1) + 1
@@ -125,29 +125,42 @@ test('the table answers as one that reads the whole log each time', () => {
   )
 })
 
-test('of two batches in flight, the second is not taken while the first is to be sent again', () => {
-  const producers = new Producers()
-  producers.turnedAway(1, 0, 0)
-  producers.turnedAway(1, 0, 3)
-  assert.equal(producers.check(1, 0, 3, 2), 45)
-  assert.equal(producers.check(1, 1, 0, 2), 0, 'a new epoch has nothing to wait for')
-  assert.equal(producers.check(2, 0, 3, 2), 0, 'an unknown producer may start anywhere')
-  assert.equal(producers.check(1, 0, 0, 3), 0)
-  producers.propose(1, 0, mark(0, 3, 0))
-  assert.equal(producers.check(1, 0, 3, 2), 0)
+test('a producer that never wrote here begins with its first batch, whoever may have seen that one', () => {
+  const producers = new Producers(100)
+  assert.equal(producers.check(100, 0, 3, 2), 45, 'its first batch is on its way to somebody else')
+  assert.equal(producers.check(100, 0, 0, 3), 0)
+  producers.propose(100, 0, mark(0, 3, 0))
+  assert.equal(producers.check(100, 0, 3, 2), 0)
+  producers.dropOverlay()
+  assert.equal(producers.check(100, 0, 3, 2), 45, 'what it continued is lost')
+  producers.commit(100, 0, mark(0, 3, 0))
+  assert.equal(producers.check(100, 0, 3, 2), 0, 'it was not lost')
+  assert.equal(producers.check(101, 7, 0, 1), 0, 'its epoch rose before it came here')
 })
 
-test('what was taken and is lost with the leadership comes first when it comes again', () => {
-  const producers = new Producers()
-  producers.propose(1, 0, mark(0, 3, 0))
+test('one that may have written to an earlier topic of this name starts anywhere, or where it was turned away', () => {
+  const producers = new Producers(100)
+  producers.turnedAway(1, 0, 10)
+  producers.turnedAway(1, 0, 13)
+  assert.equal(producers.check(1, 0, 13, 2), 45)
+  assert.equal(producers.check(1, 1, 0, 2), 0, 'a new epoch has nothing to wait for')
+  assert.equal(producers.check(99, 0, 13, 2), 0)
+  assert.equal(producers.check(1, 0, 10, 3), 0)
+  producers.propose(1, 0, mark(10, 3, 0))
+  assert.equal(producers.check(1, 0, 13, 2), 0)
+})
+
+test('what such a one wrote, and is lost with the leadership, comes first when it comes again', () => {
+  const producers = new Producers(100)
+  producers.propose(1, 0, mark(10, 3, 0))
   producers.dropOverlay()
-  assert.equal(producers.check(1, 0, 3, 2), 45)
-  producers.commit(1, 0, mark(0, 3, 0))
-  assert.equal(producers.check(1, 0, 3, 2), 0, 'it was not lost')
+  assert.equal(producers.check(1, 0, 13, 2), 45)
+  producers.commit(1, 0, mark(10, 3, 0))
+  assert.equal(producers.check(1, 0, 13, 2), 0, 'it was not lost')
 })
 
 test('sequences wrap from 2^31 − 1 to 0, also within a batch', () => {
-  const producers = new Producers()
+  const producers = new Producers(0)
   producers.commit(1, 0, mark(2 ** 31 - 2, 3, 0))
   assert.equal(typeof producers.check(1, 0, 2 ** 31 - 2, 3), 'object')
   assert.equal(producers.check(1, 0, 1, 1), 0)
@@ -155,11 +168,18 @@ test('sequences wrap from 2^31 − 1 to 0, also within a batch', () => {
 })
 
 test('the producer that has not written for longest is forgotten first', () => {
-  const producers = new Producers()
+  const producers = new Producers(0)
   for (let id = 0; id < PRODUCERS_MAX; id++) producers.commit(id, 3, mark(0, 1, id))
   producers.commit(0, 3, mark(1, 1, PRODUCERS_MAX))
   producers.commit(PRODUCERS_MAX, 3, mark(0, 1, PRODUCERS_MAX + 1))
   assert.equal(producers.size, PRODUCERS_MAX)
   assert.equal(producers.check(0, 0, 0, 1), 47)
-  assert.equal(producers.check(1, 0, 77, 1), 0)
+  const bytes = Buffer.alloc(producers.snapshotBytes)
+  producers.write(bytes, 0)
+  const successor = new Producers(0)
+  successor.read(bytes, 0)
+  for (const each of [producers, successor]) {
+    assert.equal(each.check(1, 0, 77, 1), 0, 'the forgotten one goes on')
+    assert.equal(each.check(PRODUCERS_MAX + 1, 0, 77, 1), 45, 'nobody with this id can have been forgotten')
+  }
 })

@@ -17,16 +17,23 @@
  * A new leader starts with no overlay, and must not check anything until an entry of its own term is committed: only then
  * has `committed` seen all that its predecessors left (Raft §8), and before that it would take a retry for a new batch.
  *
- * The rules are those of Kafka's ProducerAppendInfo: an unknown producer may start anywhere (its state may have expired, or its
- * topic was made anew), a new epoch starts at 0, an older epoch is fenced. A batch that is older than the last five is out of
- * order (45) as in today's Kafka, not "duplicate" (46), which clients report as success: we do not confirm what we cannot find.
+ * The rules are those of Kafka's ProducerAppendInfo: a new epoch starts at 0, an older epoch is fenced. A batch that is older
+ * than the last five is out of order (45) as in today's Kafka, not "duplicate" (46), which clients report as success: we do not
+ * confirm what we cannot find. Memory is bounded by count: the producer that has not written for longest, in log order, is
+ * forgotten first. By count and order, not by time, because every replica must forget the same.
  *
- * "Anywhere" has a hole in Kafka: of two batches in flight the first is refused, since this node does not lead yet, and a
- * moment later it does and takes the second; then the first is out of order for ever. So whoever is turned away is
- * remembered for a while, and starts where it was turned away. This is no part of the state, and only ever refuses.
+ * One rule is stricter. In Kafka an unknown producer may start anywhere, since it may be unknown because it was forgotten. That
+ * has a hole: of two batches in flight the first is refused or lost (on its way to another leader, say), the second is taken as a
+ * beginning, and the first is out of order for ever: librdkafka gives up, the Java client bumps its epoch and changes the order.
+ * No memory of who was turned away can close it, for the node that takes the second batch need not have seen the first. But
+ * ids rise, and so it is known who can have been forgotten:
  *
- * Memory is bounded by count: the producer that has not written for longest, in log order, is forgotten first. By count and
- * order, not by time, because every replica must forget the same.
+ *      producer id    1 … … … │ … … … … │ … … … … … …
+ *                     forgotten here, or │ never wrote here or to an earlier topic of this name:
+ *                     before this topic  │ its first batch is the one with sequence 0, others wait (45, which all clients retry)
+ *
+ * Those who may have been forgotten start anywhere, as in Kafka, or they would be refused for ever. To make their hole smaller, whom this
+ * leader turned away is remembered for a while and starts where it was turned away; this is no part of the state.
  */
 import { assert } from '../stdx/index.ts'
 import { KafkaError } from './errors.ts'
@@ -66,6 +73,14 @@ export class Producers {
   readonly #overlay = new Map<number, ProducerState>()
   /** Unknown producers whose first batch is to be sent again, the one to forget first in front. */
   readonly #turnedAway = new Map<number, { readonly epoch: number; readonly sequence: number }>()
+  /** Nobody with this id or a higher one wrote to an earlier topic of this name. */
+  readonly #newFrom: number
+  /** Nobody with this id or a higher one has been forgotten. Part of the state, like what is remembered. */
+  #forgottenBelow = 0
+
+  constructor(newFrom: number) {
+    this.#newFrom = newFrom
+  }
 
   get size(): number {
     return this.#committed.size
@@ -78,9 +93,8 @@ export class Producers {
   check(producerId: number, epoch: number, baseSequence: number, count: number): BatchMark | 0 | 45 | 47 {
     const state = this.#overlay.get(producerId) ?? this.#committed.get(producerId)
     if (state === undefined) {
-      const awaited = this.#turnedAway.get(producerId)
-      const fits = awaited === undefined || awaited.epoch !== epoch || awaited.sequence === baseSequence
-      return fits ? KafkaError.NONE : KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER
+      const begins = this.#isNew(producerId) ? baseSequence === 0 : this.#mayBegin(producerId, epoch, baseSequence)
+      return begins ? KafkaError.NONE : KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER
     }
     if (epoch < state.epoch) return KafkaError.INVALID_PRODUCER_EPOCH
     if (epoch > state.epoch) return baseSequence === 0 ? KafkaError.NONE : KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER
@@ -92,6 +106,16 @@ export class Producers {
     }
     const expected = sequenceAfter(marks[marks.length - 1]!.lastSequence, 1)
     return baseSequence === expected ? KafkaError.NONE : KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER
+  }
+
+  /** Unknown because it never wrote here. */
+  #isNew(producerId: number): boolean {
+    return producerId >= this.#newFrom && producerId >= this.#forgottenBelow
+  }
+
+  #mayBegin(producerId: number, epoch: number, baseSequence: number): boolean {
+    const awaited = this.#turnedAway.get(producerId)
+    return awaited === undefined || awaited.epoch !== epoch || awaited.sequence === baseSequence
   }
 
   /** Leader: a batch for which `check` said 0 is part of the next entry. */
@@ -138,7 +162,8 @@ export class Producers {
 
   /** A batch of this producer was refused or is lost, and will be sent again. The first one counts: later ones wait for it. */
   turnedAway(producerId: number, epoch: number, sequence: number): void {
-    if (this.#committed.has(producerId) || this.#turnedAway.get(producerId)?.epoch === epoch) return
+    if (this.#committed.has(producerId) || this.#isNew(producerId)) return
+    if (this.#turnedAway.get(producerId)?.epoch === epoch) return
     this.#turnedAway.set(producerId, { epoch, sequence })
     if (this.#turnedAway.size <= TURNED_AWAY_MAX) return
     for (const oldest of this.#turnedAway.keys()) {
@@ -150,6 +175,7 @@ export class Producers {
   #forgetOldest(): void {
     for (const oldest of this.#committed.keys()) {
       this.#committed.delete(oldest)
+      this.#forgottenBelow = Math.max(this.#forgottenBelow, oldest + 1)
       return
     }
   }
@@ -160,17 +186,18 @@ export class Producers {
   }
 
   get snapshotBytes(): number {
-    let bytes = 4
+    let bytes = 12
     for (const state of this.#committed.values()) bytes += 12 + state.marks.length * 32
     return bytes
   }
 
   /**
-   * count u32 · ( producer id f64 · epoch i16 · marks u16 · ( first, last sequence i32 · base, last offset, append time f64 )* )*, in the
-   * order of forgetting. Numbers below 2^53 are exact as f64. Returns the position after it.
+   * forgotten below f64 · count u32 · ( producer id f64 · epoch i16 · marks u16 · ( first, last sequence i32 · base, last
+   * offset, append time f64 )* )*, in the order of forgetting. Numbers below 2^53 are exact as f64. Returns the position after it.
    */
   write(into: Buffer, from: number): number {
-    let at = into.writeUInt32LE(this.#committed.size, from)
+    let at = into.writeDoubleLE(this.#forgottenBelow, from)
+    at = into.writeUInt32LE(this.#committed.size, at)
     for (const [producerId, state] of this.#committed) {
       at = into.writeDoubleLE(producerId, at)
       at = into.writeInt16LE(state.epoch, at)
@@ -190,8 +217,9 @@ export class Producers {
   read(from: Buffer, start: number): number {
     this.#committed.clear()
     this.#overlay.clear()
-    let at = start + 4
-    for (let producers = from.readUInt32LE(start); producers > 0; producers--) {
+    this.#forgottenBelow = from.readDoubleLE(start)
+    let at = start + 12
+    for (let producers = from.readUInt32LE(start + 8); producers > 0; producers--) {
       const producerId = from.readDoubleLE(at)
       const epoch = from.readInt16LE(at + 8)
       const count = from.readUInt16LE(at + 10)

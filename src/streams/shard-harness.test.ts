@@ -234,13 +234,16 @@ export interface Rig {
 }
 
 /** A partition; with `lead` its leader in term 1, settled. */
-export function rig(options: { lead?: boolean; settings?: Partial<PartitionSettings> } = {}): Rig {
+export function rig(
+  options: { lead?: boolean; settings?: Partial<PartitionSettings>; newProducersFrom?: number } = {},
+): Rig {
   const shard = new ManualShard()
   const clock = new ManualClock()
   const events: StreamsEvent[] = []
   const settings = { ...PARTITION_SETTINGS_DEFAULTS, ...options.settings }
   const trace = (event: StreamsEvent) => void events.push(event)
-  const partition = new Partition({ topic: 'tides', index: 0, settings }, { shard, clock, trace })
+  const { newProducersFrom = 0 } = options
+  const partition = new Partition({ topic: 'tides', index: 0, settings, newProducersFrom }, { shard, clock, trace })
   shard.attach(partition)
   if (options.lead ?? true) {
     shard.elect(1)
