@@ -1,6 +1,9 @@
 /** Short runs of the simulator itself: it is deterministic, and it holds on a few seeds. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { apis } from '../src/gateways/kafka/index.ts'
+import type { Address } from '../src/platform/index.ts'
+import type { KafkaClient } from './kafka-client.ts'
 import { scenarioOf } from './scenario/swarm.ts'
 import { simulate } from './simulation.ts'
 
@@ -28,3 +31,43 @@ for (const profile of ['crash', 'network', 'pause'] as const) {
     assert.ok([...result.faults.values()].reduce((sum, hits) => sum + hits, 0) > 0)
   })
 }
+
+/** Is told that nothing was ever committed, whoever it asks. */
+function forgetful(client: KafkaClient): KafkaClient {
+  type Done = (failure: unknown, answer: { groups?: { topics: unknown[] }[] } | null) => void
+  const request = client.request.bind(client) as (...all: unknown[]) => void
+  const forgetting = (
+    to: Address,
+    api: unknown,
+    version: number,
+    message: unknown,
+    ms: number,
+    done: Done,
+    lane = '',
+  ) => {
+    const told: Done = (failure, answer) => {
+      if (api === apis.offsetFetch) for (const group of answer?.groups ?? []) group.topics = []
+      done(failure, answer)
+    }
+    request(to, api, version, message, ms, told, lane)
+  }
+  return Object.assign(client, { request: forgetting })
+}
+
+test('what groups have committed is asked for again after all nodes have started from their disks', async () => {
+  const group = { name: 'g', members: 2, staticMembers: false, pollMs: 150, pollsPerCommit: 1, stayMs: 8000 }
+  const scenario = { ...scenarioOf(4, 'calm', SHORT_MS), groups: [group] }
+  const auditors: string[] = []
+  const result = await simulate(scenario, {
+    interference: {
+      client: (name, client) => {
+        if (name !== 'g/auditor') return client
+        auditors.push(name)
+        return auditors.length === 2 ? forgetful(client) : client
+      },
+    },
+  })
+  assert.equal(auditors.length, 2)
+  assert.equal(result.violation?.property, 'groups: one owner, no commit lost')
+  assert.match(result.violation?.message ?? '', /the position is -1/)
+})

@@ -243,6 +243,21 @@ class Simulation {
       const what = `shard ${shard} was from offset ${start} to ${end}, and is ${is} after a restart of all nodes`
       return world.fail(new Violation('a restarted cluster is the same', what))
     }
+    await this.#sameGroupOffsets()
+  }
+
+  /** Offsets are no marks, and a shard of groups may grow meanwhile: somebody asks for them again. */
+  async #sameGroupOffsets(): Promise<void> {
+    const { groups } = this.#workloads
+    const audits = groups.map((group) => group.audits)
+    for (const group of groups) group.auditAgain()
+    const silent = () => groups.find((group, i) => group.audits === audits[i])
+    await this.#world.runUntil(this.#world.now() + CONVERGENCE_MS, () => silent() === undefined)
+    if (this.#world.violation !== null) return
+    const waiting = silent()
+    if (waiting === undefined) return this.#checkers.groupsAreTheSame()
+    const what = `nobody tells ${waiting.waitingFor}, ${CONVERGENCE_MS} ms after a restart of all nodes`
+    this.#world.fail(new Violation('a restarted cluster is the same', what))
   }
 
   #createTopics(done: () => void): void {

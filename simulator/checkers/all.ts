@@ -88,13 +88,24 @@ export class Checkers {
 
   /** The clients have come to their ends. `complete`: they have read everything. */
   clientsAreThrough(complete: boolean): void {
-    try {
+    this.#judge(() => {
       this.#groups.finish()
       this.recorded.finish(complete)
+    })
+  }
+
+  #judge(judge: () => void): void {
+    try {
+      judge()
     } catch (error) {
       if (!(error instanceof Violation)) throw error
       this.#violated(error)
     }
+  }
+
+  /** Somebody has asked once more what groups have committed. */
+  groupsAreTheSame(): void {
+    this.#judge(() => this.#groups.finish())
   }
 
   /** Nobody runs any more: the disks are read by somebody who knows their formats and nothing else. */

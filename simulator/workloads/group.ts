@@ -7,7 +7,8 @@
  *      seat 2   ░░░▓▓▓▓▓▓✗   ▓▓▓▓▓▓▓▓▓▓▓      ends; another process takes the seat
  *
  * Until the healing it only tells what it was told; checkers conclude. At the end everybody stays, and the group must read every
- * partition to its end and commit that; then somebody who was never in it asks what is committed.
+ * partition to its end and commit that; then somebody who was never in it asks what is committed, and once more after all nodes have
+ * started anew from their disks.
  */
 import { apis } from '../../src/gateways/kafka/index.ts'
 import { Prng } from '../../src/stdx/index.ts'
@@ -60,7 +61,7 @@ export class Group {
   /** Partitions that are read and committed to their end. */
   readonly #done = new Map<string, number>()
   #auditing = false
-  #audited = false
+  #audits = 0
   readonly deeds = new Map<GroupDeed, number>()
   /** Commits that were acknowledged. */
   commits = 0
@@ -100,7 +101,17 @@ export class Group {
   }
 
   get drained(): boolean {
-    return this.#audited
+    return this.#audits > 0
+  }
+
+  /** How often somebody was told what is committed. */
+  get audits(): number {
+    return this.#audits
+  }
+
+  /** All nodes start from their disks: what is committed must be what it was. */
+  auditAgain(): void {
+    this.#audit()
   }
 
   /** What is missing, for people. */
@@ -194,11 +205,15 @@ export class Group {
       coordination.request(apis.offsetFetch, POSITIONS_VERSION, request, TIMEOUT_MS, (answer) => {
         const found = answer?.groups[0]
         if (found === undefined || found.errorCode !== 0) return coordination.lookElsewhere(attempt)
-        for (const { name: topic, partitions } of found.topics) {
-          for (const { partitionIndex: partition, committedOffset: offset } of partitions)
-            emit({ type: 'group-position', client, group, topic, partition, offset, askedAtMs })
+        for (const { topic, partition } of this.#places) {
+          const there = found.topics
+            .find(({ name }) => name === topic)
+            ?.partitions.find(({ partitionIndex }) => partitionIndex === partition)
+          // A place that is not in the answer has no position: that, too, is told to those who know better.
+          const offset = there?.committedOffset ?? -1
+          emit({ type: 'group-position', client, group, topic, partition, offset, askedAtMs })
         }
-        this.#audited = true
+        this.#audits++
       })
     }
     attempt()
