@@ -78,14 +78,18 @@ export class Convergence {
     return marks
   }
 
-  /** Topics of which these nodes lead a partition, with a quorum of it among them. */
-  topicsOf(nodes: readonly number[]): Set<string> {
-    const topics = new Set<string>()
+  /** Partitions of these topics, by `topic/partition`, that these nodes lead with a quorum among them: who does, in which term. */
+  leaders(nodes: readonly number[], topics: ReadonlySet<string>): Map<string, string> {
+    const leaders = new Map<string, string>()
     for (const [shard, replicas] of this.#replicas(nodes)) {
       const leader = replicas.find(({ role }) => role === 'leader')
-      if (leader?.topic != null && replicas.length >= this.#sets.quorumOf(shard)) topics.add(leader.topic)
+      if (leader === undefined || replicas.length < this.#sets.quorumOf(shard)) continue
+      // Somebody outside who keeps a quorum may lead it in truth.
+      if (replicas.some((replica) => replica.leader !== leader.node || replica.term !== leader.term)) continue
+      if (leader.topic !== null && topics.has(leader.topic))
+        leaders.set(`${leader.topic}/${leader.partition}`, `node ${leader.node} in term ${leader.term}`)
     }
-    return topics
+    return leaders
   }
 
   /** Where the shards' logs start and up to where they are committed. */

@@ -71,3 +71,43 @@ test('what groups have committed is asked for again after all nodes have started
   assert.equal(result.violation?.property, 'groups: one owner, no commit lost')
   assert.match(result.violation?.message ?? '', /the position is -1/)
 })
+
+test('with a minority broken, every partition that the others lead takes writes', async () => {
+  const producer = {
+    name: 'p',
+    idempotent: true,
+    intervalMs: 100,
+    recordsMax: 2,
+    valueBytes: 40,
+    inFlightMax: 3,
+    acks: -1,
+  } as const
+  const scenario = {
+    ...scenarioOf(4, 'calm', SHORT_MS),
+    nodes: 3,
+    replication: 3,
+    topics: [{ name: 't', partitions: 2 }],
+    producers: [producer],
+    groups: [],
+    administrators: [],
+    core: { order: [2, 3, 1], outsiders: ['down', 'down', 'down'] as const },
+  }
+  assert.equal((await simulate(scenario)).violation?.message, undefined)
+  const result = await simulate(scenario, {
+    interference: { client: (name, client) => (name === 'p' ? deaf(client) : client) },
+  })
+  assert.equal(result.violation?.property, 'a quorum that is well serves')
+  assert.match(result.violation?.message ?? '', /leads t\/0, and p has had no answer/)
+  assert.ok(result.acknowledged > 0, 'the other partition was served all the time')
+})
+
+/** Never hears what becomes of batches in partition 0. */
+function deaf(client: KafkaClient): KafkaClient {
+  type Produced = { topicData?: { partitionData: { index: number }[] }[] }
+  const request = client.request.bind(client) as (...all: unknown[]) => void
+  const listening = (to: Address, api: unknown, version: number, message: Produced, ...more: unknown[]) => {
+    if (api !== apis.produce || message.topicData?.[0]?.partitionData[0]?.index !== 0)
+      request(to, api, version, message, ...more)
+  }
+  return Object.assign(client, { request: listening })
+}

@@ -13,6 +13,7 @@ import { apis } from '../src/gateways/kafka/index.ts'
 import { Checkers } from './checkers/all.ts'
 import { compareDisks } from './checkers/replicas-identical.ts'
 import { Convergence } from './convergence.ts'
+import { CONVERGENCE_MS, CorePhase } from './core-phase.ts'
 import type { AilmentTally } from './disk/ailments.ts'
 import { Faults } from './faults/faults.ts'
 import type { FaultKind, Scenario } from './scenario/scenario.ts'
@@ -54,8 +55,6 @@ export interface RunResult {
   readonly deeds: ReadonlyMap<string, number>
 }
 
-/** From the healing to everything being well again. */
-export const CONVERGENCE_MS = 30_000
 /** Virtual time for reading all disks at the end: thousands of operations, on a slow disk 40 ms each. A hang is longer. */
 const READING_MS = 600_000
 const FORMING_MS = 20_000
@@ -134,7 +133,16 @@ class Simulation {
     })
     await world.runUntil(this.#scenario.durationMs)
     if (world.violation !== null) return
-    if (created) await this.#coreHeals()
+    if (created) {
+      const collaborators = {
+        world,
+        faults: this.#faults,
+        convergence: this.#convergence,
+        workloads: this.#workloads,
+        acknowledged: () => this.#checkers.clients.acknowledged,
+      }
+      await new CorePhase(this.#scenario, collaborators).run()
+    }
     if (world.violation !== null) return
     const elections = this.#checkers.elections.elections
     this.#faults.healAll()
@@ -161,29 +169,6 @@ class Simulation {
   /** Nodes whose disks are what they were. */
   get #sound(): readonly number[] {
     return this.#world.machines.filter(({ troubles }) => !troubles.isDamaged).map(({ id }) => id)
-  }
-
-  /** E1, E7: a quorum heals, all other failures stay; it must serve, and take writes, alone. */
-  async #coreHeals(): Promise<void> {
-    const world = this.#world
-    const { core: plan } = this.#scenario
-    if (plan === undefined) return
-    const core = this.#faults.healCore(plan)
-    if (core === null) return world.note(0, 'no core: the disks of too many are damaged')
-    // Not what somebody outside of it knows alone, which cannot be committed.
-    const marks = this.#convergence.marks(core)
-    const wrong = (): string | null => this.#convergence.serves(core, marks)
-    if (!(await world.runUntil(world.now() + CONVERGENCE_MS, () => wrong() === null)))
-      return this.#coreFails(core, `${wrong()}, ${CONVERGENCE_MS} ms after it healed`)
-    const led = this.#convergence.topicsOf(core)
-    if (!this.#scenario.topics.some(({ name }) => led.has(name))) return
-    const before = this.#checkers.clients.acknowledged
-    if (!(await world.runUntil(world.now() + CONVERGENCE_MS, () => this.#checkers.clients.acknowledged > before)))
-      this.#coreFails(core, `it leads, and no write was acknowledged in ${CONVERGENCE_MS} ms`)
-  }
-
-  #coreFails(core: readonly number[], what: string): void {
-    this.#world.fail(new Violation('a quorum that is well serves', `nodes ${core.join(', ')}: ${what}`))
   }
 
   /** E2: why this cluster cannot be demanded to come back; null when it can. */

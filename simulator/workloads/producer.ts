@@ -57,6 +57,15 @@ interface Batch {
   sent: boolean
 }
 
+/** A batch whose answer may be demanded where its partition is served. */
+export interface DueBatch {
+  readonly topic: string
+  readonly partition: number
+  /** For people. */
+  readonly name: string
+  readonly isAnswered: () => boolean
+}
+
 class Lane {
   readonly topic: string
   readonly partition: number
@@ -122,6 +131,16 @@ export class Producer {
     return lanes
       .map((lane) => `${this.#options.name} ${lane.topic}/${lane.partition}: ${lane.queue[0]!.values[0]}`)
       .join(', ')
+  }
+
+  /** The last batch in each queue, and so all before it; of a producer that insists, and waits as long as an answer takes. */
+  get due(): DueBatch[] {
+    const { name, idempotent, timeoutMs = REQUEST_TIMEOUT_MS } = this.#options
+    if (!idempotent || timeoutMs < REQUEST_TIMEOUT_MS) return []
+    return this.#lanes.flatMap(({ topic, partition, queue }) => {
+      const last = queue.at(-1)
+      return last === undefined ? [] : [{ topic, partition, name, isAnswered: () => !queue.includes(last) }]
+    })
   }
 
   #identify(): void {
