@@ -63,7 +63,14 @@ export function printSummary(tally: Tally, seconds: number, options: Pick<Option
       `${count(Math.round(data.simulatedMs / 1000))} s, ${count(data.events)} events, ${count(data.messages)} messages (${count(Math.round((data.messages / Math.max(1, data.milliseconds)) * 1000))} per core-second)`,
     ],
     ['acknowledged', `${count(data.acknowledged)} records, median ${count(data.medianAcknowledged)} per seed`],
-    ['faults', `${count(tally.faults)}, median ${data.medianFaults} per seed; ${count(data.crashes)} crashes`],
+    [
+      'operations',
+      `median ${count(data.medianOperations)} per seed, with those on registers; a tenth below ${count(data.p10Operations)}, a twentieth below ${count(data.p5Operations)}`,
+    ],
+    [
+      'faults',
+      `${count(tally.faults)}, median ${data.medianFaults} per seed, a twentieth below ${data.p5Faults}; ${count(data.crashes)} crashes`,
+    ],
     ['elections', `${count(data.elections)}, median ${data.medianElections} per seed`],
     [
       'unavailable',

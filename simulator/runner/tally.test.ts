@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { HitTable } from './hits.ts'
 import { brokenOutcome, type Outcome } from './job.ts'
-import { median, Tally } from './tally.ts'
+import { median, percentile, Tally } from './tally.ts'
 
 function outcome(seed: number, more: Partial<Outcome> = {}): Outcome {
   return { ...brokenOutcome(seed, '', ''), violation: null, simulatedMs: 60_000, acknowledged: 10 * seed, ...more }
@@ -14,12 +14,17 @@ test('a median is the lower one of two in the middle', () => {
   assert.equal(median([5]), 5)
   assert.equal(median([9, 1]), 1)
   assert.equal(median([9, 1, 4]), 4)
+  assert.equal(percentile([], 5), 0)
+  assert.equal(percentile([3, 1, 2], 5), 1)
+  const hundred = Array.from({ length: 100 }, (_, i) => 99 - i)
+  assert.deepEqual([percentile(hundred, 5), percentile(hundred, 10)], [4, 9])
 })
 
 test('outcomes are summed, and violations are kept with their seeds', () => {
   const tally = new Tally()
   tally.add(outcome(1, { hits: { faults: { crash: 2, cut: 0 } } }))
-  tally.add(outcome(2, { hits: { faults: { crash: 1 }, branches: { torn: 4 } } }))
+  const deeds = { 'register read': 3, 'register refused': 9, 'register unequal': 2, 'register written': 4 }
+  tally.add(outcome(2, { hits: { faults: { crash: 1 }, branches: { torn: 4 }, 'deeds of clients': deeds } }))
   tally.add(outcome(3, { violation: { property: 'p', message: 'm' } }))
   const data = tally.toJSON()
   assert.equal(data.ran, 3)
@@ -27,7 +32,8 @@ test('outcomes are summed, and violations are kept with their seeds', () => {
   assert.equal(data.acknowledged, 60)
   assert.equal(data.medianAcknowledged, 20)
   assert.equal(data.medianFaults, 1)
-  assert.deepEqual(data.hits, { branches: { torn: 4 }, faults: { crash: 3, cut: 0 } })
+  assert.deepEqual([data.p5Operations, data.medianOperations, data.p5Faults], [10, 29, 0])
+  assert.deepEqual(data.hits, { branches: { torn: 4 }, 'deeds of clients': deeds, faults: { crash: 3, cut: 0 } })
   assert.deepEqual(data.failures, [{ seed: 3, property: 'p', message: 'm' }])
   assert.equal(data.violations, 1)
 })

@@ -16,6 +16,11 @@ export interface TallyData {
   readonly medianElections: number
   readonly medianFaults: number
   readonly medianAcknowledged: number
+  /** Acknowledged records and answered operations on registers, per seed: of a hundred seeds five, ten, half had less. */
+  readonly p5Operations: number
+  readonly p10Operations: number
+  readonly medianOperations: number
+  readonly p5Faults: number
   /** Seeds whose hash was compared with a second run, and with another Node.js. */
   readonly ranTwice: number
   readonly otherNode: number
@@ -40,7 +45,12 @@ export class Tally {
   ranTwice = 0
   otherNode = 0
   readonly unavailable = new Map<string, number>()
-  readonly #perSeed: { readonly elections: number; readonly faults: number; readonly acknowledged: number }[] = []
+  readonly #perSeed: {
+    readonly elections: number
+    readonly faults: number
+    readonly acknowledged: number
+    readonly operations: number
+  }[] = []
 
   add(outcome: Outcome): void {
     this.ran++
@@ -55,7 +65,8 @@ export class Tally {
     const { unavailable } = outcome
     if (unavailable !== null) this.unavailable.set(unavailable, (this.unavailable.get(unavailable) ?? 0) + 1)
     const faults = Object.values(outcome.hits.faults ?? {}).reduce((sum, count) => sum + count, 0)
-    this.#perSeed.push({ elections: outcome.elections, faults, acknowledged: outcome.acknowledged })
+    const { elections, acknowledged } = outcome
+    this.#perSeed.push({ elections, faults, acknowledged, operations: acknowledged + registerOperations(outcome.hits) })
     if (outcome.violation !== null) this.failures.push({ seed: outcome.seed, ...outcome.violation })
   }
 
@@ -69,6 +80,8 @@ export class Tally {
   }
 
   toJSON(): TallyData {
+    const operations = this.#perSeed.map((seed) => seed.operations)
+    const faults = this.#perSeed.map((seed) => seed.faults)
     const { ran, simulatedMs, milliseconds, events, messages, acknowledged, elections, crashes } = this
     return {
       ran,
@@ -81,8 +94,12 @@ export class Tally {
       elections,
       crashes,
       medianElections: median(this.#perSeed.map((seed) => seed.elections)),
-      medianFaults: median(this.#perSeed.map((seed) => seed.faults)),
+      medianFaults: median(faults),
       medianAcknowledged: median(this.#perSeed.map((seed) => seed.acknowledged)),
+      p5Operations: percentile(operations, 5),
+      p10Operations: percentile(operations, 10),
+      medianOperations: median(operations),
+      p5Faults: percentile(faults, 5),
       ranTwice: this.ranTwice,
       otherNode: this.otherNode,
       unavailable: Object.fromEntries([...this.unavailable].sort()),
@@ -94,5 +111,16 @@ export class Tally {
 
 /** The lower one of two in the middle; 0 of nothing. */
 export function median(numbers: readonly number[]): number {
-  return [...numbers].sort((a, b) => a - b)[Math.floor((numbers.length - 1) / 2)] ?? 0
+  return percentile(numbers, 50)
+}
+
+/** The one below which so many of a hundred are, or the next lower one; 0 of nothing. */
+export function percentile(numbers: readonly number[], percent: number): number {
+  return [...numbers].sort((a, b) => a - b)[Math.floor(((numbers.length - 1) * percent) / 100)] ?? 0
+}
+
+/** What clients of registers were answered. */
+function registerOperations(hits: Hits): number {
+  const deeds = hits['deeds of clients'] ?? {}
+  return ['read', 'written', 'unequal'].reduce((sum, kind) => sum + (deeds[`register ${kind}`] ?? 0), 0)
 }

@@ -51,7 +51,7 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
     nodes,
     replication: Math.min(nodes, pick('replication', [3, 3, 3, 3, 3, 1, 2, 4, 5])),
     topics,
-    producers: producersOf(draw),
+    producers: producersOf(draw, nodes),
     consumers,
     groups: groupsOf(draw),
     administrators: administratorsOf(draw),
