@@ -3,17 +3,35 @@ import type { Attack } from './mutant.ts'
 import type { PatchMutant } from './patch.ts'
 
 /** Small states and small tails, so that snapshots are on the way all the time. */
-const MANY_SNAPSHOTS: Attack = {
+const TINY = {
+  heartbeatIntervalMs: 100,
+  electionTimeoutMs: 1000,
+  appendBytesMax: 16 << 10,
+  inFlightBytesMax: 64 << 10,
+  catchUpBytes: 4 << 10,
+  snapshotEveryBytes: 1 << 10,
+  snapshotKeepEntries: 0,
+}
+
+const MANY_SNAPSHOTS: Attack = { options: { tuning: TINY } }
+
+/** Every rare path is taken: a snapshot instead of the log, and one that is sent again from its start. */
+const EVERY_SITE = { activePermille: 1000, firePermille: 100 }
+
+/** Chunks are sent again when all but the first have arrived. */
+const MANY_CHUNKS: Attack = {
+  options: { tuning: { ...TINY, snapshotChunkBytes: 256 }, buggify: EVERY_SITE },
+}
+
+/** Topics come and go all the time, and so do followers. */
+const MANY_DELETIONS: Attack = {
   options: {
-    tuning: {
-      heartbeatIntervalMs: 100,
-      electionTimeoutMs: 1000,
-      appendBytesMax: 16 << 10,
-      inFlightBytesMax: 64 << 10,
-      catchUpBytes: 4 << 10,
-      snapshotEveryBytes: 1 << 10,
-      snapshotKeepEntries: 0,
-    },
+    tuning: TINY,
+    buggify: EVERY_SITE,
+    administrators: [
+      { name: 'admin-0', topics: 2, intervalMs: 200 },
+      { name: 'admin-1', topics: 2, intervalMs: 200 },
+    ],
   },
 }
 
@@ -69,8 +87,7 @@ export const SNAPSHOT_PATCHES: readonly PatchMutant[] = [
     name: 'snapshot-keeps-deleted-keys',
     trap: 'T12',
     breaks: 'what was deleted while a follower was behind is still there after it was given a snapshot',
-    elusive: 'a follower that is away while keys are deleted, in every seed',
-    attack: MANY_SNAPSHOTS,
+    attack: MANY_DELETIONS,
     edits: [
       {
         file: 'replication/keyed-machine',
@@ -83,8 +100,7 @@ export const SNAPSHOT_PATCHES: readonly PatchMutant[] = [
     name: 'chunks-in-any-order',
     trap: 'T22',
     breaks: 'a chunk of a snapshot is taken wherever it belongs, so a repeated one is taken twice',
-    elusive: 'a snapshot in many chunks, repeated while it is sent',
-    attack: { ...MANY_SNAPSHOTS, profile: 'network' },
+    attack: MANY_CHUNKS,
     edits: [
       {
         file: 'replication/snapshot-receiving',

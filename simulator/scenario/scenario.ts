@@ -28,6 +28,8 @@ export interface Tuning {
   readonly catchUpBytes: number
   readonly snapshotEveryBytes: number
   readonly snapshotKeepEntries: number
+  /** Of a snapshot, in one message. */
+  readonly snapshotChunkBytes?: number
 }
 
 /** What somebody who is not of the core is like while the core must do without it. */

@@ -106,6 +106,7 @@ function tuningOf(draw: Draw, nodes: number, travelMs: number): Tuning {
     catchUpBytes: pick('catch up', [4 << 10, 1 << 20]),
     snapshotEveryBytes: pick('snapshot every', [2 << 10, 16 << 10, 256 << 10, 4 << 20]),
     snapshotKeepEntries: pick('snapshot keeps', [0, 5, 100, 1000]),
+    snapshotChunkBytes: pick('snapshot chunk', [512, 4 << 10, 128 << 10, 128 << 10]),
   }
 }
 
