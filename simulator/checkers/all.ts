@@ -23,6 +23,7 @@ import { OnlyWhatWasSent } from './only-what-was-sent.ts'
 import { OwnTerm } from './own-term.ts'
 import { RecordedHistory } from './recorded-history.ts'
 import { SameState } from './same-state.ts'
+import { Support } from './support.ts'
 import { TermDurable } from './term-durable.ts'
 import { Topics } from './topics.ts'
 
@@ -81,7 +82,7 @@ export class Checkers {
       list.push(new OneVote(), history, new OwnTerm(truth), new Marks(truth), new Acknowledged(truth))
       list.push(new LogMatching(), new LeaderCompleteness(truth, history), this.states, new OffsetsRise())
       list.push(new TermDurable(peerPort, violated), new FileDiscipline(violated, this.bounds), this.bounds)
-      list.push(new Deletions(truth, history, violated))
+      list.push(new Deletions(truth, history, violated), new Support(peerPort, now, violated))
     }
     this.list = list
   }

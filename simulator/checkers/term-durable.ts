@@ -7,13 +7,10 @@
  * yet) and the two that must not wait: `moved` and `step-down`.
  */
 import type { NodeEvent } from '../../src/observability/index.ts'
-import type { Connection, Network } from '../../src/platform/index.ts'
+import type { Network } from '../../src/platform/index.ts'
 import type { Checker } from '../observer.ts'
 import { Violation } from '../violation.ts'
-
-const CONTROL = 5
-const DATA = 6
-const HEADER_BYTES = 22
+import { Item, shardOf, termOf, watchPeers } from './peer-frames.ts'
 
 export class TermDurable implements Checker {
   readonly property = 'no message of a term before the term is durable'
@@ -45,144 +42,34 @@ export class TermDurable implements Checker {
   }
 
   watchNetwork(node: number, network: Network): Network {
-    const watched = (connection: Connection): Connection => this.#watch(node, connection)
-    return {
-      listen: (at, onConnection, done) =>
-        network.listen(
-          at,
-          at.port === this.#peerPort ? (connection) => onConnection(watched(connection)) : onConnection,
-          done,
-        ),
-      connect: (to, done) =>
-        network.connect(to, (error, connection) =>
-          done(error, connection !== undefined && to.port === this.#peerPort ? watched(connection) : connection),
-        ),
-    }
-  }
-
-  #watch(node: number, connection: Connection): Connection {
-    const frames = new Frames((kind, frame) => {
-      if (kind === CONTROL) this.#control(node, frame)
-      else if (kind === DATA) this.#data(node, frame)
-    })
-    const { write } = connection
-    connection.write = (bytes: Uint8Array): boolean => {
-      frames.push(bytes as Buffer)
-      return write.call(connection, bytes)
-    }
-    return connection
-  }
-
-  /** Items of fixed sizes but for requests, replies with labels, and lists. */
-  #control(node: number, frame: Buffer): void {
-    for (let at = HEADER_BYTES; at < frame.length; ) {
-      const type = frame[at]!
-      at++
-      if (type === 3 || type === 4 || type === 6 || type === 9 || type === 11) this.#promises(node, type, frame, at)
-      const size = sizeOf(type, frame, at)
-      if (size === null) return
-      at += size
-    }
-  }
-
-  #data(node: number, frame: Buffer): void {
-    for (let at = HEADER_BYTES; at < frame.length; ) {
-      const type = frame[at]!
-      at++
-      this.#promises(node, type, frame, at)
-      if (type === 5) {
-        let missing = frame.readUInt32LE(at + 36)
-        at += 40
-        for (; missing > 0; missing--) at += frame.readUInt32LE(at)
-      } else if (type === 10) at += 72 + frame.readUInt32LE(at + 68)
-      else return
-    }
+    return watchPeers(network, this.#peerPort, () => ({
+      item: (type, frame, at) => {
+        if (NAMES[type] !== undefined) this.#promises(node, type, frame, at)
+      },
+    }))
   }
 
   #promises(node: number, type: number, frame: Buffer, at: number): void {
     this.messages++
-    const shard = frame.readUInt32LE(at)
-    const term = u64(frame, at + 4)
+    const shard = shardOf(frame, at)
+    const term = termOf(frame, at)
     const durable = this.#durable.get(`${node}/${shard}`) ?? 0
     if (term <= durable || this.#removed.has(shard)) return
     const violation = new Violation(
       this.property,
-      `node ${node} sends ${NAMES[type] ?? `item ${type}`} of term ${term} about shard ${shard}; on its disk is term ${durable}`,
+      `node ${node} sends ${NAMES[type]} of term ${term} about shard ${shard}; on its disk is term ${durable}`,
     )
     this.#violated(violation)
   }
 }
 
+/** What promises something. */
 const NAMES: Readonly<Record<number, string>> = {
-  3: 'a vote request',
-  4: 'a vote',
-  5: 'an append',
-  6: 'an acknowledgement',
-  9: 'a call to campaign',
-  10: 'a snapshot',
-  11: "a snapshot's acknowledgement",
-}
-
-/** Bytes of an item's fields, or null for one that is not known: the rest of the frame stays unread. */
-function sizeOf(type: number, frame: Buffer, at: number): number | null {
-  switch (type) {
-    case 1:
-    case 11:
-      return 28
-    case 2:
-    case 4:
-      return 13
-    case 3:
-      return 29
-    case 6:
-      return frame[at + 28] === 0 ? 29 : 53
-    case 7:
-    case 8:
-    case 9:
-    case 21:
-      return 12
-    case 16:
-      return 4
-    case 17:
-      return 12
-    case 18: {
-      const text = 6 + frame.readUInt16LE(at + 4)
-      return text + 4 + frame.readUInt32LE(at + text)
-    }
-    case 19:
-      return 9 + frame.readUInt32LE(at + 5)
-    case 20:
-      return 5 + 12 * frame.readUInt32LE(at + 1)
-    default:
-      return null
-  }
-}
-
-function u64(frame: Buffer, at: number): number {
-  return frame.readUInt32LE(at) + 0x1_0000_0000 * frame.readUInt32LE(at + 4)
-}
-
-/** Whole frames out of what is written, in whatever pieces. */
-class Frames {
-  readonly #whole: (kind: number, frame: Buffer) => void
-  #held: Buffer[] = []
-  #missing = 0
-
-  constructor(whole: (kind: number, frame: Buffer) => void) {
-    this.#whole = whole
-  }
-
-  push(bytes: Buffer): void {
-    // Whoever sends a frame writes its header in one piece.
-    if (this.#missing === 0) this.#missing = bytes.readUInt32LE(0)
-    this.#missing -= bytes.length
-    if (this.#missing > 0) {
-      this.#held.push(bytes)
-      return
-    }
-    const frame = this.#held.length === 0 ? bytes : Buffer.concat([...this.#held, bytes])
-    this.#held = []
-    this.#missing = 0
-    this.#whole(frame[9]!, frame)
-  }
+  [Item.vote]: 'a vote request',
+  [Item.voteReply]: 'a vote',
+  [Item.append]: 'an append',
+  [Item.appendReply]: 'an acknowledgement',
+  [Item.campaignNow]: 'a call to campaign',
+  [Item.snapshot]: 'a snapshot',
+  [Item.snapshotReply]: "a snapshot's acknowledgement",
 }

@@ -202,7 +202,6 @@ export const REPLICATION_PATCHES: readonly PatchMutant[] = [
     trap: 'T14',
     breaks:
       'a follower that leaves its leader for a higher term does not say so, and its heartbeats go on supporting the old one',
-    elusive: 'a reader that stays with the old leader while a follower moves on',
     edits: [
       {
         file: 'replication/raft-core',
