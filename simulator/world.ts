@@ -83,6 +83,8 @@ export class World implements Truth {
   readonly held = new Set<number>()
   /** What nodes have told, by layer and type: a branch that was never taken was never tested. */
   readonly reached = new Map<string, number>()
+  /** Faults that wait for a moment. */
+  readonly listeners = new Set<(node: number, event: NodeEvent['event']) => void>()
   /** Shards whose removal is committed. */
   readonly #removed = new Set<number>()
   /** Shards of the workloads' own, for the process that `gate` belongs to. */
@@ -386,6 +388,7 @@ export class World implements Truth {
     // Whoever has not heard of the removal, or has forgotten it in a crash, may still do anything to it: nobody counts on it.
     if ('shard' in event && this.#removed.has(event.shard)) return
     this.#check((checker) => checker.node?.(node, observed))
+    for (const listener of [...this.listeners]) listener(node, event)
   }
 
   client(event: ClientEvent): void {

@@ -1,6 +1,7 @@
 /** Every kind of fault there is, by its name. A new kind joins a family; nothing else knows kinds by heart. */
 import type { Fault } from '../scenario/scenario.ts'
 import { clockFaults } from './clocks.ts'
+import { directedFaults } from './directed.ts'
 import { diskFaults } from './disk.ts'
 import type { Draws, Injection } from './injection.ts'
 import { networkFaults } from './network.ts'
@@ -19,4 +20,5 @@ export const FAULTS = {
   ...streamFaults,
   ...diskFaults,
   ...clockFaults,
+  ...directedFaults,
 } as unknown as Readonly<Record<Fault['kind'], AnyFault>>

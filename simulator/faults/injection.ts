@@ -5,6 +5,7 @@
  * it happen when its time comes, and answers false when it cannot happen then. Whatever a fault breaks for a while it mends by
  * itself, unless all was healed before: then `over` is true and there is nothing left to mend.
  */
+import type { NodeEvent } from '../../src/observability/index.ts'
 import { must, Prng } from '../../src/stdx/index.ts'
 import { Ailments } from '../disk/ailments.ts'
 import type { SimulatedMachine } from '../machine.ts'
@@ -57,6 +58,25 @@ export class Injection {
     const { leaders } = this.world
     const id = target === 'leader' ? (leaders.get(FIRST_PARTITION_SHARD) ?? leaders.get(METADATA_SHARD) ?? 1) : target
     return this.world.machine(id)
+  }
+
+  /** The so-manieth of the shards that somebody leads, as far as is known; leader 0: there is none. */
+  led(place: number): { shard: number; leader: number } {
+    const led = [...this.world.leaders].sort(([a], [b]) => a - b)
+    const [shard, leader] = led[place % Math.max(1, led.length)] ?? [0, 0]
+    return { shard, leader }
+  }
+
+  /** Waits so long for a node to tell this, in the middle of whatever it does, and acts then; not once all heals. */
+  once(forMs: number, is: (node: number, event: NodeEvent['event']) => boolean, act: () => void): void {
+    const { listeners, clock } = this.world
+    const listener = (node: number, event: NodeEvent['event']): void => {
+      if (this.over || !is(node, event)) return
+      listeners.delete(listener)
+      act()
+    }
+    listeners.add(listener)
+    clock.after(forMs, () => listeners.delete(listener))
   }
 
   /** False: it is down already. */

@@ -74,7 +74,7 @@ export type NetworkFault =
 
 const SHAPES: readonly PartitionShape[] = ['uniform', 'halves', 'single', 'leader', 'bridge', 'ring']
 
-type Cut = readonly [from: string, to: string]
+export type Cut = readonly [from: string, to: string]
 
 export const networkFaults: Family<NetworkFault['kind']> = {
   isolate: {
@@ -233,7 +233,7 @@ export const networkFaults: Family<NetworkFault['kind']> = {
 }
 
 /** Both directions of each link of a node. */
-function aroundNode(at: Injection, id: number, clientsToo: boolean): Cut[] {
+export function aroundNode(at: Injection, id: number, clientsToo: boolean): Cut[] {
   const others = at.world.nodes.filter((each) => each !== id).map(host)
   if (clientsToo) others.push(CLIENTS)
   return others.flatMap((other): Cut[] => [
@@ -285,7 +285,7 @@ function shuffled(nodes: number, below: (bound: number) => number): number[] {
   return order
 }
 
-function cutFor(at: Injection, cuts: readonly Cut[], forMs: number, text: string): void {
+export function cutFor(at: Injection, cuts: readonly Cut[], forMs: number, text: string): void {
   at.world.note(0, text)
   for (const [from, to] of cuts) at.links.cut(from, to)
   at.after(forMs, () => {

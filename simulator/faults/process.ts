@@ -133,15 +133,9 @@ export const processFaults: Family<ProcessFault['kind']> = {
 
   transfer: {
     draw: ({ atMs, node, prng }) => ({ kind: 'transfer', atMs, shard: prng.below(16), to: node() }),
-    inject: ({ shard, to }, { world }) => {
-      const led = [...world.leaders].sort(([a], [b]) => a - b)
-      const [number, leader] = led[shard % Math.max(1, led.length)] ?? [0, 0]
-      if (leader === 0 || leader === to) return false
-      const { node, gate } = world.machine(leader)
-      if (node === null || !gate.isOpen || !node.transferLeadership(number, to)) return false
-      const { gate: heir, state } = world.machine(to)
-      world.note(leader, `is told to hand shard ${number} to node ${to}, which is ${heir.paused ? 'paused' : state}`)
-      return true
+    inject: ({ shard, to }, at) => {
+      const { shard: number, leader } = at.led(shard)
+      return handOver(at, number, leader, to)
     },
   },
 
@@ -180,6 +174,16 @@ export const processFaults: Family<ProcessFault['kind']> = {
       return true
     },
   },
+}
+
+/** The leader of the shard is told to hand over. False: there is none that could, or nothing to do. */
+export function handOver({ world }: Injection, shard: number, leader: number, to: number): boolean {
+  if (leader === 0 || leader === to) return false
+  const { node, gate } = world.machine(leader)
+  if (node === null || !gate.isOpen || !node.transferLeadership(shard, to)) return false
+  const { gate: heir, state } = world.machine(to)
+  world.note(leader, `is told to hand shard ${shard} to node ${to}, which is ${heir.paused ? 'paused' : state}`)
+  return true
 }
 
 /** The next processes of this machine end after so many effects each, in the middle of what they find. */

@@ -8,6 +8,8 @@ import type { Profile, Scenario } from '../scenario/scenario.ts'
 
 /** What brings the defect to light, where the ordinary seeds do so too rarely. Printed with the mutant. */
 export interface Attack {
+  /** For people, where options would be too long to print. */
+  readonly called?: string
   readonly profile?: Profile
   /** Options that replace what every seed has drawn. */
   readonly options?: Partial<Scenario>

@@ -1,32 +1,6 @@
 /** Raft broken, one rule at a time: elections, replication, commitment, leases. */
-import type { Fault } from '../scenario/scenario.ts'
-import type { Attack } from './mutant.ts'
+import { DEAF_HANDOVERS, LEADS_AGAIN } from './attacks-replication.ts'
 import type { PatchMutant } from './patch.ts'
-
-/**
- * Again and again node 1 leads, with node 2 is cut off from the rest, writes what node 2 alone acknowledges, and leads once more
- * when the three others have led in between. What node 2 had acknowledged is then said again.
- */
-const LEADS_AGAIN: Attack = {
-  options: {
-    nodes: 5,
-    replication: 5,
-    core: { order: [1, 2, 3, 4, 5], outsiders: ['as-it-is', 'as-it-is', 'as-it-is', 'as-it-is', 'as-it-is'] },
-    faults: leadsAgain(),
-  },
-}
-
-function leadsAgain(): Fault[] {
-  const rates = { losePermille: 0, repeatPermille: 1, latePermille: 0, lateMs: 5 }
-  const faults: Fault[] = [{ kind: 'disorder', atMs: 4000, from: 2, to: 1, ...rates, forMs: 55_000 }]
-  for (let atMs = 5000; atMs < 58_000; atMs += 6000) {
-    for (let shard = 0; shard < 16; shard++) faults.push({ kind: 'transfer', atMs, shard, to: 1 })
-    const sides = [0, 0, 1, 1, 1]
-    const apart = { shape: 'uniform', order: [1, 2, 3, 4, 5], sides, clientsToo: false, forMs: 4000 } as const
-    faults.push({ kind: 'partition', atMs: atMs + 1000, ...apart })
-  }
-  return faults
-}
 
 export const REPLICATION_PATCHES: readonly PatchMutant[] = [
   {
@@ -188,7 +162,7 @@ export const REPLICATION_PATCHES: readonly PatchMutant[] = [
     name: 'lease-outlives-a-handover',
     trap: 'T14',
     breaks: 'a leader that told another one to campaign answers reads as if it were still protected',
-    elusive: 'a reader that stays with the old leader through a handover',
+    attack: DEAF_HANDOVERS,
     edits: [
       {
         file: 'replication/leader',

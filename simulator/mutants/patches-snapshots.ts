@@ -1,39 +1,6 @@
 /** Snapshots and cuts broken: what a follower that is far behind is given, and what everybody lets go. */
-import type { Attack } from './mutant.ts'
+import { MANY_CHUNKS, MANY_DELETIONS, MANY_SNAPSHOTS } from './attacks-replication.ts'
 import type { PatchMutant } from './patch.ts'
-
-/** Small states and small tails, so that snapshots are on the way all the time. */
-const TINY = {
-  heartbeatIntervalMs: 100,
-  electionTimeoutMs: 1000,
-  appendBytesMax: 16 << 10,
-  inFlightBytesMax: 64 << 10,
-  catchUpBytes: 4 << 10,
-  snapshotEveryBytes: 1 << 10,
-  snapshotKeepEntries: 0,
-}
-
-const MANY_SNAPSHOTS: Attack = { options: { tuning: TINY } }
-
-/** Every rare path is taken: a snapshot instead of the log, and one that is sent again from its start. */
-const EVERY_SITE = { activePermille: 1000, firePermille: 100 }
-
-/** Chunks are sent again when all but the first have arrived. */
-const MANY_CHUNKS: Attack = {
-  options: { tuning: { ...TINY, snapshotChunkBytes: 256 }, buggify: EVERY_SITE },
-}
-
-/** Topics come and go all the time, and so do followers. */
-const MANY_DELETIONS: Attack = {
-  options: {
-    tuning: TINY,
-    buggify: EVERY_SITE,
-    administrators: [
-      { name: 'admin-0', topics: 2, intervalMs: 200 },
-      { name: 'admin-1', topics: 2, intervalMs: 200 },
-    ],
-  },
-}
 
 export const SNAPSHOT_PATCHES: readonly PatchMutant[] = [
   {

@@ -4,6 +4,7 @@
  * The list of faults is part of it, which makes a failing run something that can be written down, cut down, and run again.
  */
 import type { ClockFault } from '../faults/clocks.ts'
+import type { DirectedFault } from '../faults/directed.ts'
 import type { DiskFault } from '../faults/disk.ts'
 import type { NetworkFault } from '../faults/network.ts'
 import type { ProcessFault } from '../faults/process.ts'
@@ -15,7 +16,7 @@ import type { AdministratorScenario, GroupScenario, ProducerScenario, RegistersS
 /** A node by its id, or whoever leads the first partition at that moment. */
 export type Target = number | 'leader'
 
-export type Fault = ProcessFault | NetworkFault | StreamFault | DiskFault | ClockFault
+export type Fault = ProcessFault | NetworkFault | StreamFault | DiskFault | ClockFault | DirectedFault
 
 export type FaultKind = Fault['kind']
 

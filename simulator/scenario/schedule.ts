@@ -104,6 +104,20 @@ const DAMAGED_PERCENT: Readonly<Record<Profile, number>> = {
 }
 const DAMAGE_MOST = 3
 
+/** Sequences with a script. In 100 seeds, how many have some; and how many at the most. */
+const DIRECTED: Weights = { 'deaf-handover': 1 }
+const DIRECTED_PERCENT: Readonly<Record<Profile, number>> = {
+  all: 25,
+  crash: 25,
+  disk: 0,
+  network: 50,
+  pause: 0,
+  clock: 0,
+  calm: 0,
+  beyond: 25,
+}
+const DIRECTED_MOST = 4
+
 /** The kinds that happen in one seed, each as often as its weight says. */
 function kindsOf(prng: Prng, profile: Profile): FaultKind[] {
   const weights = Object.entries(KINDS[profile]) as [FaultKind, number][]
@@ -135,6 +149,17 @@ export function damageOf(prng: Prng, nodes: number, durationMs: number, profile:
   return Array.from({ length: 1 + prng.below(DAMAGE_MOST) }, () =>
     faultOf(prng, kinds[prng.below(kinds.length)]!, from + prng.below(durationMs - from), nodes),
   )
+}
+
+/** What happens in an order that is no accident, if this seed has any of it. */
+export function directedOf(prng: Prng, nodes: number, durationMs: number, profile: Profile): Fault[] {
+  if (prng.below(100) >= DIRECTED_PERCENT[profile]) return []
+  const kinds = Object.entries(DIRECTED) as [FaultKind, number][]
+  const weighted = kinds.flatMap(([kind, weight]) => Array.from({ length: weight }, () => kind))
+  return Array.from({ length: 1 + prng.below(DIRECTED_MOST) }, () => {
+    const kind = weighted[prng.below(weighted.length)]!
+    return faultOf(prng, kind, FIRST_FAULT_MS + prng.below(Math.max(1, durationMs - FIRST_FAULT_MS)), nodes)
+  })
 }
 
 function faultOf(prng: Prng, kind: FaultKind, atMs: number, nodes: number): Fault {

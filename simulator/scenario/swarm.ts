@@ -8,7 +8,7 @@ import { Prng } from '../../src/stdx/index.ts'
 import type { NetworkOptions } from '../network/delays.ts'
 import { administratorsOf, type Draw, groupsOf, producersOf, registersOf } from './clients.ts'
 import type { Outsider, Profile, Scenario, Tuning } from './scenario.ts'
-import { damageOf, faultsOf } from './schedule.ts'
+import { damageOf, directedOf, faultsOf } from './schedule.ts'
 
 /** Simulated time with faults. */
 export const DURATION_MS = 60_000
@@ -78,6 +78,7 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
     ]),
     faults: [
       ...faultsOf(draw('faults'), nodes, durationMs, beyond ? 'beyond' : profile),
+      ...directedOf(draw('directed'), nodes, durationMs, beyond ? 'beyond' : profile),
       ...damageOf(draw('damage'), nodes, durationMs, beyond ? 'beyond' : profile),
     ].sort((a, b) => a.atMs - b.atMs),
   }
