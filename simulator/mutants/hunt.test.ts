@@ -1,12 +1,14 @@
 /** The hunt itself: it finds a patched tree and an interference, and says so when it finds nothing. */
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { parseArguments } from '../runner/arguments.ts'
 import { inRotation, MUTANTS } from './catalogue.ts'
 import { huntAll } from './hunt.ts'
 import { buildTree, PatchError, type PatchMutant } from './patch.ts'
+import { bookOf, leftToHunt } from './results.ts'
 
 const SHORT = ['--duration', '9000', '--profile', 'crash', '--workers', '2', '--limit']
 const named = (name: string) => MUTANTS.find((mutant) => mutant.name === name)!
@@ -37,6 +39,27 @@ test('a patch and an interference are found, what breaks nothing is missed', asy
   )
   assert.ok(caught[0]!.medianSeeds !== null && caught[0]!.medianSeeds <= 10)
   assert.equal(caught[2]!.medianSeeds, null)
+})
+
+test('hunts are entered as they end, and what was found for this commit is not hunted again', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'tidemark-hunts-'))
+  try {
+    const file = join(directory, 'mutants.jsonl')
+    const options = (...more: string[]) =>
+      parseArguments(['--mutants', '--commit', '12345678', '--results', file, '--resume', ...more])
+    const mutants = ['lying-sync', 'torn-order', 'votes-lost'].map(named)
+    const hunt = { seeds: 2, seed: 1, property: 'p', message: 'm' }
+    assert.deepEqual(leftToHunt(mutants, options()), mutants)
+    const enter = bookOf(options())
+    enter({ mutant: mutants[0]!, hunts: [hunt], medianSeeds: 2, found: true })
+    enter({ mutant: mutants[1]!, hunts: [{ ...hunt, seeds: null }], medianSeeds: null, found: false })
+    assert.deepEqual(leftToHunt(mutants, options()), mutants.slice(1))
+    for (const other of [['--medians'], ['--limit', '7'], ['--commit', '87654321']])
+      assert.deepEqual(leftToHunt(mutants, options(...other)), mutants, other.join(' '))
+    assert.equal(JSON.parse(readFileSync(file, 'utf8').split('\n')[0]!).hunts[0].seeds, 2)
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
 })
 
 test('a tree that cannot be patched is refused before anything is copied', () => {

@@ -4,15 +4,20 @@ import { table } from '../../src/cli/print.ts'
 import { ArgumentsEnd, type Options } from '../runner/arguments.ts'
 import { currentCommit } from '../runner/commit.ts'
 import { print } from '../runner/report.ts'
-import type { Fault } from '../scenario/scenario.ts'
+import type { Fault, Scenario } from '../scenario/scenario.ts'
 import { inRotation, isPatch, MUTANTS } from './catalogue.ts'
 import { type Catch, huntAll } from './hunt.ts'
 import type { Attack, Mutant } from './mutant.ts'
+import { bookOf, leftToHunt } from './results.ts'
 
 export async function huntMutants(options: Options): Promise<number> {
   const chosen = choose(options)
+  const left = leftToHunt(chosen, options)
+  if (left.length < chosen.length) print(`simulate: ${chosen.length - left.length} mutants were found before`)
+  const enter = bookOf(options)
   const startedAt = performance.now()
-  const caught = await huntAll(chosen, options, (one) => {
+  const caught = await huntAll(left, options, (one) => {
+    enter(one)
     const { name } = one.mutant
     process.stderr.write(
       `  ${one.found ? 'found ' : 'MISSED'} ${name}${one.medianSeeds === null ? '' : ` (${one.medianSeeds} seeds)`}\n`,
@@ -56,12 +61,16 @@ function tableOf(caught: readonly Catch[]): string {
 
 function describeAttack(attack: Attack | undefined): string {
   if (attack === undefined) return ''
-  const { by, profile, options, regression } = attack
+  const { called, by, profile, regression } = attack
   const parts = [by === undefined ? '' : `--${by}`, profile === undefined ? '' : `profile ${profile}`, regression ?? '']
-  if (options?.faults !== undefined) parts.push(`${options.faults.length} faults: ${kindsOf(options.faults)}`)
-  const others = { ...options, faults: undefined }
-  if (Object.values(others).some((value) => value !== undefined)) parts.push(JSON.stringify(others))
+  parts.push(called ?? describeOptions(attack.options ?? {}))
   return parts.filter((part) => part !== '').join(', ')
+}
+
+function describeOptions({ faults, ...others }: Partial<Scenario>): string {
+  const parts = faults === undefined ? [] : [`${faults.length} faults: ${kindsOf(faults)}`]
+  if (Object.keys(others).length > 0) parts.push(JSON.stringify(others))
+  return parts.join(', ')
 }
 
 function kindsOf(faults: readonly Fault[]): string {

@@ -27,7 +27,7 @@ export interface Range {
 }
 
 /** The lines of the file; none if there is no file. A last line without an end was cut off by a crash and does not count. */
-export function readResults(file: string): ResultLine[] {
+export function readResults<Line = ResultLine>(file: string): Line[] {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
@@ -37,10 +37,10 @@ export function readResults(file: string): ResultLine[] {
   }
   const lines = text.split('\n')
   lines.pop()
-  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as ResultLine)
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Line)
 }
 
-export function appendResult(file: string, line: ResultLine): void {
+export function appendResult<Line = ResultLine>(file: string, line: Line): void {
   mkdirSync(dirname(file), { recursive: true })
   appendFileSync(file, `${JSON.stringify(line)}\n`)
 }
