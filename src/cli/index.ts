@@ -15,7 +15,8 @@ Examples:
   tidemark dev                                          three nodes on this machine, Ctrl-C stops them
   tidemark topic create orders --partitions 6
   echo 'k:hello' | tidemark produce orders --key-separator :
-  tidemark consume orders --from start --group billing`
+  tidemark consume orders --from start --group billing
+  tidemark log verify ./tidemark-data                   is everything on the disk whole?`
 
 export async function run(argv: readonly string[]): Promise<number> {
   let exitCode = 0
@@ -87,6 +88,7 @@ function build(finish: (code: number) => void): Command {
     .option('--json', 'print JSON')
     .action(async (flags) => finish(await (await import('./status.ts')).status(flags)))
 
+  logCommands(command('log', 'Look into journal, shard logs, checkpoint and identity of a data directory.'), finish)
   const topic = command('topic', 'Create, list, describe or delete topics.')
   client('create', 'Create a topic.', topic)
     .argument('<name>')
@@ -118,4 +120,24 @@ function build(finish: (code: number) => void): Command {
     .option('--key-separator <TEXT>', 'print the key and this before the value')
     .action(async (name, flags) => finish(await (await import('./consume.ts')).consume(name, flags)))
   return program
+}
+
+/** They take no lock and write nothing: the node may be running. */
+function logCommands(log: Command, finish: (code: number) => void): void {
+  const action = (name: 'dump' | 'verify' | 'stats', description: string): Command =>
+    log
+      .command(name)
+      .description(`${description} A folder is searched. The node may be running.`)
+      .exitOverride()
+      .argument('<file...>', 'files or folders')
+      .option('--json', 'print JSON lines')
+      .action(async (files, flags) => finish(await (await import('./log.ts')).logCommand(name, files, flags)))
+  action('dump', 'Print every block and entry, what ends each file, and damage with its place.')
+    .option('--records', 'also the records of the batches')
+    .option('--shard <N>', 'only entries of this shard')
+    .option('--from <INDEX>', 'only entries from this index on')
+    .option('--to <INDEX>', 'only entries up to this index')
+    .option('--limit <N>', 'stop after so many entries')
+  action('verify', 'Check sums, sequences and chains; exit code 1 if anything is damaged.')
+  action('stats', 'Count blocks, entries, records and bytes, per file and per shard.')
 }

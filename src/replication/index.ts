@@ -3,6 +3,7 @@
  * machines that follow its log.
  */
 export type { Contact } from './contact.ts'
+export { decodeCut } from './cut.ts'
 export { ReplicationError } from './errors.ts'
 export type { RaftEvent } from './events.ts'
 export { ReplicationHost } from './host.ts'

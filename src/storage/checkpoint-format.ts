@@ -98,14 +98,15 @@ export interface Checkpoint {
 }
 
 const MAGIC = Buffer.from('TIDECKPT', 'latin1')
-const HEADER_BYTES = 64
-const RECORD_BYTES = 152
+export const CHECKPOINT_HEADER_BYTES = 64
+/** Of a shard's record without its epochs, configuration and state. */
+export const RECORD_BYTES = 152
 const EPOCH_BYTES = 24
-const REMOVED_BYTES = 12
+export const REMOVED_BYTES = 12
 
 /** The file's pieces, in order. */
 export function encodeCheckpoint(checkpoint: Checkpoint): Buffer[] {
-  const header = Buffer.alloc(HEADER_BYTES)
+  const header = Buffer.alloc(CHECKPOINT_HEADER_BYTES)
   MAGIC.copy(header, 0)
   writeVersions(header, 12)
   header.write(checkpoint.diskIncarnation, 16, 16, 'hex')
@@ -168,35 +169,56 @@ function encodeRecord({ state, log, journalAfter }: StoredShard): Buffer[] {
   return [fixed, state.configuration, state.state]
 }
 
-export function decodeCheckpoint(bytes: Buffer, file: string): Checkpoint | StorageError {
-  if (bytes.length < HEADER_BYTES || !bytes.subarray(0, 8).equals(MAGIC)) return damaged(file, 0)
+export interface CheckpointHeader extends Omit<Checkpoint, 'shards' | 'removed'> {
+  readonly shardCount: number
+  readonly removedCount: number
+}
+
+/** The first 64 bytes; the sum is over the whole file and not looked at. */
+export function decodeCheckpointHeader(bytes: Buffer, file: string): CheckpointHeader | StorageError {
+  if (bytes.length < CHECKPOINT_HEADER_BYTES || !bytes.subarray(0, 8).equals(MAGIC)) return damaged(file, 0)
   if (!readable(bytes, 12)) return newerFormat(file, bytes, 12)
-  if (crc32c(bytes.subarray(12)) !== bytes.readUInt32LE(8)) return damaged(file, 8)
   const journalFrom = readU64(bytes, 32)
   const journalThrough = readU64(bytes, 40)
   const highestStamp = readU64(bytes, 48)
   if (journalFrom < 0 || journalThrough < 0 || highestStamp < 0) return damaged(file, 32)
+  return {
+    diskIncarnation: bytes.toString('hex', 16, 32),
+    journalFrom,
+    journalThrough,
+    highestStamp,
+    shardCount: bytes.readUInt32LE(56),
+    removedCount: bytes.readUInt32LE(60),
+  }
+}
+
+export function decodeCheckpoint(bytes: Buffer, file: string): Checkpoint | StorageError {
+  const header = decodeCheckpointHeader(bytes, file)
+  if (header instanceof StorageError) return header
+  if (crc32c(bytes.subarray(12)) !== bytes.readUInt32LE(8)) return damaged(file, 8)
+  const { diskIncarnation, journalFrom, journalThrough, highestStamp, shardCount, removedCount } = header
   const shards = new Map<number, StoredShard>()
-  let at = HEADER_BYTES
-  for (let left = bytes.readUInt32LE(56); left > 0; left--) {
+  let at = CHECKPOINT_HEADER_BYTES
+  for (let left = shardCount; left > 0; left--) {
     const length = bytes.length - at < RECORD_BYTES ? 0 : bytes.readUInt32LE(at)
     const stored =
-      length < RECORD_BYTES || length > bytes.length - at ? null : decodeRecord(bytes.subarray(at, at + length))
+      length < RECORD_BYTES || length > bytes.length - at ? null : decodeShardRecord(bytes.subarray(at, at + length))
     if (stored === null || shards.has(stored.state.shard)) return damaged(file, at)
     shards.set(stored.state.shard, stored)
     at += length
   }
   const removed = new Map<number, number>()
-  if (bytes.length - at !== bytes.readUInt32LE(60) * REMOVED_BYTES) return damaged(file, at)
+  if (bytes.length - at !== removedCount * REMOVED_BYTES) return damaged(file, at)
   for (; at < bytes.length; at += REMOVED_BYTES) {
     const through = readU64(bytes, at + 4)
     if (through < 0) return damaged(file, at)
     removed.set(bytes.readUInt32LE(at), through)
   }
-  return { diskIncarnation: bytes.toString('hex', 16, 32), journalFrom, journalThrough, highestStamp, shards, removed }
+  return { diskIncarnation, journalFrom, journalThrough, highestStamp, shards, removed }
 }
 
-function decodeRecord(bytes: Buffer): StoredShard | null {
+/** Null for bytes that are no record. Configuration and state are copies. */
+export function decodeShardRecord(bytes: Buffer): StoredShard | null {
   const epochCount = bytes.readUInt32LE(72)
   const configurationBytes = bytes.readUInt32LE(76)
   const stateBytes = bytes.readUInt32LE(80)

@@ -25,8 +25,8 @@ import { journalDirectory, journalSegmentFile, segmentNumberIn } from './layout.
 import { call, type Procedure } from './procedure.ts'
 import { decide, type Here, type Successor } from './recovery.ts'
 import { newerFormat } from './versions.ts'
+import { WindowReader } from './window-reader.ts'
 
-const WINDOW_BYTES = 1 << 20
 /** For the search through what is probably nothing: few reads matter more than few bytes. */
 const SEARCH_BYTES = 4 << 20
 
@@ -250,30 +250,4 @@ function damage(file: string, position: number, sequence: number, label: string)
     { code: 'JOURNAL_DAMAGED', file, position, sequence, label },
     `the journal is damaged at byte ${position} of ${file}, block ${sequence}: ${label}. ${REPLACE_THE_DISK}`,
   )
-}
-
-/** A file read forward through windows. A window is a buffer of its own, because entries are slices of it. */
-class WindowReader {
-  readonly file: DiskFile
-  readonly size: number
-  #window = Buffer.alloc(0)
-  #start = 0
-
-  constructor(file: DiskFile, size: number) {
-    this.file = file
-    this.size = size
-  }
-
-  /** Bytes from `position` on; fewer than `length` only at the end of the file. */
-  *view(position: number, length: number): Procedure<Buffer> {
-    const end = Math.min(position + length, this.size)
-    if (end <= position) return this.#window.subarray(0, 0)
-    if (position < this.#start || end > this.#start + this.#window.length) {
-      const bytes = Buffer.allocUnsafeSlow(Math.min(Math.max(length, WINDOW_BYTES), this.size - position))
-      const count = yield* call<number>((done) => this.file.read(bytes, position, done))
-      this.#window = bytes.subarray(0, count)
-      this.#start = position
-    }
-    return this.#window.subarray(position - this.#start, end - this.#start)
-  }
 }

@@ -1,0 +1,204 @@
+/**
+ * Walks files and folders and hands out what is in them. Read-only, without the directory's lock: the node may be running.
+ *
+ * What a file is, is told by its magic. Where that is damaged, the place in a data directory tells, so that a damaged file is
+ * shown as one instead of being refused as something else.
+ */
+import { basename, dirname, join } from 'node:path'
+import { type Disk, type DiskFile, PlatformError } from '../../platform/index.ts'
+import { TypedError } from '../../stdx/index.ts'
+import { isNotFound } from '../identity.ts'
+import { segmentNumberIn, shardIdIn } from '../layout.ts'
+import { call, type Procedure, run } from '../procedure.ts'
+import { type FileKind, type ItemSink, Output } from './items.ts'
+import { readJournal } from './read-journal.ts'
+import { readCheckpoint, readIdentity } from './read-metadata.ts'
+import { readShardIndex } from './read-shard-index.ts'
+import { readShardLog } from './read-shard-log.ts'
+import { Source } from './source.ts'
+import { Surroundings } from './surroundings.ts'
+
+/** Deeper is no data directory, and no folder of some. */
+const DEPTH_MAX = 8
+
+export class InspectionError extends TypedError<
+  | { code: 'FILE_MISSING'; path: string }
+  | { code: 'FILE_UNKNOWN'; path: string }
+  | { code: 'NOTHING_FOUND'; path: string }
+> {}
+
+const MAGICS: readonly [string, FileKind][] = [
+  ['TIDEJRNL', 'journal'],
+  ['TIDESHRD', 'shard-log'],
+  ['TIDEINDX', 'shard-index'],
+  ['TIDECKPT', 'checkpoint'],
+  ['TIDEIDEN', 'identity'],
+]
+
+/** `done` gets the error that ended it: a path that does not exist or is nothing of ours, or a disk that fails. */
+export function inspect(
+  disk: Disk,
+  paths: readonly string[],
+  sink: ItemSink,
+  done: (error: Error | null) => void,
+): void {
+  run(new Inspection(disk, sink).all(paths), (error) => done(error))
+}
+
+class Inspection {
+  readonly #disk: Disk
+  readonly #sink: ItemSink
+  readonly #surroundings: Surroundings
+  #stopped = false
+  #files = 0
+
+  constructor(disk: Disk, sink: ItemSink) {
+    this.#disk = disk
+    this.#sink = sink
+    this.#surroundings = new Surroundings(disk)
+  }
+
+  *all(paths: readonly string[]): Procedure<void> {
+    for (const path of paths) {
+      if (this.#stopped) return
+      const names = yield* this.#list(path)
+      if (names === null) {
+        yield* this.#file(path, true)
+        continue
+      }
+      const before = this.#files
+      yield* this.#folder(path, names, 0)
+      if (this.#files === before) {
+        throw new InspectionError(
+          { code: 'NOTHING_FOUND', path },
+          `${path}: no journal segment, shard log, checkpoint or identity in it`,
+        )
+      }
+    }
+  }
+
+  /** Null for what is no folder. */
+  *#list(path: string): Procedure<string[] | null> {
+    try {
+      return yield* call<string[]>((done) => this.#disk.list(path, done))
+    } catch (error) {
+      if (error instanceof PlatformError && error.details.code === 'DISK_FAILED' && error.details.errno === 'ENOTDIR')
+        return null
+      if (isNotFound(error)) throw new InspectionError({ code: 'FILE_MISSING', path }, `${path}: it does not exist`)
+      throw error
+    }
+  }
+
+  *#folder(folder: string, names: readonly string[], depth: number): Procedure<void> {
+    for (const name of inOrder(names)) {
+      if (this.#stopped) return
+      const path = join(folder, name)
+      let inside: string[] | null
+      try {
+        inside = yield* this.#list(path)
+      } catch (error) {
+        if (!(error instanceof InspectionError)) throw error
+        this.#emitGone(path)
+        continue
+      }
+      // What was moved aside, and half-written replacements, are no part of anything: they are read when they are named.
+      if (inside === null) {
+        if (!name.endsWith('.tmp')) yield* this.#file(path, false)
+      } else if (depth < DEPTH_MAX && name !== 'quarantine') yield* this.#folder(path, inside, depth + 1)
+    }
+  }
+
+  #emitGone(path: string): void {
+    this.#files++
+    if (!this.#sink({ type: 'gone', path })) this.#stopped = true
+  }
+
+  *#file(path: string, named: boolean): Procedure<void> {
+    let file: DiskFile
+    try {
+      file = yield* call<DiskFile>((done) => this.#disk.open(path, 'read', done))
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+      if (named) throw new InspectionError({ code: 'FILE_MISSING', path }, `${path}: it does not exist`)
+      return this.#emitGone(path)
+    }
+    try {
+      const source = new Source(file, yield* call<number>((done) => file.size(done)))
+      const kind = kindOf(path, yield* source.view(0, 8))
+      if (kind === null) {
+        if (!named) return
+        throw new InspectionError(
+          { code: 'FILE_UNKNOWN', path },
+          `${path}: neither a journal segment nor a shard log, index, checkpoint or identity`,
+        )
+      }
+      this.#files++
+      const out = new Output((item) => {
+        if (!this.#sink(item)) this.#stopped = true
+        return !this.#stopped
+      })
+      out.emit({ type: 'file', path, kind, bytes: source.size })
+      yield* this.#read(source, kind, out)
+    } finally {
+      yield* call<void>((done) => file.close(() => done(null)))
+    }
+  }
+
+  *#read(source: Source, kind: FileKind, out: Output): Procedure<void> {
+    const { path } = source
+    switch (kind) {
+      case 'journal':
+        return yield* readJournal(source, yield* this.#surroundings.ofJournal(path), out)
+      case 'shard-log':
+        return yield* readShardLog(source, yield* this.#surroundings.ofShardLog(path), out)
+      case 'shard-index':
+        return yield* this.#index(source, out)
+      case 'checkpoint':
+        yield* readCheckpoint(source, out, this.#surroundings.comparison(path))
+        return
+      case 'identity':
+        yield* readIdentity(source, out)
+    }
+  }
+
+  *#index(source: Source, out: Output): Procedure<void> {
+    const beside = source.path.replace(/\.index$/, '.log')
+    let file: DiskFile | null = null
+    try {
+      if (beside !== source.path) file = yield* call<DiskFile>((done) => this.#disk.open(beside, 'read', done))
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+    }
+    if (file === null) return yield* readShardIndex(source, null, out)
+    const segment = file
+    try {
+      const bytes = yield* call<number>((done) => segment.size(done))
+      yield* readShardIndex(source, { file: segment, bytes }, out)
+    } finally {
+      yield* call<void>((done) => segment.close(() => done(null)))
+    }
+  }
+}
+
+/** By its magic, else by its place; null for neither. */
+export function kindOf(path: string, head: Buffer): FileKind | null {
+  const magic = head.toString('latin1')
+  for (const [text, kind] of MAGICS) if (magic === text) return kind
+  const name = basename(path)
+  const folder = basename(dirname(path))
+  if (name === 'identity' || name === 'checkpoint') return name
+  if (segmentNumberIn(name) !== null && folder === 'journal') return 'journal'
+  if (basename(dirname(dirname(path))) !== 'shards' || shardIdIn(folder) === null) return null
+  if (segmentNumberIn(name) !== null) return 'shard-log'
+  return segmentNumberIn(name.replace(/\.index$/, '.log')) !== null ? 'shard-index' : null
+}
+
+/** As the files depend on each other; shards by number. */
+function inOrder(names: readonly string[]): string[] {
+  const rank = (name: string): number => {
+    const at = ['identity', 'checkpoint', 'journal', 'shards'].indexOf(name)
+    return at < 0 ? 4 : at
+  }
+  const number = (name: string): number => shardIdIn(name) ?? 0
+  return [...names].sort((a, b) => rank(a) - rank(b) || number(a) - number(b) || (a < b ? -1 : a > b ? 1 : 0))
+}

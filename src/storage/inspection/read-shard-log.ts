@@ -1,0 +1,243 @@
+/**
+ * One segment of a shard's log, entry by entry, under the rules that every reader of it keeps: each entry's own sum, its shard,
+ * the index after the one before, the chain of sums, and offsets without a hole.
+ *
+ * Entries have no alignment. Behind a damaged place the next one is found by what is the same in all headers of one shard:
+ *
+ *     8  version 1 · kind · reserved 0 0 · shard        then a length that agrees with the payload's, and the sum
+ */
+import { ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, ENTRY_VERSION, type Entry, EntryKind, nextOffsetAfter } from '../entry.ts'
+import type { Procedure } from '../procedure.ts'
+import { decodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES, type ShardSegmentHeader } from '../segment-format.ts'
+import { WINDOW_BYTES } from '../window-reader.ts'
+import { glimpse, hex32, type Output } from './items.ts'
+import { Budget, type Source } from './source.ts'
+
+/** What the rest of the data directory says about this file. */
+export interface ShardLogPlace {
+  /** Of the folder and the name; null for names that are none of ours. */
+  readonly shard: number | null
+  readonly firstIndex: number | null
+  /** Bytes that the checkpoint vouches for; infinite for a segment that was left, null where nobody says. */
+  readonly vouchedBytes: number | null
+  /** Where the next segment starts; null for the last one. */
+  readonly nextFirstIndex: number | null
+  /** The log's start: entries below count no more. */
+  readonly startIndex: number
+}
+
+const LINKS = [EntryKind.leadership, EntryKind.configuration, EntryKind.data, EntryKind.cut]
+
+export function* readShardLog(source: Source, place: ShardLogPlace, out: Output): Procedure<void> {
+  yield* new ShardLogReading(source, place, out).read()
+}
+
+class ShardLogReading {
+  readonly #source: Source
+  readonly #place: ShardLogPlace
+  readonly #out: Output
+  readonly #budget: Budget
+  #shard: number | null
+  #previous: Entry | null = null
+
+  constructor(source: Source, place: ShardLogPlace, out: Output) {
+    this.#source = source
+    this.#place = place
+    this.#out = out
+    this.#budget = new Budget(source.size)
+    this.#shard = place.shard
+  }
+
+  *read(): Procedure<void> {
+    const header = yield* this.#header()
+    let position = SHARD_SEGMENT_HEADER_BYTES
+    while (position < this.#source.size && !this.#out.stopped) {
+      const entry = yield* this.#source.entry(position, this.#source.size)
+      if (typeof entry !== 'string') {
+        this.#check(entry, position, header)
+        this.#previous = entry
+        this.#out.emit({ type: 'entry', position, sequence: null, entry })
+        position += entry.bytes.length
+        continue
+      }
+      const next = yield* this.#next(position)
+      if (this.#mayEnd(position, entry, next)) {
+        const why =
+          'bytes behind the end that the checkpoint names: they were being written, and the journal has what belongs here'
+        return this.#end(position, 'not vouched for', why)
+      }
+      const what = yield* this.#source.explain(position, this.#source.size, entry)
+      const after = next === null ? 'nothing that verifies' : `entry ${next.index} at byte ${next.position}`
+      const expected = this.#previous === null ? what.expected : `entry ${this.#previous.index + 1}: ${what.expected}`
+      this.#out.damage(position, next?.position ?? this.#source.size, { expected, found: what.found, after })
+      if (next === null) return this.#end(position, 'damaged', 'nothing behind the damage verifies')
+      // What follows is not the successor of what was read last.
+      this.#previous = null
+      position = next.position
+    }
+    this.#end(position, 'end of the file', this.#wholeInWords(position))
+  }
+
+  *#header(): Procedure<ShardSegmentHeader | null> {
+    const bytes = yield* this.#source.view(0, SHARD_SEGMENT_HEADER_BYTES)
+    const header = decodeShardSegmentHeader(bytes)
+    const { shard, firstIndex } = this.#place
+    if (typeof header === 'object') {
+      this.#out.header({ ...header, previousCrc: hex32(header.previousCrc) })
+      this.#shard = header.shard
+      if ((shard ?? header.shard) === header.shard && (firstIndex ?? header.firstIndex) === header.firstIndex)
+        return header
+      const found = `the header of shard ${header.shard}, entry ${header.firstIndex}`
+      this.#out.damage(0, bytes.length, {
+        expected: `shard ${shard ?? header.shard}, entry ${firstIndex ?? header.firstIndex}`,
+        found,
+        after: this.#afterHeader(),
+      })
+      return null
+    }
+    // A segment that was just made has no header yet; nothing in it counts.
+    if (
+      header === 'short' &&
+      this.#place.vouchedBytes !== Number.POSITIVE_INFINITY &&
+      (this.#place.vouchedBytes ?? 0) === 0
+    )
+      return null
+    const found =
+      header === 'magic'
+        ? glimpse(bytes)
+        : header === 'short'
+          ? `${bytes.length} bytes`
+          : header === 'newer'
+            ? `format ${bytes.readUInt16LE(14)}, which is newer than this program`
+            : header === 'crc'
+              ? `bytes without the sum ${hex32(bytes.readUInt32LE(8))}`
+              : 'values that cannot be'
+    this.#out.damage(0, Math.min(SHARD_SEGMENT_HEADER_BYTES, this.#source.size), {
+      expected: 'the header of a shard log segment',
+      found,
+      after: this.#afterHeader(),
+    })
+    return null
+  }
+
+  #afterHeader(): string {
+    return this.#source.size > SHARD_SEGMENT_HEADER_BYTES
+      ? `entries from byte ${SHARD_SEGMENT_HEADER_BYTES}`
+      : 'nothing'
+  }
+
+  #check(entry: Entry, position: number, header: ShardSegmentHeader | null): void {
+    const previous = this.#previous
+    const first = previous === null && header !== null && position === SHARD_SEGMENT_HEADER_BYTES ? header : null
+    const expectedIndex = previous === null ? first?.firstIndex : previous.index + 1
+    const expectedOffset = previous === null ? first?.firstOffset : nextOffsetAfter(previous)
+    const expectedCrc = previous === null ? first?.previousCrc : previous.crc
+    const wrong: [boolean, string, string][] = [
+      [
+        this.#shard !== null && entry.shard !== this.#shard,
+        `an entry of shard ${this.#shard}`,
+        `one of shard ${entry.shard}`,
+      ],
+      [expectedIndex !== undefined && entry.index !== expectedIndex, `entry ${expectedIndex}`, `entry ${entry.index}`],
+      [
+        expectedCrc !== undefined && entry.previousCrc !== expectedCrc,
+        `the entry after ${hex32(expectedCrc ?? 0)}`,
+        `the one after ${hex32(entry.previousCrc)}`,
+      ],
+      [
+        expectedOffset !== undefined && entry.firstOffset !== expectedOffset,
+        `offset ${expectedOffset}`,
+        `offset ${entry.firstOffset}`,
+      ],
+      [entry.kind === EntryKind.hardState, 'an entry of a log', 'a hard state'],
+    ]
+    const hit = wrong.find(([is]) => is)
+    if (hit === undefined) return
+    const [, expected, found] = hit
+    this.#out.damage(position, position + entry.bytes.length, { expected, found, after: 'it is whole and shown here' })
+  }
+
+  #mayEnd(position: number, defect: string, next: { position: number } | null): boolean {
+    const { vouchedBytes } = this.#place
+    if (vouchedBytes !== null) return position >= vouchedBytes
+    // Nobody says how far it counts: only a file that stops within its last entry is told from damage.
+    return defect === 'short' && next === null && this.#place.nextFirstIndex === null
+  }
+
+  #end(position: number, label: string, explanation: string): void {
+    const { size } = this.#source
+    const { vouchedBytes, nextFirstIndex } = this.#place
+    const reached = Math.min(position, size)
+    if (!this.#out.stopped && label !== 'damaged') {
+      const lastIndex = this.#previous?.index ?? null
+      if (vouchedBytes !== null && Number.isFinite(vouchedBytes) && reached < vouchedBytes) {
+        this.#out.damage(reached, vouchedBytes, {
+          expected: `${vouchedBytes} bytes, which the checkpoint vouches for`,
+          found: `${reached}`,
+          after: 'the end of the file',
+        })
+      } else if (
+        nextFirstIndex !== null &&
+        lastIndex !== null &&
+        lastIndex !== nextFirstIndex - 1 &&
+        vouchedBytes === Number.POSITIVE_INFINITY
+      ) {
+        this.#out.damage(reached, reached, {
+          expected: `entry ${nextFirstIndex - 1} as the last one, before the next segment`,
+          found: `entry ${lastIndex}`,
+          after: `the segment of entry ${nextFirstIndex}`,
+        })
+      }
+    }
+    const bytes = Math.max(0, size - position)
+    const is = bytes === 0 ? 'none' : label === 'damaged' ? 'unread' : 'not vouched for'
+    this.#out.end(reached, label, explanation, { bytes, is })
+  }
+
+  #wholeInWords(position: number): string {
+    const { vouchedBytes, startIndex } = this.#place
+    const last = this.#previous
+    if (last !== null && last.index < startIndex)
+      return `all of it is below the start of the log, ${startIndex}: an opening removes it`
+    if (vouchedBytes === Number.POSITIVE_INFINITY) return 'a segment that was left: it is never written again'
+    if (vouchedBytes === null) return 'whole'
+    if (position > vouchedBytes)
+      return `whole; the checkpoint vouches for the first ${vouchedBytes} bytes, the journal has the rest too`
+    return 'the segment in use, as the checkpoint knows it'
+  }
+
+  /** The next entry of this shard that verifies. */
+  *#next(position: number): Procedure<{ position: number; index: number } | null> {
+    if (this.#shard === null) return null
+    const patterns = LINKS.map((kind) => {
+      const pattern = Buffer.from([ENTRY_VERSION, kind, 0, 0, 0, 0, 0, 0])
+      pattern.writeUInt32LE(this.#shard!, 4)
+      return pattern
+    })
+    const { size } = this.#source
+    // Windows overlap by a header, so that none is missed at their seams.
+    for (let start = position + 1; start + ENTRY_HEADER_BYTES <= size; start += WINDOW_BYTES - ENTRY_HEADER_BYTES) {
+      const window = yield* this.#source.view(start, Math.min(WINDOW_BYTES, size - start))
+      for (const at of places(window, patterns)) {
+        const length = window.readUInt32LE(at)
+        if (length < ENTRY_HEADER_BYTES || length > ENTRY_BYTES_MAX || start + at + length > size) continue
+        if (window.readUInt32LE(at + 56) !== length - ENTRY_HEADER_BYTES || !this.#budget.spend(length)) continue
+        const entry = yield* this.#source.entry(start + at, size)
+        if (typeof entry === 'object') return { position: start + at, index: entry.index }
+      }
+      if (window.length < WINDOW_BYTES) return null
+    }
+    return null
+  }
+}
+
+/** Where whole headers with one of these patterns at byte 8 start, ascending. */
+function places(window: Buffer, patterns: readonly Buffer[]): number[] {
+  const found: number[] = []
+  for (const pattern of patterns) {
+    for (let at = window.indexOf(pattern, 8); at >= 0; at = window.indexOf(pattern, at + 1)) {
+      if (at - 8 + ENTRY_HEADER_BYTES <= window.length) found.push(at - 8)
+    }
+  }
+  return found.sort((a, b) => a - b)
+}

@@ -1,0 +1,261 @@
+/**
+ * What the rest of a data directory says about one file of it. A file alone does not tell where it ends: whether bytes that do not
+ * verify were promised once is said by the checkpoint, and by the files beside it.
+ *
+ * The node may be running. The checkpoint is read before and after the folders are, until it did not change in between; so no
+ * file that an older checkpoint needed, and a newer one let go, is missed.
+ */
+import { basename, dirname, join } from 'node:path'
+import type { Disk, DiskFile } from '../../platform/index.ts'
+import type { CheckpointHeader, ShardLogPosition, StoredShard } from '../checkpoint-format.ts'
+import { StorageError } from '../errors.ts'
+import { decodeIdentity, IDENTITY_BYTES_MAX, isNotFound } from '../identity.ts'
+import { BLOCK_ALIGNMENT, decodeSegmentHeader, SEGMENT_HEADER_BYTES } from '../journal-format.ts'
+import {
+  checkpointFile,
+  identityFile,
+  journalDirectory,
+  segmentNumberIn,
+  shardDirectory,
+  shardIdIn,
+  shardIndexFile,
+} from '../layout.ts'
+import { call, type Procedure } from '../procedure.ts'
+import { namesIn } from '../shard-folders.ts'
+import { Output } from './items.ts'
+import { observeBlock, survey } from './journal-search.ts'
+import type { JournalPlace } from './read-journal.ts'
+import { type CheckpointComparison, type Lost, readCheckpoint } from './read-metadata.ts'
+import type { ShardLogPlace } from './read-shard-log.ts'
+import { Budget, Source } from './source.ts'
+
+const ATTEMPTS = 5
+const NO_START = 'a node does not start on this directory'
+
+interface JournalFile {
+  readonly number: number
+  readonly path: string
+  /** Null when it is not in service. */
+  readonly firstSequence: number | null
+}
+
+interface Known {
+  readonly diskIncarnation: string | null
+  readonly checkpoint: CheckpointHeader | null
+  readonly shards: ReadonlyMap<number, { readonly startIndex: number; readonly log: ShardLogPosition | null }>
+  readonly journal: readonly JournalFile[]
+}
+
+export class Surroundings {
+  readonly #disk: Disk
+  readonly #known = new Map<string, Known>()
+
+  constructor(disk: Disk) {
+    this.#disk = disk
+  }
+
+  *ofJournal(path: string): Procedure<JournalPlace> {
+    const folder = dirname(path)
+    const known = yield* this.#directory(basename(folder) === 'journal' ? dirname(folder) : null, folder)
+    const number = segmentNumberIn(basename(path))
+    const serving = known.journal.filter(({ firstSequence }) => firstSequence !== null)
+    const from = known.checkpoint?.journalFrom ?? 0
+    const firstNeeded = serving.findLastIndex(({ firstSequence }) => firstSequence! <= from)
+    const next = number === null ? undefined : serving.find((other) => other.number > number)
+    const own = serving.findIndex((other) => other.number === number)
+    const later = number === null || next !== undefined ? [] : known.journal.filter((other) => other.number > number)
+    return {
+      number,
+      diskIncarnation: known.diskIncarnation,
+      from,
+      through: known.checkpoint?.journalThrough ?? 0,
+      successor: next === undefined ? null : { path: next.path, firstSequence: next.firstSequence! },
+      unneeded: own >= 0 && own < firstNeeded,
+      beyond: (sequence) => this.#beyond(later, sequence),
+      again: () => {
+        this.#known.clear()
+        return this.ofJournal(path)
+      },
+    }
+  }
+
+  *ofShardLog(path: string): Procedure<ShardLogPlace> {
+    const folder = dirname(path)
+    const firstIndex = segmentNumberIn(basename(path))
+    const inDirectory = basename(dirname(folder)) === 'shards'
+    const shard = inDirectory ? shardIdIn(basename(folder)) : null
+    const known = yield* this.#directory(inDirectory ? dirname(dirname(folder)) : null, null)
+    const names = yield* namesIn(this.#disk, folder)
+    const firsts = names
+      .map(segmentNumberIn)
+      .filter((first) => first !== null && first > (firstIndex ?? Number.POSITIVE_INFINITY))
+    const nextFirstIndex = firsts.length === 0 ? null : Math.min(...(firsts as number[]))
+    const stored = shard === null ? undefined : known.shards.get(shard)
+    const place = { shard, firstIndex, nextFirstIndex, startIndex: stored?.startIndex ?? 0 }
+    if (firstIndex === null) return { ...place, vouchedBytes: null }
+    if (known.checkpoint !== null && shard !== null) {
+      const inUse = stored?.log?.firstIndex ?? 0
+      const vouchedBytes = firstIndex < inUse ? Number.POSITIVE_INFINITY : firstIndex === inUse ? stored!.log!.bytes : 0
+      return { ...place, vouchedBytes }
+    }
+    const left = nextFirstIndex !== null || names.includes(basename(shardIndexFile('', firstIndex)))
+    return { ...place, vouchedBytes: left ? Number.POSITIVE_INFINITY : null }
+  }
+
+  /** Holds a checkpoint against the folders beside it. */
+  comparison(path: string): CheckpointComparison {
+    const directory = dirname(path)
+    // A copy of the file somewhere else says nothing of what is beside it.
+    const beside = basename(path) === 'checkpoint'
+    return {
+      header: (header) => this.#twice(() => this.#missingJournal(directory, header), beside),
+      shard: (stored) => this.#twice(() => this.#missingSegment(directory, stored), beside),
+    }
+  }
+
+  /** What is missing may have been let go by a newer checkpoint: so it is looked for again, under that one. */
+  *#twice(look: () => Procedure<Lost | null>, beside: boolean): Procedure<Lost | null> {
+    if (!beside || (yield* look()) === null) return null
+    this.#known.clear()
+    return yield* look()
+  }
+
+  *#missingJournal(directory: string, header: CheckpointHeader): Procedure<Lost | null> {
+    const known = yield* this.#directory(directory, null)
+    if (known.diskIncarnation === null) return null
+    if (known.diskIncarnation !== header.diskIncarnation) {
+      return {
+        expected: `disk ${known.diskIncarnation}, as in the identity`,
+        found: `disk ${header.diskIncarnation}`,
+        after: NO_START,
+      }
+    }
+    const from = known.checkpoint?.journalFrom ?? header.journalFrom
+    const serving = known.journal.filter(({ firstSequence }) => firstSequence !== null)
+    if (serving.some(({ firstSequence }) => firstSequence! <= from)) return null
+    if (serving.length === 0 && (known.checkpoint?.journalThrough ?? header.journalThrough) === 0) return null
+    const found =
+      serving.length === 0
+        ? 'none in service'
+        : `the first one in service starts with block ${serving[0]!.firstSequence}`
+    return { expected: `a journal segment with block ${from}`, found, after: NO_START }
+  }
+
+  *#missingSegment(directory: string, { state, log }: StoredShard): Procedure<Lost | null> {
+    if (log === null) return null
+    const after = NO_START
+    const known = yield* this.#directory(directory, null)
+    if (known.diskIncarnation === null) return null
+    const folder = shardDirectory(directory, state.shard)
+    const firsts = (yield* namesIn(this.#disk, folder)).map(segmentNumberIn).filter((first) => first !== null)
+    // A newer checkpoint may have let go of it meanwhile.
+    const now = known.shards.get(state.shard)
+    const inUse = now?.log?.firstIndex ?? log.firstIndex
+    const start = Math.max(1, now?.startIndex ?? state.startIndex)
+    const found = firsts.length === 0 ? `nothing in ${folder}` : `segments from ${firsts.join(', ')}`
+    if (!firsts.includes(inUse))
+      return { expected: `the segment in use, ${inUse}, of shard ${state.shard}`, found, after }
+    if (firsts.some((first) => first <= Math.min(start, inUse)) || start > inUse) return null
+    return { expected: `a segment of shard ${state.shard} with entry ${start}, the log's start`, found, after }
+  }
+
+  *#directory(directory: string | null, journalFolder: string | null): Procedure<Known> {
+    const key = directory ?? journalFolder
+    const empty: Known = { diskIncarnation: null, checkpoint: null, shards: new Map(), journal: [] }
+    if (key === null) return empty
+    const cached = this.#known.get(key)
+    if (cached !== undefined) return cached
+    let known = empty
+    if (directory === null) known = { ...empty, journal: yield* this.#journal(journalFolder!, null) }
+    else {
+      const diskIncarnation = yield* this.#identity(directory)
+      for (let attempt = 1; ; attempt++) {
+        const read = yield* this.#checkpoint(directory)
+        const journal = yield* this.#journal(journalDirectory(directory), diskIncarnation)
+        known = { diskIncarnation, ...read, journal }
+        const again = yield* this.#checkpoint(directory)
+        if (attempt === ATTEMPTS || again.checkpoint?.journalFrom === read.checkpoint?.journalFrom) break
+      }
+    }
+    this.#known.set(key, known)
+    return known
+  }
+
+  *#identity(directory: string): Procedure<string | null> {
+    return yield* this.#with(identityFile(directory), null, function* (source) {
+      const identity = decodeIdentity(yield* source.view(0, Math.min(source.size, IDENTITY_BYTES_MAX)), source.path)
+      return identity instanceof StorageError ? null : identity.diskIncarnation
+    })
+  }
+
+  /** Of a damaged one nothing is believed. */
+  *#checkpoint(directory: string): Procedure<Pick<Known, 'checkpoint' | 'shards'>> {
+    const nothing: Pick<Known, 'checkpoint' | 'shards'> = { checkpoint: null, shards: new Map() }
+    return yield* this.#with(checkpointFile(directory), nothing, function* (source) {
+      const shards = new Map<number, { startIndex: number; log: ShardLogPosition | null }>()
+      let whole = true
+      const out = new Output((item) => {
+        if (item.type === 'damage') whole = false
+        if (item.type === 'shard')
+          shards.set(item.stored.state.shard, { startIndex: item.stored.state.startIndex, log: item.stored.log })
+        return whole
+      })
+      const checkpoint = yield* readCheckpoint(source, out, null)
+      return whole ? { checkpoint, shards } : nothing
+    })
+  }
+
+  *#journal(folder: string, diskIncarnation: string | null): Procedure<JournalFile[]> {
+    const files: JournalFile[] = []
+    for (const name of yield* namesIn(this.#disk, folder)) {
+      const number = segmentNumberIn(name)
+      if (number === null) continue
+      const path = join(folder, name)
+      const firstSequence = yield* this.#with(path, null, (source) => inService(source, number, diskIncarnation))
+      files.push({ number, path, firstSequence })
+    }
+    return files.sort((a, b) => a.number - b.number)
+  }
+
+  /** As an opening looks: the whole of a first block without its header is half of a write, anything further on is alive. */
+  *#beyond(later: readonly JournalFile[], sequence: number): Procedure<string | null> {
+    for (const { path } of later) {
+      const alive = yield* this.#with(path, false, function* (source) {
+        const budget = new Budget(source.size)
+        const { good } = yield* survey(source, 0, sequence, budget)
+        if (good === null) return false
+        if (good.position !== BLOCK_ALIGNMENT || good.header.sequence !== sequence) return true
+        return (yield* survey(source, good.position + BLOCK_ALIGNMENT, sequence, budget)).good !== null
+      })
+      if (alive) return path
+    }
+    return null
+  }
+
+  /** `otherwise` for a file that is not there, or not any more. */
+  *#with<T>(path: string, otherwise: T, use: (source: Source) => Procedure<T>): Procedure<T> {
+    let file: DiskFile
+    try {
+      file = yield* call<DiskFile>((done) => this.#disk.open(path, 'read', done))
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+      return otherwise
+    }
+    try {
+      const size = yield* call<number>((done) => file.size(done))
+      return yield* use(new Source(file, size))
+    } finally {
+      yield* call<void>((done) => file.close(() => done(null)))
+    }
+  }
+}
+
+/** The first sequence of a segment whose header and first block verify and are its own; else null. */
+function* inService(source: Source, number: number, diskIncarnation: string | null): Procedure<number | null> {
+  const header = decodeSegmentHeader(yield* source.view(0, SEGMENT_HEADER_BYTES))
+  if (typeof header === 'string' || header.number !== number) return null
+  if (diskIncarnation !== null && header.diskIncarnation !== diskIncarnation) return null
+  const { firstSequence: sequence, incarnation } = header
+  const first = yield* observeBlock(source, BLOCK_ALIGNMENT, { sequence, incarnation })
+  return first.here === 'expected' ? sequence : null
+}
