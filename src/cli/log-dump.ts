@@ -112,6 +112,8 @@ export class Dump {
         return this.#quietly() || this.#print(endLine(item))
       case 'note':
         return this.#quietly() || this.#print(colors.dim(item.text))
+      case 'missing':
+        return this.#line(colors.red(`${item.path} is missing: a node does not start on this directory without it`))
       case 'gone':
         return this.#line(colors.dim(`${item.path} is gone: the node needs it no more`))
     }

@@ -46,7 +46,8 @@ export function jsonDump(options: DumpOptions, line: Line): { take(item: LogItem
         case 'point':
           return !fits(options, null, item.index) || counted(item)
         case 'gone':
-          return line(JSON.stringify({ file: item.path, type: 'gone' }))
+        case 'missing':
+          return line(JSON.stringify({ file: item.path, type: item.type }))
         default:
           return print(item)
       }

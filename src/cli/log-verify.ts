@@ -22,6 +22,7 @@ export class Verification {
   take(item: LogItem): boolean {
     this.#tally.take(item)
     if (item.type === 'damage') this.#damages.push(item)
+    if (item.type === 'missing') this.#missing(item.path)
     return this.#heard
   }
 
@@ -30,11 +31,23 @@ export class Verification {
     const { files, gone } = this.#tally
     if (!this.#json) {
       const verdict =
-        this.#damagedFiles === 0 ? colors.green('nothing is damaged') : colors.red(`${this.#damagedFiles} damaged`)
+        this.#damagedFiles === 0
+          ? colors.green('nothing is damaged')
+          : colors.red(`${this.#damagedFiles} damaged or missing`)
       const left = gone === 0 ? '' : `, ${gone} gone while they were read`
       this.#line(`${files} ${files === 1 ? 'file' : 'files'}${left}: ${verdict}`)
     }
     return this.#damagedFiles === 0 ? 0 : 1
+  }
+
+  #missing(path: string): void {
+    this.#tally.finish()
+    this.#damagedFiles++
+    this.#heard = this.#line(
+      this.#json
+        ? JSON.stringify({ file: path, ok: false, missing: true })
+        : `${colors.red('MISSING')}  ${path}  ${colors.dim('a node does not start on this directory without it')}`,
+    )
   }
 
   #print(file: FileTally): void {

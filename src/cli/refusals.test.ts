@@ -45,6 +45,10 @@ test('help of every command is worth reading and ends well', { timeout: 60_000 }
     ['topic', 'delete'],
     ['produce'],
     ['consume'],
+    ['log'],
+    ['log', 'dump'],
+    ['log', 'verify'],
+    ['log', 'stats'],
   ]
   const outcomes = await Promise.all(commands.map((command) => tidemark([...command, '--help'])))
   for (const [i, { code, stdout, stderr }] of outcomes.entries()) {
@@ -54,7 +58,7 @@ test('help of every command is worth reading and ends well', { timeout: 60_000 }
     assert.match(stdout, /^Usage: tidemark/, command)
     assert.ok(stdout.split('\n').length > 5, command)
   }
-  for (const name of ['start', 'dev', 'status', 'topic', 'produce', 'consume'])
+  for (const name of ['start', 'dev', 'status', 'topic', 'produce', 'consume', 'log'])
     assert.match(outcomes[0]!.stdout, new RegExp(`^ +${name} `, 'm'))
   for (const flag of [
     'id',

@@ -10,6 +10,7 @@ import { TypedError } from '../../stdx/index.ts'
 import { isNotFound } from '../identity.ts'
 import { segmentNumberIn, shardIdIn } from '../layout.ts'
 import { call, type Procedure, run } from '../procedure.ts'
+import { namesIn } from '../shard-folders.ts'
 import { type FileKind, type ItemSink, Output } from './items.ts'
 import { readJournal } from './read-journal.ts'
 import { readCheckpoint, readIdentity } from './read-metadata.ts'
@@ -90,6 +91,10 @@ class Inspection {
   }
 
   *#folder(folder: string, names: readonly string[], depth: number): Procedure<void> {
+    for (const path of yield* this.#missing(folder, names)) {
+      this.#files++
+      if (!this.#sink({ type: 'missing', path })) this.#stopped = true
+    }
     for (const name of inOrder(names)) {
       if (this.#stopped) return
       const path = join(folder, name)
@@ -106,6 +111,21 @@ class Inspection {
         if (!name.endsWith('.tmp')) yield* this.#file(path, false)
       } else if (depth < DEPTH_MAX && name !== 'quarantine') yield* this.#folder(path, inside, depth + 1)
     }
+  }
+
+  /** Of a data directory. An interrupted first start leaves empty folders and no identity, and lacks nothing. */
+  *#missing(folder: string, names: readonly string[]): Procedure<string[]> {
+    const needed = names.includes('identity') ? ['checkpoint', 'journal'] : []
+    if (!names.includes('identity') && names.includes('journal') && names.includes('shards')) {
+      const inside = [...(yield* namesIn(this.#disk, join(folder, 'journal')))]
+      inside.push(...(yield* namesIn(this.#disk, join(folder, 'shards'))))
+      if (inside.length > 0) needed.push('identity')
+    }
+    const missing: string[] = []
+    // A listing may pass over a name that is being replaced at this moment.
+    const now = needed.every((name) => names.includes(name)) ? names : yield* namesIn(this.#disk, folder)
+    for (const name of needed) if (!now.includes(name)) missing.push(join(folder, name))
+    return missing
   }
 
   #emitGone(path: string): void {

@@ -1,6 +1,7 @@
 /** Reading files for people: what a healthy directory looks like, and each kind of damage at its place. */
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
+import { StorageError } from '../errors.ts'
 import { encodeHardState } from '../hard-state.ts'
 import { chain, checkpointAt, World } from '../harness.test.ts'
 import { BLOCK_ALIGNMENT } from '../journal-format.ts'
@@ -234,6 +235,16 @@ test('inspect: checkpoint and identity, and a journal that does not reach back t
   for (const name of world.list('/data/journal'))
     world.await<void>((done) => world.disk.remove(`/data/journal/${name}`, done))
   assert.match(damages(items(world, '/data'))[0]!.expected, /^a journal segment with block/)
+})
+
+test('inspect: files without which no node starts', () => {
+  for (const name of ['identity', 'checkpoint']) {
+    const { world } = journalOf(2)
+    world.await<void>((done) => world.disk.remove(`/data/${name}`, done))
+    const missing = items(world, '/data').filter((item) => item.type === 'missing')
+    assert.deepEqual(missing, [{ type: 'missing', path: `/data/${name}` }])
+    assert.ok(world.tryOpen() instanceof StorageError)
+  }
 })
 
 test('inspect: what does not exist, and what is nothing of ours', () => {

@@ -76,6 +76,8 @@ export type LogItem =
   | { readonly type: 'note'; readonly text: string }
   | DamageItem
   | EndItem
+  /** A file or folder without which no node starts on its directory. */
+  | { readonly type: 'missing'; readonly path: string }
   /** It was there when the folder was listed: a running node removes and renames what it no longer needs. */
   | { readonly type: 'gone'; readonly path: string }
 

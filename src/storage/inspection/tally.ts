@@ -58,6 +58,9 @@ export class Tally {
       case 'gone':
         this.gone++
         break
+      case 'missing':
+        this.damages++
+        break
       case 'block':
         file!.blocks++
         break

@@ -1,0 +1,142 @@
+/** `tidemark log` against the data directory of a real node: while it runs, after it was killed, and damaged. */
+import assert from 'node:assert/strict'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import test from 'node:test'
+import { type NodePlan, planCluster, Running, tidemark, untilReady, withDirectory } from './cli-harness.test.ts'
+
+type Line = Record<string, unknown>
+
+async function jsonLines(args: readonly string[], code = 0): Promise<Line[]> {
+  const outcome = await tidemark(['log', ...args, '--json'])
+  assert.equal(outcome.code, code, outcome.stdout + outcome.stderr)
+  return outcome.stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Line)
+}
+
+async function withKilledNode(use: (node: NodePlan, shard: number) => Promise<void>): Promise<void> {
+  await withDirectory(async (directory) => {
+    const [node] = await planCluster(directory, 1)
+    const running = new Running(node!.args)
+    try {
+      await untilReady([node!])
+      const brokers = ['--brokers', node!.kafka]
+      assert.equal((await tidemark(['topic', 'create', 'moons', '--partitions', '1', ...brokers])).code, 0)
+      for (const input of ['io:one\neuropa:two\n', 'titan:three\n']) {
+        const produced = await tidemark(['produce', 'moons', '--key-separator', ':', ...brokers], { input })
+        assert.equal(produced.code, 0, produced.stderr)
+      }
+      const response = await fetch(`http://${node!.http}/api/cluster`)
+      const { shards } = (await response.json()) as { shards: { shard: number; topic: string | null }[] }
+      const { shard } = shards.find(({ topic }) => topic === 'moons')!
+      const verified = await jsonLines(['verify', node!.directory])
+      assert.ok(
+        verified.every(({ ok }) => ok === true),
+        'a running node is no damage',
+      )
+      await running.kill()
+      await use(node!, shard)
+    } finally {
+      await running.kill()
+    }
+  })
+}
+
+test('log: a killed node’s directory, whole and then damaged', { timeout: 120_000 }, async () => {
+  await withKilledNode(async ({ directory, args }, shard) => {
+    const dumped = await jsonLines(['dump', directory, '--records', '--shard', String(shard)])
+    const entries = dumped.filter(({ type }) => type === 'entry')
+    assert.deepEqual(
+      entries.filter(({ kind }) => kind !== 'hard state').map(({ index }) => index),
+      entries.filter(({ kind }) => kind !== 'hard state').map((_, i) => i + 1),
+    )
+    const records = entries.flatMap(
+      ({ batches }) => batches as { records: { key: Line; value: Line; offset: number }[] }[],
+    )
+    assert.deepEqual(
+      records.flatMap((batch) => batch.records.map(({ offset, key, value }) => [offset, key.utf8, value.utf8])),
+      [
+        [0, 'io', 'one'],
+        [1, 'europa', 'two'],
+        [2, 'titan', 'three'],
+      ],
+    )
+    const [end] = dumped.filter(({ type, file }) => type === 'end' && String(file).includes('journal'))
+    assert.equal(end!.label, 'clean end')
+
+    const people = await tidemark(['log', 'dump', directory, '--records', '--shard', String(shard)])
+    assert.match(people.stdout, /io → one/)
+    assert.match(people.stdout, /titan → three/)
+    const one = await tidemark([
+      'log',
+      'dump',
+      directory,
+      '--shard',
+      String(shard),
+      '--from',
+      '2',
+      '--to',
+      '3',
+      '--limit',
+      '1',
+    ])
+    assert.equal(one.stdout.match(/^ +\d+ {2}data/gm)?.length, 1, one.stdout)
+
+    const stats = await jsonLines(['stats', directory])
+    const inJournal = stats.find((line) => line.type === 'shard' && line.shard === shard)!
+    assert.deepEqual([inJournal.records, inJournal.offset], [3, [0, 2]])
+    assert.match((await tidemark(['log', 'stats', directory])).stdout, /journal .* plain/)
+
+    await damaged(directory, args, shard)
+  })
+})
+
+async function damaged(directory: string, args: readonly string[], shard: number): Promise<void> {
+  const folder = path.join(directory, 'journal')
+  const file = path.join(folder, (await readdir(folder))[0]!)
+  const dumped = await jsonLines(['dump', file])
+  const hit = dumped.find(({ type, sequence }) => type === 'block' && sequence === 3)!
+  const bytes = await readFile(file)
+  bytes[(hit.position as number) + 50]! ^= 1
+  await writeFile(file, bytes)
+
+  const verified = await jsonLines(['verify', directory], 1)
+  const [bad] = verified.filter(({ ok }) => ok === false)
+  const [place] = bad!.damage as { from: number; expected: string; after: string }[]
+  assert.deepEqual([bad!.file, place!.from], [file, hit.position])
+  assert.match(place!.expected, /^block 3 /)
+  assert.match(place!.after, /^block 4 at byte /)
+  const people = await tidemark(['log', 'verify', directory])
+  assert.equal(people.code, 1)
+  assert.match(people.stdout, new RegExp(`DAMAGED +bytes ${hit.position}–`))
+  assert.match(people.stdout, /1 damaged/)
+  // Everything else is still shown.
+  const after = await tidemark(['log', 'dump', directory, '--records', '--shard', String(shard)])
+  assert.equal(after.code, 0)
+  assert.match(after.stdout, /titan → three/)
+  // The node names the same place.
+  const refused = await tidemark(args)
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, new RegExp(`damaged at byte ${hit.position} of .*block 3`))
+}
+
+test('log: what is refused, in one line', { timeout: 60_000 }, async () => {
+  await withDirectory(async (directory) => {
+    const notes = path.join(directory, 'notes')
+    await writeFile(notes, 'buy milk')
+    const cases: [string[], RegExp][] = [
+      [['verify', path.join(directory, 'nothing')], /nothing: it does not exist/],
+      [['dump', notes], /notes: neither a journal segment nor a shard log/],
+      [['stats', directory], /no journal segment, shard log, checkpoint or identity in it/],
+      [['dump', notes, '--limit', '0'], /--limit 0: must be a whole number from 1/],
+      [['dump', notes, '--shard', 'x'], /--shard x: must be a whole number from 0/],
+    ]
+    for (const [args, what] of cases) {
+      const { code, stdout, stderr } = await tidemark(['log', ...args])
+      assert.deepEqual([code, stdout, stderr.trim().split('\n').length], [1, '', 1], stderr)
+      assert.match(stderr, what)
+    }
+  })
+})
