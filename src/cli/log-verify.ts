@@ -64,9 +64,9 @@ export class Verification {
     }
     const verdict = damages.length === 0 ? colors.green('ok     ') : colors.red('DAMAGED')
     const held = [
-      blocks > 0 ? `${count(blocks)} blocks` : '',
-      entries > 0 ? `${count(entries)} entries` : '',
-      records > 0 ? `${count(records)} records` : '',
+      several(blocks, 'block', 'blocks'),
+      several(entries, 'entry', 'entries'),
+      several(records, 'record', 'records'),
     ]
     const words = held.filter((text) => text !== '').join(', ')
     this.#heard = this.#line(
@@ -78,4 +78,8 @@ export class Verification {
       this.#line(colors.dim(`${' '.repeat(9)}${end.label}: ${end.explanation}`))
     for (const note of notes) this.#line(colors.dim(`${' '.repeat(9)}${note}`))
   }
+}
+
+function several(n: number, one: string, many: string): string {
+  return n === 0 ? '' : `${count(n)} ${n === 1 ? one : many}`
 }

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { StorageError } from '../errors.ts'
 import { encodeHardState } from '../hard-state.ts'
 import { chain, checkpointAt, World } from '../harness.test.ts'
-import { BLOCK_ALIGNMENT } from '../journal-format.ts'
+import { BLOCK_ALIGNMENT, writeBlockHeader } from '../journal-format.ts'
 import { type DamageItem, type EndItem, inspect, type LogItem, Tally } from './index.ts'
 
 const LOG = chain(16, 60, 1000)
@@ -299,4 +299,17 @@ test('inspect: a large file is read in pieces', () => {
   )
   assert.equal(tally.shards.get('journal 16')!.entries, entries.length)
   assert.ok(longest > 0 && longest <= 1 << 20, `a read of ${longest} bytes`)
+})
+
+test('inspect: lengths that claim the rest of the file, at every place, do not hold it up', () => {
+  const { world, path } = journalOf(1)
+  const bytes = Buffer.alloc(4 << 20)
+  world.read(path).copy(bytes)
+  const incarnation = Buffer.alloc(8)
+  for (let at = 2 * BLOCK_ALIGNMENT; at < bytes.length; at += BLOCK_ALIGNMENT)
+    writeBlockHeader(bytes, at, incarnation, { sequence: 9, bodyBytes: bytes.length - at - 40, entryCount: 1 })
+  world.write(path, bytes)
+  const found = items(world, path)
+  assert.ok(found.some((item) => item.type === 'note' && item.text.includes('not every place was tried')))
+  assert.equal(ends(found).length, 1)
 })

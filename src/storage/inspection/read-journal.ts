@@ -29,7 +29,7 @@ import {
   type Survey,
   survey,
 } from './journal-search.ts'
-import { Budget, type Source } from './source.ts'
+import { Budget, GIVEN_UP, type Source } from './source.ts'
 
 /** What the rest of the data directory says about this file. */
 export interface JournalPlace {
@@ -51,7 +51,9 @@ export interface JournalPlace {
 }
 
 export function* readJournal(source: Source, place: JournalPlace, out: Output): Procedure<void> {
-  yield* new JournalReading(source, place, out).read()
+  const budget = new Budget(source.size)
+  yield* new JournalReading(source, place, out, budget).read()
+  if (budget.exhausted) out.note(GIVEN_UP)
 }
 
 class JournalReading {
@@ -60,11 +62,11 @@ class JournalReading {
   readonly #out: Output
   readonly #budget: Budget
 
-  constructor(source: Source, place: JournalPlace, out: Output) {
+  constructor(source: Source, place: JournalPlace, out: Output, budget: Budget) {
     this.#source = source
     this.#place = place
     this.#out = out
-    this.#budget = new Budget(source.size)
+    this.#budget = budget
   }
 
   *read(second = false): Procedure<void> {

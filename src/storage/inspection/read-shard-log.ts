@@ -11,7 +11,7 @@ import type { Procedure } from '../procedure.ts'
 import { decodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES, type ShardSegmentHeader } from '../segment-format.ts'
 import { WINDOW_BYTES } from '../window-reader.ts'
 import { glimpse, hex32, type Output } from './items.ts'
-import { Budget, type Source } from './source.ts'
+import { Budget, GIVEN_UP, type Source } from './source.ts'
 
 /** What the rest of the data directory says about this file. */
 export interface ShardLogPlace {
@@ -29,7 +29,9 @@ export interface ShardLogPlace {
 const LINKS = [EntryKind.leadership, EntryKind.configuration, EntryKind.data, EntryKind.cut]
 
 export function* readShardLog(source: Source, place: ShardLogPlace, out: Output): Procedure<void> {
-  yield* new ShardLogReading(source, place, out).read()
+  const budget = new Budget(source.size)
+  yield* new ShardLogReading(source, place, out, budget).read()
+  if (budget.exhausted) out.note(GIVEN_UP)
 }
 
 class ShardLogReading {
@@ -40,11 +42,11 @@ class ShardLogReading {
   #shard: number | null
   #previous: Entry | null = null
 
-  constructor(source: Source, place: ShardLogPlace, out: Output) {
+  constructor(source: Source, place: ShardLogPlace, out: Output, budget: Budget) {
     this.#source = source
     this.#place = place
     this.#out = out
-    this.#budget = new Budget(source.size)
+    this.#budget = budget
     this.#shard = place.shard
   }
 

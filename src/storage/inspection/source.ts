@@ -61,11 +61,18 @@ export class Source extends WindowReader {
 }
 
 /** Looking for what comes after a damaged place means believing lengths that may be damaged too: this much, and no more. */
+export const GIVEN_UP =
+  'what lies behind the damage claims lengths that add up to many times the file: not every place was tried'
+
 export class Budget {
   #left: number
 
   constructor(fileBytes: number) {
     this.#left = 8 * fileBytes + (64 << 20)
+  }
+
+  get exhausted(): boolean {
+    return this.#left < 0
   }
 
   /** False when too much was spent. */
