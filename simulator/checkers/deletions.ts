@@ -5,7 +5,8 @@
  *   - when a cut is committed that starts the log above it, or
  *   - when its shard's removal is committed, or
  *   - when the node holds a snapshot from another replica in its place, which covers it, or
- *   - when its checkpoint never vouched for it: it was begun before a crash, and its entries are in the journal.
+ *   - when its checkpoint never vouched for it: it was begun before a crash, and its entries are in the journal, or in the
+ *     segment before, which was written on (and a power loss may bring such a name back after its removal).
  *
  * Which cuts are committed is known from the shadow disks and the one history; which segment holds what, from the names: a
  * segment ends where the next one begins, and the last one is never cut.
@@ -36,7 +37,7 @@ export class Deletions implements Checker {
   readonly #removed = new Set<number>()
   /** By directory: the first indexes in its segments' names, of one node's disk. */
   readonly #segments = new Map<string, Set<number>>()
-  /** By node and shard: up to where the checkpoint on the disk vouches for the shard's files. */
+  /** By node and shard: the last file that the checkpoint on the disk vouches for. One behind it may hold what is in this one. */
   readonly #vouched = new Map<string, number>()
   deleted = 0
 
@@ -61,7 +62,7 @@ export class Deletions implements Checker {
   }
 
   checkpointed(node: number, { shards }: Checkpoint): void {
-    for (const [shard, { log }] of shards) this.#vouched.set(`${node}/${shard}`, log?.lastIndex ?? 0)
+    for (const [shard, { log }] of shards) this.#vouched.set(`${node}/${shard}`, log?.firstIndex ?? 0)
   }
 
   wiped(node: number): void {

@@ -289,8 +289,8 @@ function historyOf(entries: readonly { index: number; term: number; crc: number;
   return { truth, history }
 }
 
-const vouchedUpTo = (lastIndex: number) => {
-  const log = { lastIndex }
+const vouchedUpTo = (firstIndex: number, lastIndex: number) => {
+  const log = { firstIndex, lastIndex }
   return { shards: new Map([[SHARD, { log }]]) } as never
 }
 
@@ -307,11 +307,15 @@ test('deletions: only what a committed cut lets go, or what was never vouched fo
     bench.settle()
     return bench.wrong.pop()
   }
-  checker.checkpointed(1, vouchedUpTo(19))
+  checker.checkpointed(1, vouchedUpTo(10, 19))
   // Begun and never vouched for.
   assert.equal(remove(20), undefined)
   bench.open(name(20))
-  checker.checkpointed(1, vouchedUpTo(25))
+  // The segment before it was written on, and holds what was in it.
+  checker.checkpointed(1, vouchedUpTo(10, 25))
+  assert.equal(remove(20), undefined)
+  bench.open(name(20))
+  checker.checkpointed(1, vouchedUpTo(20, 25))
   assert.match(remove(1)!, /indexes 1 to 9; the log of shard 16 starts at 1/)
   bench.open(name(1))
   // A cut that is on a disk and not committed lets nothing go.
