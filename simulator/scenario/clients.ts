@@ -51,10 +51,10 @@ const LARGE_BYTES = 40_000
  * In a minute without faults, what is sent by those who wait for a quorum comes to so many records at the least. Faults leave a third of it
  * in the worst of runs, and a run that acknowledges little proves little (§5: 1,000 operations per seed).
  */
-const RECORDS_LEAST = 3000
+const RECORDS_LEAST = 2400
 /** One or two nodes are often down, all of them, and simulated at a fraction of what others cost. */
 const SMALL_NODES = 2
-const RECORDS_LEAST_SMALL = 6000
+const RECORDS_LEAST_SMALL = 5000
 
 export function producersOf(draw: Draw, nodes: number): ProducerScenario[] {
   return busyEnough(drawnProducers(draw), nodes <= SMALL_NODES ? RECORDS_LEAST_SMALL : RECORDS_LEAST)
