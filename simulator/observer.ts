@@ -178,6 +178,8 @@ export interface Truth {
   /** How many disks decide on the shard. */
   quorumOf(shard: number): number
   durableEntry(node: number, shard: number, index: number): DurableEntry | undefined
+  /** What was durable on the disk that an empty one replaced. It counted, and what was said of it may arrive afterwards. */
+  replacedEntry(node: number, shard: number, index: number): DurableEntry | undefined
   durableLastIndex(node: number, shard: number): number
 }
 

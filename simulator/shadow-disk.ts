@@ -48,6 +48,8 @@ interface Seen {
 export class ShadowDisk {
   /** By shard, then by index − 1: the log as the synced part of the journal holds it. Nothing below an installed snapshot. */
   readonly durable = new Map<number, DurableEntry[]>()
+  /** The same of a disk that was replaced. */
+  readonly #replaced = new Map<number, DurableEntry[]>()
   /** Written, and in no completed sync; by path. */
   readonly #pending = new Map<string, Seen[]>()
   /** By shard: entries in blocks up to this do not count. */
@@ -76,6 +78,16 @@ export class ShadowDisk {
 
   entryAt(shard: number, index: number): DurableEntry | undefined {
     return this.durable.get(shard)?.[index - 1]
+  }
+
+  /** An empty disk is in its place. */
+  replaced(): void {
+    for (const [shard, log] of this.durable) this.#replaced.set(shard, log)
+    this.durable.clear()
+  }
+
+  replacedAt(shard: number, index: number): DurableEntry | undefined {
+    return this.#replaced.get(shard)?.[index - 1]
   }
 
   lastIndex(shard: number): number {

@@ -165,6 +165,10 @@ export class World implements Truth {
     return this.machine(node).shadow.entryAt(shard, index)
   }
 
+  replacedEntry(node: number, shard: number, index: number) {
+    return this.machine(node).shadow.replacedAt(shard, index)
+  }
+
   durableLastIndex(node: number, shard: number): number {
     return this.machine(node).shadow.lastIndex(shard)
   }
@@ -292,7 +296,7 @@ export class World implements Truth {
   wipe(id: number): void {
     const machine = this.machine(id)
     machine.disk = machine.disk.replacedBy(null)
-    machine.shadow.durable.clear()
+    machine.shadow.replaced()
     this.#check((checker) => checker.wiped?.(id))
   }
 

@@ -1,4 +1,7 @@
-/** An acknowledgement leaves when a quorum's disks hold the entry it speaks of (design §4), read below the nodes. */
+/**
+ * An acknowledgement leaves when a quorum's disks hold the entry it speaks of (design §4), read below the nodes. A disk that was replaced
+ * meanwhile counts: its node had said what it held, and that was on its way.
+ */
 import type { NodeEvent } from '../../src/observability/index.ts'
 import type { Checker, Truth } from '../observer.ts'
 import { Violation } from '../violation.ts'
@@ -14,8 +17,12 @@ export class Acknowledged implements Checker {
   node(node: number, { event }: NodeEvent): void {
     if (event.type !== 'stream-acknowledged') return
     const { shard, index, term } = event
-    const holders = this.#truth.nodes.filter((each) => this.#truth.durableEntry(each, shard, index)?.term === term)
-    if (holders.length >= this.#truth.quorumOf(shard)) return
+    const truth = this.#truth
+    const holders = truth.nodes.filter(
+      (each) =>
+        truth.durableEntry(each, shard, index)?.term === term || truth.replacedEntry(each, shard, index)?.term === term,
+    )
+    if (holders.length >= truth.quorumOf(shard)) return
     const held = holders.length === 0 ? 'no disk' : `the disks of ${holders.join(', ')}`
     throw new Violation(
       this.property,

@@ -15,6 +15,7 @@ import { OneVote } from './one-vote.ts'
 class Disks implements Truth {
   readonly nodes = [1, 2, 3]
   readonly held = new Map<string, DurableEntry>()
+  readonly replaced = new Map<string, DurableEntry>()
   now(): number {
     return 0
   }
@@ -23,6 +24,9 @@ class Disks implements Truth {
   }
   durableEntry(node: number, shard: number, index: number): DurableEntry | undefined {
     return this.held.get(`${node}/${shard}/${index}`)
+  }
+  replacedEntry(node: number, shard: number, index: number): DurableEntry | undefined {
+    return this.replaced.get(`${node}/${shard}/${index}`)
   }
   durableLastIndex(node: number, shard: number): number {
     return [...this.held.keys()].filter((key) => key.startsWith(`${node}/${shard}/`)).length
@@ -85,6 +89,26 @@ test('marks', () => {
     event: { type: 'journaled', shard: 16, term: 1, index },
   })
   assert.throws(() => checker.node(1, journaled(1)), /synced up to 2/)
+})
+
+test('what the disk held that an empty one replaced counts, and nothing else that it might have', () => {
+  const disks = new Disks()
+  const [history, acknowledged] = [new OneHistory(disks), new Acknowledged(disks)]
+  const event: NodeEvent = {
+    layer: 'streams',
+    event: { type: 'stream-acknowledged', shard: 16, term: 1, index: 1, offset: 1, answers: 1 },
+  }
+  disks.put(2, 1, 1, 0xa)
+  disks.replaced.set('1/16/1', { term: 2, crc: 0xb })
+  assert.throws(() => history.node(2, committed(1)), /a quorum is 2/)
+  assert.throws(() => acknowledged.node(2, event), Violation)
+  disks.replaced.set('1/16/1', { term: 1, crc: 0xa })
+  history.node(2, committed(1))
+  acknowledged.node(2, event)
+  disks.replaced.clear()
+  disks.replaced.set('2/16/2', { term: 1, crc: 0xa })
+  disks.put(2, 2, 1, 0xa)
+  assert.throws(() => history.node(2, committed(2)), /a quorum is 2/, 'one node is one, whatever its disks were')
 })
 
 test('acknowledged', () => {

@@ -267,6 +267,7 @@ class Disks implements Truth {
   durableEntry(node: number, shard: number, index: number): DurableEntry | undefined {
     return this.held.get(`${node}/${shard}/${index}`)
   }
+  replacedEntry(): undefined {}
   durableLastIndex(): number {
     return 0
   }

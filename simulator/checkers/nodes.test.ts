@@ -25,6 +25,7 @@ class Disks implements Truth {
   durableEntry(node: number, shard: number, index: number): DurableEntry | undefined {
     return this.held.get(`${node}/${shard}/${index}`)
   }
+  replacedEntry(): undefined {}
   durableLastIndex(node: number, shard: number): number {
     const indexes = [...this.held.keys()].filter((key) => key.startsWith(`${node}/${shard}/`))
     return Math.max(0, ...indexes.map((key) => Number(key.split('/')[2])))

@@ -65,17 +65,18 @@ export class OneHistory implements Checker {
   #decided(node: number, shard: number, index: number): Committed {
     const { nodes } = this.#truth
     const holders = new Map<number, number[]>()
-    let term = 0
     const quorum = this.#truth.quorumOf(shard)
     for (const each of nodes) {
       const entry = this.#truth.durableEntry(each, shard, index)
-      if (entry === undefined) continue
-      const held = holders.get(entry.crc) ?? []
-      held.push(each)
-      holders.set(entry.crc, held)
-      if (held.length < quorum) continue
-      term = entry.term
-      return { crc: entry.crc, term }
+      const replaced = this.#truth.replacedEntry(each, shard, index)
+      // A disk that was replaced counts as well: its node had said what it held, and that was on its way.
+      for (const held of replaced === undefined || replaced.crc === entry?.crc ? [entry] : [entry, replaced]) {
+        if (held === undefined) continue
+        const by = holders.get(held.crc) ?? []
+        by.push(each)
+        holders.set(held.crc, by)
+        if (by.length >= quorum) return { crc: held.crc, term: held.term }
+      }
     }
     const found = [...holders].map(([crc, held]) => `${crc.toString(16)} on ${held.join(', ')}`).join('; ')
     throw new Violation(
