@@ -15,6 +15,11 @@ export function hostOf(id: number): string {
   return `node-${id}`
 }
 
+/** Whose machine that is. */
+export function nodeAt({ host }: { readonly host: string }): number {
+  return Number(host.slice('node-'.length))
+}
+
 export function optionsOf(id: number, nodes: readonly number[]): NodeOptions {
   const host = hostOf(id)
   return {

@@ -36,6 +36,8 @@ export type ClientEvent =
   | {
       readonly type: 'fetched'
       readonly client: string
+      /** Who answered. */
+      readonly by?: number
       readonly topic: string
       readonly partition: number
       readonly askedAtMs: number

@@ -89,7 +89,6 @@ class Simulation {
       scenario,
       peerPort: PEER_PORT,
       shadowChecks: options.shadowChecks !== false,
-      leaseDoubtUntilMs: () => world.leaseDoubtUntilMs,
       violated: world.fail.bind(world),
     })
     world.checkers.push(...this.#checkers.list)

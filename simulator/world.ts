@@ -62,7 +62,6 @@ export class World implements Truth {
   readonly nodes: readonly number[]
   readonly checkers: Checker[] = []
   violation: Violation | null = null
-  leaseDoubtUntilMs = 0
   readonly timeline: string[] = []
   readonly #trace = new Trace()
   readonly #loop = new EventLoop(this.clock, {
@@ -145,13 +144,6 @@ export class World implements Truth {
   }
 
   // ── what checkers may ask ─────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** A connection between nodes has ended on one side only (docs/decisions/0002). */
-  leaseInDoubt(): void {
-    const timeoutMs = this.scenario.tuning?.electionTimeoutMs ?? HOST_DEFAULTS.electionTimeoutMs
-    // By the leader's own clock, which may be slow.
-    this.leaseDoubtUntilMs = this.clock.now() + 1.1 * timeoutMs
-  }
 
   now(): number {
     return this.clock.now()

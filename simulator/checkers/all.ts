@@ -2,6 +2,7 @@
  * Which checkers watch a run, and what they are asked when it is over. The order matters where one asks another: the one
  * history first, then those who look entries up in it.
  */
+import { HOST_DEFAULTS } from '../../src/replication/index.ts'
 import type { Checker, Truth } from '../observer.ts'
 import type { Scenario } from '../scenario/scenario.ts'
 import { Violation } from '../violation.ts'
@@ -14,6 +15,7 @@ import { EveryValue, type RawDisk } from './every-value.ts'
 import { FileDiscipline } from './file-discipline.ts'
 import { Groups } from './groups.ts'
 import { LeaderCompleteness } from './leader-completeness.ts'
+import { LeaseDoubt } from './lease-doubt.ts'
 import { LogMatching } from './log-matching.ts'
 import { Marks } from './marks.ts'
 import { OffsetsRise } from './offsets-rise.ts'
@@ -32,8 +34,6 @@ export interface CheckersOptions {
   readonly peerPort: number
   /** Without those that look below the nodes, clients and disks must tell. */
   readonly shadowChecks: boolean
-  /** Until then a deposed leader may trust its lease: a connection between nodes has ended on one side only. */
-  readonly leaseDoubtUntilMs: () => number
   readonly violated: (violation: Violation) => void
 }
 
@@ -56,21 +56,24 @@ export class Checkers {
   readonly #truth: Truth
   readonly #violated: (violation: Violation) => void
 
-  constructor(truth: Truth, { scenario, peerPort, shadowChecks, leaseDoubtUntilMs, violated }: CheckersOptions) {
+  constructor(truth: Truth, { scenario, peerPort, shadowChecks, violated }: CheckersOptions) {
     this.#truth = truth
     this.#violated = violated
     const now = (): number => truth.now()
     const idempotent = new Set(scenario.producers.filter((producer) => producer.idempotent).map(({ name }) => name))
     const isIdempotent = (name: string): boolean => idempotent.has(name)
     this.history = new OneHistory(truth)
-    this.clients = new ClientHistory(now, isIdempotent, leaseDoubtUntilMs)
-    this.recorded = new RecordedHistory(now, isIdempotent, leaseDoubtUntilMs)
+    const doubt = new LeaseDoubt(now, scenario.tuning?.electionTimeoutMs ?? HOST_DEFAULTS.electionTimeoutMs)
+    const excuses = doubt.excuses.bind(doubt)
+    this.clients = new ClientHistory(now, isIdempotent, excuses)
+    this.recorded = new RecordedHistory(now, isIdempotent, excuses)
     this.#groups = new Groups(now)
     this.bounds = new Bounds(LIMITS, violated)
     const { history } = this
     const topics = new Topics(scenario.topics, (name) => name.startsWith('__'))
     const list: Checker[] = [
       this.elections,
+      doubt,
       this.#sent,
       this.clients,
       this.recorded,

@@ -6,8 +6,9 @@ import type { Truth } from '../observer.ts'
 import type { DurableEntry } from '../shadow-disk.ts'
 import { Violation } from '../violation.ts'
 import { Acknowledged } from './acknowledged.ts'
-import { ClientHistory } from './client-history.ts'
+import { ClientHistory, type MarkExcuse } from './client-history.ts'
 import { ElectionSafety } from './election-safety.ts'
+import { LeaseDoubt } from './lease-doubt.ts'
 import { Marks } from './marks.ts'
 import { OneHistory } from './one-history.ts'
 import { OneVote } from './one-vote.ts'
@@ -128,11 +129,11 @@ test('acknowledged', () => {
 
 const value = (n: number, producer = 'p'): string => `${producer}#t/0#${n}#`
 
-function history(time: { now: number } = { now: 1 }, leaseDoubtUntilMs = 0) {
+function history(time: { now: number } = { now: 1 }, excuses: MarkExcuse = () => false) {
   const checker = new ClientHistory(
     () => time.now,
     (producer) => producer === 'p',
-    () => leaseDoubtUntilMs,
+    excuses,
   )
   return {
     acknowledge: (baseOffset: number, values: string[]) =>
@@ -163,13 +164,49 @@ test('client history: a good one', () => {
 
 test('client history: an old mark is excused while a lease is in doubt, a wrong record never', () => {
   const time = { now: 1 }
-  const { acknowledge, read } = history(time, 5)
+  const { acknowledge, read } = history(time, (_, askedAtMs) => askedAtMs <= 5)
   acknowledge(0, [value(0), value(1)])
   time.now = 4
   read(0, [value(0)], 1, 4)
   assert.throws(() => read(0, [value(1)], 1, 4), Violation)
   time.now = 7
   assert.throws(() => read(0, [value(0)], 1, 6), Violation)
+})
+
+test('lease doubt: a leader is excused while only the other end of a session is down, an election timeout at most', () => {
+  const time = { now: 0 }
+  const doubt = new LeaseDoubt(() => time.now, 100)
+  const told = (atMs: number, node: number, type: 'peer-up' | 'peer-down', peer: number): void => {
+    time.now = atMs
+    const event = type === 'peer-up' ? { type, node: peer, incarnation: 'x' } : { type, node: peer, reason: 'reset' }
+    doubt.node(node, { layer: 'cluster', event })
+  }
+  const up = (atMs: number): void => {
+    told(atMs, 1, 'peer-up', 2)
+    told(atMs, 2, 'peer-up', 1)
+  }
+  up(0)
+  assert.equal(doubt.excuses(1, 0), false, 'both ends are up')
+  told(10, 2, 'peer-down', 1)
+  time.now = 20
+  assert.equal(doubt.excuses(1, 15), true)
+  assert.equal(doubt.excuses(2, 15), false, 'the one who knows')
+  assert.equal(doubt.excuses(undefined, 15), false)
+  told(30, 1, 'peer-down', 2)
+  time.now = 40
+  assert.equal(doubt.excuses(1, 25), true, 'asked for before the leader knew')
+  assert.equal(doubt.excuses(1, 31), false, 'and after it')
+  up(50)
+  told(60, 2, 'peer-down', 1)
+  time.now = 200
+  assert.equal(doubt.excuses(1, 171), false, 'nobody answered for an election timeout')
+  // A process that died without a word, and its successor.
+  up(300)
+  time.now = 310
+  doubt.started(2)
+  assert.equal(doubt.excuses(1, 310), true)
+  doubt.started(1)
+  assert.equal(doubt.excuses(1, 310), false, 'a new process has no lease')
 })
 
 test('client history: bad ones', () => {

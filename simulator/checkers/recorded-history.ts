@@ -13,6 +13,7 @@ import { checkRegisters } from '../histories/linearizability.ts'
 import { checkLog } from '../histories/log-checker.ts'
 import type { Checker, ClientEvent, GroupClientEvent, RegisterEvent } from '../observer.ts'
 import { Violation } from '../violation.ts'
+import type { MarkExcuse } from './client-history.ts'
 
 /** Operations of one key that are searched at first; half as many, when that leads nowhere. */
 const WINDOW = 500
@@ -32,7 +33,7 @@ export class RecordedHistory implements Checker {
   readonly property = 'the history of all clients'
   readonly #now: () => number
   readonly #isIdempotent: (producer: string) => boolean
-  readonly #leaseDoubtUntilMs: () => number
+  readonly #excuses: MarkExcuse
   readonly #operations: Draft[] = []
   /** By shard. */
   readonly #registers = new Map<number, Draft[]>()
@@ -44,9 +45,9 @@ export class RecordedHistory implements Checker {
   readonly #values = new Map<string, string[]>()
   readonly tally: HistoryTally = { operations: 0, searched: 0, registers: 0 }
 
-  constructor(now: () => number, isIdempotent: (producer: string) => boolean, leaseDoubtUntilMs = () => 0) {
+  constructor(now: () => number, isIdempotent: (producer: string) => boolean, excuses: MarkExcuse = () => false) {
     this.#now = now
-    this.#leaseDoubtUntilMs = leaseDoubtUntilMs
+    this.#excuses = excuses
     this.#isIdempotent = isIdempotent
   }
 
@@ -140,8 +141,8 @@ export class RecordedHistory implements Checker {
     const partition = `${event.topic}/${event.partition}`
     const now = this.#now()
     const records = this.#kept(partition, event.records)
-    // An old mark may be shown by a leader whose lease is in doubt (docs/decisions/0002); nothing is said of it then.
-    const mark = askedAtMs > this.#leaseDoubtUntilMs() ? { highWatermark } : {}
+    // An old mark may be shown by a leader whose lease is in doubt (lease-doubt.ts); nothing is said of it then.
+    const mark = this.#excuses(event.by, askedAtMs) ? {} : { highWatermark }
     const output = { f: 'poll', records, ...mark, ...(logStart === undefined ? {} : { logStart }) } as const
     const key = `${client} ${partition}`
     const expected = this.#positions.get(key)

@@ -31,6 +31,9 @@ interface Said {
   told: number
 }
 
+/** How long the end of a turn takes in virtual time, and a little: times are fractions. */
+const TURN_MS = 0.0015
+
 export class Support implements Checker {
   readonly property = 'whose beats support a leader follows it'
   readonly #peerPort: number
@@ -94,8 +97,9 @@ export class Support implements Checker {
     if (led === undefined || !led.leads || led.term !== followed || this.#removed.has(shard)) return
     this.replies++
     const own = this.#stands.get(`${node}/${shard}`)
-    // Taken in the same turn: what is said about it may be on its way.
-    if (own === undefined || own.term <= followed || told > followed || own.sinceMs === this.#now()) return
+    if (own === undefined || own.term <= followed || told > followed) return
+    // Taken a turn ago: this may answer a beat that was heard before, and what is said about the term leaves right behind it.
+    if (this.#now() - own.sinceMs <= TURN_MS) return
     const what = `node ${node} answers a beat of node ${leader}, which leads shard ${shard} in term ${followed}, and has been in term ${own.term} since ${own.sinceMs.toFixed(3)} ms`
     this.#violated(new Violation(this.property, what))
   }

@@ -83,7 +83,6 @@ export const streamFaults: Family<StreamFault['kind']> = {
       if (taps.length === 0 || machine.gate.paused) return false
       world.note(a, `believes that its connections with ${other} are gone; the other side does not`)
       for (const tap of taps) tap.forget()
-      if (b !== 0) world.leaseInDoubt()
       return true
     },
   },

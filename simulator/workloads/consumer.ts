@@ -8,6 +8,7 @@ import { forEachRecord, splitBatches } from '../../src/records/index.ts'
 import type { Prng } from '../../src/stdx/index.ts'
 import { KAFKA_ERRORS, KafkaError, kafkaErrorName } from '../../src/streams/index.ts'
 import type { KafkaClient } from '../kafka-client.ts'
+import { nodeAt } from '../node-settings.ts'
 import type { ClientEvent } from '../observer.ts'
 import { Violation } from '../violation.ts'
 import { Probes } from './probes.ts'
@@ -142,6 +143,7 @@ export class Consumer {
         this.#with.emit({
           type: 'fetched',
           client: this.#options.name,
+          by: nodeAt(leader),
           topic,
           partition,
           askedAtMs,

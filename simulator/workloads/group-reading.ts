@@ -3,6 +3,7 @@ import { apis } from '../../src/gateways/kafka/index.ts'
 import type { Address, Clock } from '../../src/platform/index.ts'
 import { KAFKA_ERRORS, KafkaError, kafkaErrorName } from '../../src/streams/index.ts'
 import type { KafkaClient } from '../kafka-client.ts'
+import { nodeAt } from '../node-settings.ts'
 import type { ClientEvent } from '../observer.ts'
 import { Violation } from '../violation.ts'
 import { recordsFrom } from './consumer.ts'
@@ -50,7 +51,17 @@ export function readOn(owned: Owned, by: ReadingCollaborators, done: (served: bo
       }
       return done(false)
     }
-    by.emit({ type: 'fetched', client, topic, partition, askedAtMs, position, highWatermark, records })
+    by.emit({
+      type: 'fetched',
+      client,
+      by: nodeAt(by.leader),
+      topic,
+      partition,
+      askedAtMs,
+      position,
+      highWatermark,
+      records,
+    })
     owned.position = position + records.length
     owned.behind = owned.position < highWatermark
     if (!owned.behind) owned.seen = { mark: highWatermark, askedAtMs }

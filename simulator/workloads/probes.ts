@@ -6,6 +6,7 @@ import { apis } from '../../src/gateways/kafka/index.ts'
 import type { Address } from '../../src/platform/index.ts'
 import { must } from '../../src/stdx/index.ts'
 import { KAFKA_ERRORS, KafkaError, kafkaErrorName } from '../../src/streams/index.ts'
+import { nodeAt } from '../node-settings.ts'
 import { Violation } from '../violation.ts'
 import type { ConsumerCollaborators } from './consumer.ts'
 import type { RecordTimes } from './record-times.ts'
@@ -86,6 +87,7 @@ export class Probes {
             emit({
               type: 'fetched',
               client: this.#name,
+              by: nodeAt(leader),
               topic,
               partition,
               askedAtMs,
