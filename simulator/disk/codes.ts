@@ -15,7 +15,15 @@ export const CODES_OF_FULL_DISKS: ReadonlySet<string> = new Set([...FAILED, 'DIS
 /** What is found, or not found, when a damaged file of this kind is needed. */
 const DAMAGED: Readonly<Record<FileKind, readonly string[]>> = {
   identity: ['IDENTITY_DAMAGED', 'IDENTITY_MISSING', 'NEWER_FORMAT', 'OTHER_CLUSTER'],
-  checkpoint: ['CHECKPOINT_DAMAGED', 'CHECKPOINT_MISSING', 'NEWER_FORMAT', 'JOURNAL_DAMAGED', 'LOG_BROKEN'],
+  // An old one also asks for segments that were cut since.
+  checkpoint: [
+    'CHECKPOINT_DAMAGED',
+    'CHECKPOINT_MISSING',
+    'NEWER_FORMAT',
+    'JOURNAL_DAMAGED',
+    'LOG_BROKEN',
+    'SHARD_LOG_MISSING',
+  ],
   journal: ['JOURNAL_DAMAGED', 'NEWER_FORMAT', 'LOG_BROKEN'],
   // A missing one is also met by a running node that opens it.
   'shard-log': [
