@@ -16,7 +16,7 @@ import { type LogLine, type NodeError, TidemarkNode, type TraceFile } from '../s
 import type { NodeEvent } from '../src/observability/index.ts'
 import type { Clock, Disk, Network } from '../src/platform/index.ts'
 import { MemoryDisk, MemoryNetwork, type SectorLoss } from '../src/platform/memory/index.ts'
-import { HOST_DEFAULTS, type ShardSpec } from '../src/replication/index.ts'
+import type { ShardSpec } from '../src/replication/index.ts'
 import { must, Prng } from '../src/stdx/index.ts'
 import { DiskTroubles, type Outcome } from './disk/troubles.ts'
 import { EventLoop } from './event-loop.ts'

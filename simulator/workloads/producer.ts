@@ -133,10 +133,16 @@ export class Producer {
       .join(', ')
   }
 
+  /** It goes on writing, hears of it, and waits as long as an answer takes. */
+  get isPatient(): boolean {
+    const { acks = -1, timeoutMs = REQUEST_TIMEOUT_MS } = this.#options
+    return !this.#stopped && acks !== 0 && timeoutMs >= REQUEST_TIMEOUT_MS
+  }
+
   /** The last batch in each queue, and so all before it; of a producer that insists, and waits as long as an answer takes. */
   get due(): DueBatch[] {
-    const { name, idempotent, timeoutMs = REQUEST_TIMEOUT_MS } = this.#options
-    if (!idempotent || timeoutMs < REQUEST_TIMEOUT_MS) return []
+    const { name, idempotent } = this.#options
+    if (!idempotent || !this.isPatient) return []
     return this.#lanes.flatMap(({ topic, partition, queue }) => {
       const last = queue.at(-1)
       return last === undefined ? [] : [{ topic, partition, name, isAnswered: () => !queue.includes(last) }]
