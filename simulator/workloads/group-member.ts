@@ -64,6 +64,7 @@ export class GroupMember {
   /** What happened meanwhile. */
   #deferred: (() => void)[] = []
   #polls = 0
+  #turns = 0
   #committing = false
 
   constructor(options: GroupMemberOptions, collaborators: GroupMemberCollaborators) {
@@ -219,7 +220,7 @@ export class GroupMember {
             ?.partitions.find((each) => each.partitionIndex === partition)
           const offset = there?.committedOffset ?? -1
           emit({ type: 'group-position', client: name, group, topic, partition, offset, askedAtMs })
-          return { topic, partition, position: Math.max(offset, 0), committed: offset, behind: false, seen: null }
+          return { topic, partition, position: Math.max(offset, 0), committed: offset, behind: false, seen: null, polledAt: 0 }
         })
         this.#read(owned)
       }),
@@ -305,8 +306,12 @@ export class GroupMember {
       this.#later(() => {
         const { client, prng } = this.#with
         const behind = this.#owned.filter((each) => each.behind)
-        const from = behind.length > 0 ? behind : this.#owned
+        const choice = behind.length > 0 ? behind : this.#owned
+        // The one that has waited longest: none may be left out for long by chance.
+        const longest = Math.min(...choice.map(({ polledAt }) => polledAt))
+        const from = choice.filter(({ polledAt }) => polledAt === longest)
         const owned = must(from[prng.below(from.length)], 'a partition')
+        owned.polledAt = ++this.#turns
         const leader = client.leaderOf(owned.topic, owned.partition)
         const next = this.#later(() => {
           if (++this.#polls % this.#options.pollsPerCommit === 0) this.#commit(() => {})

@@ -12,6 +12,8 @@ export interface Owned {
   readonly topic: string
   readonly partition: number
   position: number
+  /** In which turn of its member. */
+  polledAt: number
   /** The last commit that was acknowledged. */
   committed: number
   /** The last answer left something to be read. */

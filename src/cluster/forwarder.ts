@@ -53,6 +53,12 @@ const FORGOTTEN: CommandError = {
   message: 'the answer was lost on its way, and too much was done since to tell what it was; it may be done',
 }
 
+/** "Done" promises that this node shows it (as in Kafka, whose brokers wait for the same). */
+const BEHIND: CommandError = {
+  code: 'TIMED_OUT',
+  message: 'the controller has decided, and this node has not heard of it in time: ask again, or another node',
+}
+
 interface Errand {
   readonly build: CommandBuilder
   readonly done: (error: CommandError | null, reply: CommandDone | null) => void
@@ -148,8 +154,7 @@ export class Forwarder {
   }
 
   #expire(errand: Errand): void {
-    // The controller's word counts even where the local metadata is behind.
-    if (errand.state === 'applying') this.#finish(errand, null, errand.reply)
+    if (errand.state === 'applying') this.#finish(errand, BEHIND, null)
     else if (errand.state === 'under-way' || errand.doubtful) {
       this.#finish(
         errand,

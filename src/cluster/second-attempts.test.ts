@@ -242,13 +242,13 @@ test('a second attempt beyond what is remembered decides nothing, and says so', 
   assert.notEqual(world.node(2).cluster.topic('orders'), undefined)
 })
 
-test('a deletion that is done is told so through a node that stays behind', () => {
+test('who stays behind does not say "done" of what it cannot show', () => {
   const world = behind()
   const box = remove(world.node(3).cluster, 'orders')
   world.clock.advance(4000)
   assert.equal(box.results, null, 'this node cannot show it yet')
   world.clock.advance(1001)
-  assert.deepEqual(codes(box), [null])
+  assert.deepEqual(codes(box), ['TIMED_OUT'])
   assert.equal(world.node(1).cluster.topic('orders'), undefined)
 })
 
