@@ -8,7 +8,7 @@ import type { SimulatedMachine } from './machine.ts'
 import type { Scenario } from './scenario/scenario.ts'
 
 /** What a cluster gives a topic that asks for no number. */
-const REPLICATION_DEFAULT = 3
+export const REPLICATION_DEFAULT = 3
 
 export class ReplicaSets {
   readonly #scenario: Scenario

@@ -9,6 +9,7 @@
  * everything must come back within a bound of virtual time: nodes serve, every batch of every producer has its answer,
  * readers reach the end, and replicas stand at one index.
  */
+
 import { apis } from '../src/gateways/kafka/index.ts'
 import { Checkers } from './checkers/all.ts'
 import { compareDisks } from './checkers/replicas-identical.ts'
@@ -16,6 +17,7 @@ import { Convergence } from './convergence.ts'
 import { CONVERGENCE_MS, CorePhase } from './core-phase.ts'
 import type { AilmentTally } from './disk/ailments.ts'
 import { Faults } from './faults/faults.ts'
+import { REPLICATION_DEFAULT } from './replica-sets.ts'
 import type { FaultKind, Scenario } from './scenario/scenario.ts'
 import { Violation } from './violation.ts'
 import { Workloads } from './workloads/workloads.ts'
@@ -176,7 +178,9 @@ class Simulation {
     const damaged = nodes - this.#sound.length
     if (damaged === 0 || this.#scenario.beyond !== true) return null
     if (damaged > (nodes - 1) >> 1) return 'the disks of a quorum of nodes are damaged'
-    if (damaged > (Math.min(replication, nodes) - 1) >> 1) return 'a partition may have lost a quorum of its disks'
+    // The cluster's own topics have fewer replicas than others may have.
+    const replicas = Math.min(replication, REPLICATION_DEFAULT, nodes)
+    if (damaged > (replicas - 1) >> 1) return 'a partition may have lost a quorum of its disks'
     return null
   }
 

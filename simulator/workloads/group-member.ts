@@ -220,7 +220,15 @@ export class GroupMember {
             ?.partitions.find((each) => each.partitionIndex === partition)
           const offset = there?.committedOffset ?? -1
           emit({ type: 'group-position', client: name, group, topic, partition, offset, askedAtMs })
-          return { topic, partition, position: Math.max(offset, 0), committed: offset, behind: false, seen: null, polledAt: 0 }
+          return {
+            topic,
+            partition,
+            position: Math.max(offset, 0),
+            committed: offset,
+            behind: false,
+            seen: null,
+            polledAt: 0,
+          }
         })
         this.#read(owned)
       }),
