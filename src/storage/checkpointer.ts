@@ -29,6 +29,7 @@ import { type Install, type InstallDone, Installs } from './installs.ts'
 import type { Journal } from './journal.ts'
 import type { Covered, JournalSegment } from './journal-segment.ts'
 import { checkpointFile } from './layout.ts'
+import { isLater, type LogStart } from './log-start.ts'
 import { type Procedure, run } from './procedure.ts'
 import { Removals } from './removals.ts'
 import type { ShardLog } from './shard-log.ts'
@@ -62,6 +63,7 @@ export interface CheckpointerCollaborators {
   readonly chance: (site: string) => boolean
 }
 
+const startOf = ({ startIndex: index, startOffset: offset }: ShardCheckpoint): LogStart => ({ index, offset })
 const NOTHING = { index: 0, entryTerm: 0, crc: 0, nextOffset: 0, stamp: 0, startIndex: 1, startOffset: 0, epochs: [] }
 const EVERYTHING: Covered = { index: Number.MAX_SAFE_INTEGER, term: Number.MAX_SAFE_INTEGER, vote: 1 }
 
@@ -252,7 +254,7 @@ export class Checkpointer {
     if (stored === undefined) return { ...state, term, vote }
     if (index < stored.index) return null
     // A snapshot's log starts behind it on this disk, wherever it starts where it came from.
-    const { startIndex, startOffset } = stored.startIndex > state.startIndex ? stored : state
+    const { startIndex, startOffset } = isLater(startOf(stored), startOf(state)) ? stored : state
     const later = laterOf({ term, vote }, stored)
     return { ...state, term: later.term, vote: later.vote, startIndex, startOffset }
   }

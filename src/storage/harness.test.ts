@@ -10,6 +10,8 @@ import { Storage, type StorageOptions } from './storage.ts'
 
 /** Time passes only where somebody runs it, so a whole run is a function of its seed. */
 export class HandClock implements Clock {
+  /** What the wall clock was set forward by. */
+  wallSetMs = 0
   #now = 0
   #turn: (() => void)[] = []
 
@@ -18,7 +20,7 @@ export class HandClock implements Clock {
   }
 
   wall(): number {
-    return 1_700_000_000_000 + Math.floor(this.#now)
+    return 1_700_000_000_000 + this.wallSetMs + Math.floor(this.#now)
   }
 
   after(): Timer {

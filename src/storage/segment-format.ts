@@ -12,7 +12,8 @@
  *     20  u32  previousCrc   of the first entry: the chain from the segment before
  *     24  u64  firstIndex
  *     32  u64  firstOffset   of the first entry
- *     40 24 B  reserved      0
+ *     40  u64  createdMs     wall clock; 0 for unknown. For rolling by age, nothing else believes it
+ *     48 16 B  reserved      0
  *     64       entries
  *
  * Index, `<first index>.index`, beside a segment that was left; rebuilt from the segment when it is lost:
@@ -49,6 +50,8 @@ export interface ShardSegmentHeader {
   readonly previousCrc: number
   readonly firstIndex: number
   readonly firstOffset: number
+  /** Wall clock, milliseconds; 0 when nobody knows. */
+  readonly createdMs: number
 }
 
 export function encodeShardSegmentHeader(header: ShardSegmentHeader): Buffer {
@@ -59,6 +62,7 @@ export function encodeShardSegmentHeader(header: ShardSegmentHeader): Buffer {
   bytes.writeUInt32LE(header.previousCrc, 20)
   writeU64(bytes, header.firstIndex, 24)
   writeU64(bytes, header.firstOffset, 32)
+  writeU64(bytes, header.createdMs, 40)
   bytes.writeUInt32LE(crc32c(bytes.subarray(12)), 8)
   return bytes
 }
@@ -72,8 +76,9 @@ export function decodeShardSegmentHeader(bytes: Buffer): ShardSegmentHeader | Fi
   if (!readable(bytes, 12)) return 'newer'
   const firstIndex = readU64(bytes, 24)
   const firstOffset = readU64(bytes, 32)
-  if (firstIndex < 1 || firstOffset < 0) return 'range'
-  return { shard: bytes.readUInt32LE(16), previousCrc: bytes.readUInt32LE(20), firstIndex, firstOffset }
+  const createdMs = readU64(bytes, 40)
+  if (firstIndex < 1 || firstOffset < 0 || createdMs < 0) return 'range'
+  return { shard: bytes.readUInt32LE(16), previousCrc: bytes.readUInt32LE(20), firstIndex, firstOffset, createdMs }
 }
 
 /** What is known of a segment that was left. */

@@ -5,18 +5,22 @@
  * before anything can refer to it.
  *
  * A cut removes whole segments only, and never the one in use. A log that is cut often and grows slowly would keep a segment
- * of full size for the little that counts in it, so a cut that reaches into the segment in use also has it left: the cut after
- * the next one can remove it.
+ * of full size for the little that counts in it, so the entry of a cut that reaches into the segment in use begins a new one:
+ * the old one can go with the next cut, or, when all that was before is cut, with this one. (Where that entry was written
+ * before a crash, the cut itself has the segment left.)
+ *
+ * A segment is also left for its age. That is counted on the wall clock, by which its records count too, and decides nothing
+ * but where one file ends and the next begins.
  */
 
 import { dirname } from 'node:path'
-import type { Disk, DiskFile } from '../platform/index.ts'
+import type { Clock, Disk, DiskFile } from '../platform/index.ts'
 import { assert, crc32c } from '../stdx/index.ts'
 import type { ShardLogPosition } from './checkpoint-format.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import type { StorageEvent } from './events.ts'
 import { call, type Procedure } from './procedure.ts'
-import { completeIndex, damaged, Segment } from './segment.ts'
+import { completeIndex, damaged, readHeader, Segment } from './segment.ts'
 import { encodeSegmentIndex, encodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { maxTimestampOf } from './timestamps.ts'
 
@@ -25,31 +29,56 @@ const COPY_BELOW_BYTES = 8 << 10
 /** Synced at the latest: a checkpoint that found a journal's worth unsynced would stall the journal while it syncs. */
 const UNSYNCED_BYTES_MAX = 4 << 20
 
+/** When a segment is left. */
+export interface SegmentLimits {
+  readonly segmentBytes: number
+  /** Infinite: never for its age. */
+  readonly segmentMs: number
+  /** Each segment is left at a random age this much below `segmentMs`, so that not all shards begin new ones at once. */
+  readonly segmentJitterMs: number
+}
+
+export interface WriterCollaborators {
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly trace: (event: StorageEvent) => void
+  readonly chance: (site: string) => boolean
+  /** `Random.below`. */
+  readonly below: (bound: number) => number
+}
+
+/** Of a jitter: the draw is a share of it. */
+const JITTER_STEPS = 1 << 20
+
 export class SegmentWriter {
   /** Ascending; the last one is in use, the others are sealed. Shared with the reader. */
   readonly segments: Segment[]
 
-  readonly #options: { readonly shard: number; readonly directory: string; readonly segmentBytes: number }
+  limits: SegmentLimits
+  readonly #options: { readonly shard: number; readonly directory: string }
   readonly #disk: Disk
-  readonly #trace: (event: StorageEvent) => void
-  readonly #chance: (site: string) => boolean
+  readonly #with: WriterCollaborators
   /** The end of what was written to the segment in use. */
   #position: ShardLogPosition | null
   #file: DiskFile | null = null
   /** Written since the last sync. */
   #unsyncedBytes = 0
   #leaveSegment = false
+  /** Entries to come that cut the log below `start`, ascending. */
+  #cutEntries: { readonly index: number; readonly start: number }[] = []
+  /** How much of the jitter counts for the segment in use, of `JITTER_STEPS`; null until it matters. */
+  #jitterDraw: number | null = null
 
   constructor(
     options: { shard: number; directory: string; segmentBytes: number },
     position: ShardLogPosition | null,
     sealed: Segment[],
-    collaborators: { disk: Disk; trace: (event: StorageEvent) => void; chance: (site: string) => boolean },
+    collaborators: WriterCollaborators,
   ) {
     this.#options = options
+    this.limits = { segmentBytes: options.segmentBytes, segmentMs: Number.POSITIVE_INFINITY, segmentJitterMs: 0 }
     this.#disk = collaborators.disk
-    this.#trace = collaborators.trace
-    this.#chance = collaborators.chance
+    this.#with = collaborators
     this.#position = position
     this.segments = sealed
     if (position === null) return
@@ -57,23 +86,34 @@ export class SegmentWriter {
     segment.firstOffset = position.firstOffset
     segment.bytes = position.bytes
     segment.maxTimestamp = position.maxTimestamp
+    segment.timestampKnown = true
     sealed.push(segment)
+  }
+
+  /** Of the segment in use; 0 when there is none. */
+  get lastIndex(): number {
+    return this.#position?.lastIndex ?? 0
+  }
+
+  /** The entry `index`, still to be written, cuts the log below `start`. */
+  cutComes(index: number, start: number): void {
+    this.#cutEntries.push({ index, start })
   }
 
   /** Writes a run of entries from the front, as many as go into one segment; returns those written. */
   *write(entries: readonly Entry[]): Procedure<readonly Entry[]> {
     const first = entries[0]!
-    const full = this.#position !== null && this.#position.bytes >= this.#options.segmentBytes
-    if (this.#position !== null && (full || this.#leaveSegment || this.#chance('storage/roll-shard-log')))
-      yield* this.#seal()
+    if (yield* this.#isToBeLeft(first)) yield* this.#seal()
     if (this.#position === null) yield* this.#create(first)
     else if (this.#file === null) this.#file = yield* this.#reopen()
     const start = this.#position!
     const segment = this.segments.at(-1)!
-    const room = this.#options.segmentBytes - start.bytes
+    const room = this.limits.segmentBytes - start.bytes
+    const nextCut = this.#cutEntries[0]?.index
     let count = 0
     let bytes = 0
-    while (count < entries.length && (count === 0 || bytes < room)) bytes += entries[count++]!.bytes.length
+    while (count < entries.length && (count === 0 || (bytes < room && entries[count]!.index !== nextCut)))
+      bytes += entries[count++]!.bytes.length
     const written = count === entries.length ? entries : entries.slice(0, count)
     const pieces = gather(written)
     const file = this.#file!
@@ -82,6 +122,39 @@ export class SegmentWriter {
     this.#unsyncedBytes += this.#position!.bytes - start.bytes
     if (this.#unsyncedBytes >= UNSYNCED_BYTES_MAX) yield* this.sync()
     return written
+  }
+
+  *#isToBeLeft({ index }: Entry): Procedure<boolean> {
+    const position = this.#position
+    let cut = false
+    while (this.#cutEntries.length > 0 && this.#cutEntries[0]!.index <= index) {
+      const { index: at, start } = this.#cutEntries.shift()!
+      cut ||= at === index && position !== null && position.firstIndex < start
+    }
+    if (position === null) return false
+    if (cut || this.#leaveSegment || position.bytes >= this.limits.segmentBytes) return true
+    return (yield* this.#isOld()) || this.#with.chance('storage/roll-shard-log')
+  }
+
+  *#isOld(): Procedure<boolean> {
+    const { segmentMs, segmentJitterMs } = this.limits
+    if (segmentMs === Number.POSITIVE_INFINITY) return false
+    const segment = this.segments.at(-1)!
+    if (segment.createdMs === null) {
+      this.#file ??= yield* this.#reopen()
+      yield* readHeader(segment, this.#file)
+    }
+    const now = this.#wall()
+    // Its age is not known: it counts from now.
+    if (segment.createdMs === null || segment.createdMs === 0) segment.createdMs = now
+    if (segmentJitterMs > 0) this.#jitterDraw ??= this.#with.below(JITTER_STEPS)
+    const jitter = (Math.min(segmentJitterMs, segmentMs) * (this.#jitterDraw ?? 0)) / JITTER_STEPS
+    return now - segment.createdMs >= segmentMs - jitter
+  }
+
+  /** A clock before 1970 has no place in the header. */
+  #wall(): number {
+    return Math.max(0, Math.floor(this.#with.clock.wall()))
   }
 
   /** Syncs what was written and says how far that is. */
@@ -113,6 +186,8 @@ export class SegmentWriter {
     this.#position = null
     this.#unsyncedBytes = 0
     this.#leaveSegment = false
+    this.#cutEntries = []
+    this.#jitterDraw = null
     // Nobody waits for what was in it.
     if (file !== null) yield* call<void>((done) => file.close(() => done(null)))
     return this.#drop(this.segments.length)
@@ -168,7 +243,8 @@ export class SegmentWriter {
     }
     const segment = new Segment(shard, directory, first.index)
     const { previousCrc, index: firstIndex, firstOffset } = first
-    const header = encodeShardSegmentHeader({ shard, previousCrc, firstIndex, firstOffset })
+    const createdMs = this.#wall()
+    const header = encodeShardSegmentHeader({ shard, previousCrc, firstIndex, firstOffset, createdMs })
     const file = yield* call<DiskFile>((done) => this.#disk.open(segment.path, 'create', done))
     yield* call<void>((done) => file.truncate(0, done))
     yield* call<void>((done) => file.write([header], 0, done))
@@ -176,6 +252,8 @@ export class SegmentWriter {
     segment.firstOffset = firstOffset
     segment.bytes = SHARD_SEGMENT_HEADER_BYTES
     segment.indexed = true
+    segment.timestampKnown = true
+    segment.createdMs = createdMs
     this.segments.push(segment)
     this.#file = file
     this.#unsyncedBytes = SHARD_SEGMENT_HEADER_BYTES
@@ -212,7 +290,8 @@ export class SegmentWriter {
     this.#file = null
     this.#position = null
     this.#leaveSegment = false
-    this.#trace({ type: 'shard-segment-sealed', shard, firstIndex, lastIndex, bytes: segmentBytes })
+    this.#jitterDraw = null
+    this.#with.trace({ type: 'shard-segment-sealed', shard, firstIndex, lastIndex, bytes: segmentBytes })
   }
 }
 

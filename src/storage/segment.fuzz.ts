@@ -45,7 +45,7 @@ export function fuzz(seed: number, rounds: number): void {
 }
 
 function formats(prng: Prng, rounds: number): void {
-  const header = encodeShardSegmentHeader({ shard: 16, previousCrc: 1, firstIndex: 5, firstOffset: 9 })
+  const header = encodeShardSegmentHeader({ shard: 16, previousCrc: 1, firstIndex: 5, firstOffset: 9, createdMs: 3 })
   const summary = {
     shard: 16,
     firstIndex: 5,

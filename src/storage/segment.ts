@@ -11,13 +11,24 @@ import { decodeEntry, ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, type Entry, nextOffse
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
 import { shardIndexFile, shardSegmentFile } from './layout.ts'
 import { call, type Procedure } from './procedure.ts'
-import { decodeSegmentIndex, decodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
+import {
+  decodeSegmentIndex,
+  decodeShardSegmentHeader,
+  type SegmentSummary,
+  SHARD_SEGMENT_HEADER_BYTES,
+  type ShardSegmentHeader,
+} from './segment-format.ts'
 import { SparseIndex } from './sparse-index.ts'
 import { maxTimestampOf } from './timestamps.ts'
 import { newerFormat } from './versions.ts'
 
 const READ_BYTES_MIN = 64 << 10
 const INDEX_FILE_BYTES_MAX = 64 << 20
+
+interface DecodedIndex {
+  readonly summary: SegmentSummary
+  readonly index: SparseIndex
+}
 
 export class Segment {
   readonly shard: number
@@ -31,8 +42,12 @@ export class Segment {
   index = new SparseIndex()
   /** `index` has points from the segment's start on, not only for what was written since this start. */
   indexed = false
-  /** Of all its entries as far as known; sealed and not indexed: unknown. */
+  /** Of all its entries as far as known. */
   maxTimestamp = -1
+  /** `maxTimestamp` is of all of them, not only of those that were written since this start. */
+  timestampKnown = false
+  /** Wall clock, from its header; null until that was read, 0 when it does not say. */
+  createdMs: number | null = null
   /** Below the log's start: its file is gone or going, and a read that began earlier may not find it. */
   dropped = false
   /** As found in the sealed file when its index was completed; null before. */
@@ -100,30 +115,57 @@ export function* completeIndex(disk: Disk, segment: Segment, file: DiskFile, sea
   // Meanwhile the segment in use may have grown: its newer points stay.
   segment.index = built.followedBy(segment.index)
   segment.maxTimestamp = Math.max(segment.maxTimestamp, max)
+  segment.timestampKnown = true
   if (sealed) segment.lastIndexFound = lastIndex
   segment.indexed = true
 }
 
 function* readIndexFile(disk: Disk, segment: Segment, size: number): Procedure<boolean> {
+  const decoded = yield* indexBeside(disk, segment, size)
+  if (decoded === null) return false
+  segment.index = decoded.index
+  segment.maxTimestamp = decoded.summary.maxTimestamp
+  segment.timestampKnown = true
+  segment.lastIndexFound = decoded.summary.lastIndex
+  segment.indexed = true
+  return true
+}
+
+/** Null: lost, unreadable, or of another segment. It says nothing that the segment does not say: it is built again. */
+function* indexBeside(disk: Disk, segment: Segment, size: number): Procedure<DecodedIndex | null> {
   try {
     const decoded = decodeSegmentIndex(yield* readFile(disk, segment.indexPath, INDEX_FILE_BYTES_MAX))
-    if (typeof decoded === 'string') return false
-    const { shard, firstIndex, lastIndex, segmentBytes, maxTimestamp } = decoded.summary
-    if (shard !== segment.shard || firstIndex !== segment.firstIndex || segmentBytes !== size) return false
-    segment.index = decoded.index
-    segment.maxTimestamp = maxTimestamp
-    segment.lastIndexFound = lastIndex
-    segment.indexed = true
-    return true
+    if (typeof decoded === 'string') return null
+    const { shard, firstIndex, segmentBytes } = decoded.summary
+    return shard === segment.shard && firstIndex === segment.firstIndex && segmentBytes === size ? decoded : null
   } catch (error) {
     if (!(error instanceof TypedError)) throw error
-    return false // It says nothing that the segment does not say: a lost or unreadable index is built again.
+    return null
   }
+}
+
+/**
+ * The numbers of a segment from before this start, without keeping its index. False: its highest timestamp is not to be had
+ * from the index beside it.
+ */
+export function* readNumbers(disk: Disk, segment: Segment, file: DiskFile, sealed: boolean): Procedure<boolean> {
+  if (segment.createdMs === null) yield* readHeader(segment, file)
+  if (!sealed) return true
+  segment.bytes ??= yield* call<number>((done) => file.size(done))
+  if (segment.timestampKnown) return true
+  const decoded = yield* indexBeside(disk, segment, segment.bytes)
+  if (decoded === null) return false
+  segment.maxTimestamp = decoded.summary.maxTimestamp
+  segment.timestampKnown = true
+  return true
 }
 
 /** First offset of the segment, from its header. */
 export function* readFirstOffset(segment: Segment, file: DiskFile): Procedure<number> {
-  if (segment.firstOffset !== null) return segment.firstOffset
+  return segment.firstOffset ?? (yield* readHeader(segment, file)).firstOffset
+}
+
+export function* readHeader(segment: Segment, file: DiskFile): Procedure<ShardSegmentHeader> {
   const bytes = Buffer.alloc(SHARD_SEGMENT_HEADER_BYTES)
   const count = yield* call<number>((done) => file.read(bytes, 0, done))
   const header = decodeShardSegmentHeader(bytes.subarray(0, count))
@@ -132,7 +174,8 @@ export function* readFirstOffset(segment: Segment, file: DiskFile): Procedure<nu
   if (header.shard !== segment.shard || header.firstIndex !== segment.firstIndex)
     throw damaged(segment, 16, 'another file’s header')
   segment.firstOffset = header.firstOffset
-  return header.firstOffset
+  segment.createdMs = header.createdMs
+  return header
 }
 
 /** Hands out the entries of one read after the other, verified; null at the end. */

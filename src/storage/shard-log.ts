@@ -20,18 +20,20 @@
  */
 
 import { basename } from 'node:path'
-import type { Clock, Disk } from '../platform/index.ts'
+import type { Clock, Disk, PlatformError } from '../platform/index.ts'
 import { assert, TypedError } from '../stdx/index.ts'
 import type { Background } from './background.ts'
 import type { ShardLogPosition } from './checkpoint-format.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
+import { isLater, type LogStart } from './log-start.ts'
 import { type Procedure, run } from './procedure.ts'
 import { Segment } from './segment.ts'
-import { SegmentWriter } from './segment-writer.ts'
+import { type SegmentFacts, segmentFacts } from './segment-facts.ts'
+import { type SegmentLimits, SegmentWriter } from './segment-writer.ts'
 import { removeFiles } from './shard-folders.ts'
-import { type LogStart, type ReadDone, ShardReader } from './shard-reader.ts'
+import { type ReadDone, ShardReader } from './shard-reader.ts'
 
 /** One write carries no more, so that reads find a gap between two. */
 const WRITE_BYTES_MAX = 4 << 20
@@ -56,6 +58,8 @@ export interface ShardLogCollaborators {
   readonly buffered: (bytes: number) => boolean
   /** `Random.chance`. */
   readonly chance: (site: string) => boolean
+  /** `Random.below`. */
+  readonly below: (bound: number) => number
 }
 
 /** What the checkpoint says of the log; the journal has what comes after. */
@@ -149,11 +153,26 @@ export class ShardLog {
     return this.#start.offset
   }
 
+  /** When segments are left from now on; undefined: as the storage was opened with. */
+  configure(limits: Partial<SegmentLimits>): void {
+    const { segmentBytes = this.#options.segmentBytes } = limits
+    this.#writer.limits = { segmentMs: Number.POSITIVE_INFINITY, segmentJitterMs: 0, ...limits, segmentBytes }
+  }
+
+  /** What the log's files hold, oldest first, together with what is still to be written. `done` in a later turn. */
+  segments(done: (error: StorageError | PlatformError | null, segments: readonly SegmentFacts[]) => void): void {
+    this.#reader.learn((error) => {
+      // Written, and not yet taken from the buffer, while the writer syncs.
+      const buffered = this.#buffer.filter(({ index }) => index > this.#writer.lastIndex)
+      done(error, error === null ? segmentFacts(this.#writer.segments, buffered) : [])
+    })
+  }
+
   /**
    * Committed entries, in order. Those that the files already hold (a start begins at the checkpoint's index, which the files
-   * may be ahead of) are passed over.
+   * may be ahead of) are passed over. `cutsTo`: of an entry that moves the log's start there.
    */
-  append(entry: Entry): void {
+  append(entry: Entry, cutsTo = 0): void {
     if (entry.index <= this.#lastIndex) return
     assert(this.#state !== 'closed' && this.#replacement === null, 'append to a shard log that is closed or replaced')
     assert(entry.shard === this.shard, () => `entry of shard ${entry.shard} for the log of ${this.shard}`)
@@ -161,6 +180,7 @@ export class ShardLog {
       this.#lastIndex === 0 || entry.index === this.#lastIndex + 1,
       () => `entry ${entry.index} after ${this.#lastIndex}`,
     )
+    if (cutsTo > 0) this.#writer.cutComes(entry.index, cutsTo)
     this.#buffer.push(entry)
     this.#bufferBytes += entry.bytes.length
     this.#lastIndex = entry.index
@@ -227,7 +247,7 @@ export class ShardLog {
    * A checkpoint on the disk says that the log starts here, and is synced up to `position`. The start never moves back.
    */
   cut(start: LogStart, position: ShardLogPosition | null): void {
-    if (start.index > this.#start.index) this.#start = start
+    if (isLater(start, this.#start)) this.#start = start
     if (position !== null) this.#discard(this.#writer.cut(this.#start.index, position.firstIndex))
     this.#useless.push(...this.#notRemoved.splice(0))
     this.#work()

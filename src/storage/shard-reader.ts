@@ -16,21 +16,18 @@ import type { Background } from './background.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
 import { isNotFound } from './identity.ts'
+import type { LogStart } from './log-start.ts'
 import { call, type Procedure, run } from './procedure.ts'
-import { completeIndex, damaged, readEntries, readFirstOffset, type Segment } from './segment.ts'
+import { completeIndex, damaged, readEntries, readFirstOffset, readNumbers, type Segment } from './segment.ts'
 import { SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { SparseIndex } from './sparse-index.ts'
 
 /** Sealed segments whose index is kept in memory, per shard. */
 const INDEXES_MAX = 8
+/** Segments looked at in one piece of work, so that others get their turn. */
+const LEARNED_AT_ONCE = 16
 
 export type ReadDone = (error: StorageError | PlatformError | null, entries: Entry[]) => void
-
-/** The lowest index, and the lowest offset, that can be read. */
-export interface LogStart {
-  readonly index: number
-  readonly offset: number
-}
 
 type Body<T> = (segment: Segment, file: DiskFile, end: number) => Procedure<T>
 
@@ -68,6 +65,37 @@ export class ShardReader {
   /** `otherwise` when every record in the files is older. */
   indexForTimestamp(timestamp: number, otherwise: number, done: (error: Error | null, index: number) => void): void {
     this.#run(this.#forTimestamp(timestamp, otherwise), (error, index) => done(error, index ?? otherwise))
+  }
+
+  /** Sees to it that the numbers of all segments are known: of each once, and from the files beside them where possible. */
+  learn(done: (error: StorageError | PlatformError | null) => void): void {
+    this.#run(this.#learnSome(), (error, more) => {
+      if (error === null && more === true) this.learn(done)
+      else done(error)
+    })
+  }
+
+  *#learnSome(): Procedure<boolean> {
+    let learned = 0
+    const segments = this.#segments.slice()
+    for (const [at, segment] of segments.entries()) {
+      if (segment.dropped || (segment.timestampKnown && segment.createdMs !== null && segment.bytes !== null)) continue
+      if (learned++ === LEARNED_AT_ONCE) return true
+      try {
+        const sealed = at + 1 < segments.length
+        const file = yield* this.#open(segment)
+        let told = false
+        try {
+          told = yield* readNumbers(this.#disk, segment, file, sealed)
+        } finally {
+          yield* call<void>((done) => file.close(() => done(null)))
+        }
+        if (!told) yield* this.#within(segments, at, null)
+      } catch (error) {
+        if (!segment.dropped) throw error
+      }
+    }
+    return false
   }
 
   #run<T>(procedure: Procedure<T>, done: (error: StorageError | PlatformError | null, value?: T) => void): void {

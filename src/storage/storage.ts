@@ -222,6 +222,7 @@ export class Storage {
         fatal: (error) => this.#fatal(error),
         buffered: (bytes) => this.#buffered(bytes),
         chance: (site) => random.chance(site),
+        below: (bound) => random.below(bound),
       },
     )
     this.#logs.set(shard, log)

@@ -158,7 +158,7 @@ function block(bytes: Buffer): Found[] {
 }
 
 function shardSegment(bytes: Buffer): Found[] {
-  const { shard, previousCrc, firstIndex, firstOffset } = whole(decodeShardSegmentHeader(bytes))
+  const { shard, previousCrc, firstIndex, firstOffset, createdMs } = whole(decodeShardSegmentHeader(bytes))
   return [
     ['magic', 'text', 'TIDESHRD'],
     ['crc', 'sum', crc32c(bytes.subarray(12, 64))],
@@ -167,6 +167,7 @@ function shardSegment(bytes: Buffer): Found[] {
     ['previousCrc', 'sum', previousCrc],
     ['firstIndex', 'u', firstIndex],
     ['firstOffset', 'u', firstOffset],
+    ['createdMs', 'u', createdMs],
     zeros,
     ...entry(bytes.subarray(64), () => []),
   ]

@@ -1,0 +1,51 @@
+/**
+ * What may be cut from a log is decided by whole segments; this is what whoever decides has to know of them.
+ *
+ * Entries that were handed to the log and are not written yet count to the segment in use, where most of them will be: a
+ * decision that did not see them would take a log for older than it is.
+ */
+import type { Entry } from './entry.ts'
+import type { Segment } from './segment.ts'
+import { maxTimestampOf } from './timestamps.ts'
+
+export interface SegmentFacts {
+  readonly firstIndex: number
+  readonly firstOffset: number
+  readonly bytes: number
+  /** Of its records; −1 when it has none, or none with a time. */
+  readonly maxTimestamp: number
+  /** Wall clock; 0 when it is not known. */
+  readonly createdMs: number
+  /** Nothing will be added to it. */
+  readonly sealed: boolean
+}
+
+/** Of segments whose numbers are known, and of what comes after them. */
+export function segmentFacts(segments: readonly Segment[], buffered: readonly Entry[]): SegmentFacts[] {
+  const facts = segments
+    .filter(({ firstOffset, bytes }) => firstOffset !== null && bytes !== null)
+    .map(({ firstIndex, firstOffset, bytes, maxTimestamp, createdMs }, i) => ({
+      firstIndex,
+      firstOffset: firstOffset!,
+      bytes: bytes!,
+      maxTimestamp,
+      createdMs: createdMs ?? 0,
+      sealed: i + 1 < segments.length,
+    }))
+  const first = buffered[0]
+  if (first === undefined) return facts
+  const inUse = facts.pop() ?? {
+    firstIndex: first.index,
+    firstOffset: first.firstOffset,
+    bytes: 0,
+    maxTimestamp: -1,
+    createdMs: 0,
+    sealed: false,
+  }
+  let { bytes, maxTimestamp } = inUse
+  for (const entry of buffered) {
+    bytes += entry.bytes.length
+    maxTimestamp = Math.max(maxTimestamp, maxTimestampOf(entry))
+  }
+  return [...facts, { ...inUse, bytes, maxTimestamp }]
+}
