@@ -182,6 +182,13 @@ export class TestReplica implements Shard {
   readonly startIndex = 1
   readonly startOffset = 0
   readonly epochs = []
+  readonly lowWaterMark = { moved: null, heldBy: null }
+  requestCut(): void {}
+  pin(): () => void {
+    return () => {}
+  }
+  segments(): void {}
+  configureLog(): void {}
   readCommitted(): null {
     return null
   }

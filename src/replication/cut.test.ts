@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Entry, EntryKind, encodeEntry, nextOffsetAfter } from '../storage/index.ts'
-import { CutPlanner, CutReason, decodeCut, encodeCut } from './cut.ts'
+import { CutPlanner, CutReason, cutReasonOf, decodeCut, encodeCut } from './cut.ts'
+import { CutRequests } from './low-water-mark.ts'
 import { RaftLog } from './raft-log.ts'
 
 function entries(terms: readonly number[]): Entry[] {
@@ -22,6 +23,9 @@ const EVERYBODY_HAS_ALL = Number.MAX_SAFE_INTEGER
 test('cuts: the payload is what it was, and anything else is none', () => {
   const bytes = encodeCut({ index: 2 ** 40, offset: 7 }, CutReason.snapshot)
   assert.deepEqual(decodeCut(bytes), { index: 2 ** 40, offset: 7 })
+  assert.equal(cutReasonOf(bytes), CutReason.snapshot)
+  bytes[16] = 77
+  assert.equal(cutReasonOf(bytes), null)
   assert.equal(decodeCut(bytes.subarray(1)), null)
   assert.equal(decodeCut(Buffer.alloc(17)), null)
   assert.equal(decodeCut(Buffer.alloc(17, 0xff)), null)
@@ -84,6 +88,8 @@ test('raft log: after a cut the term before the start is known, and no earlier o
   )
   assert.throws(() => log.termAt(2), /cut with the log's start/)
   assert.throws(() => log.cutTo({ index: 6, offset: 10 }), /starts at 6/)
+  log.cutTo({ index: 6, offset: 11 })
+  assert.throws(() => log.cutTo({ index: 6, offset: 10 }), /starts at 6/)
   assert.throws(() => log.cutTo({ index: 9, offset: 14 }), /ends at 7/)
   log.cutTo({ index: 8, offset: 14 })
   assert.deepEqual(log.epochs, [{ term: 5, firstIndex: 6, firstOffset: 10 }])
@@ -105,4 +111,28 @@ test('raft log: a snapshot takes the place of everything, and the log goes on af
   log.append(after[5]!)
   assert.equal(log.entry(6), after[5])
   assert.deepEqual(log.epochs, [{ term: 2, firstIndex: 3, firstOffset: 4 }])
+})
+
+test('cuts: of those that are asked for the one that cuts most counts, once, and none above the lowest pin', () => {
+  const requests = new CutRequests()
+  const from = { index: 5, offset: 50 }
+  assert.equal(requests.take(from), null)
+  requests.ask({ index: 7, offset: 71 }, CutReason.request)
+  requests.ask({ index: 7, offset: 70 }, CutReason.retentionTime)
+  assert.ok(requests.isAsked)
+  assert.deepEqual(requests.take(from), { start: { index: 7, offset: 71 }, reason: CutReason.request })
+  assert.equal(requests.take(from), null)
+  requests.ask({ index: 5, offset: 50 }, CutReason.request)
+  assert.equal(requests.take(from), null)
+  const [high, low] = [requests.pin('b', 9), requests.pin('a', 6)]
+  assert.deepEqual(requests.heldBy, { name: 'a', index: 6 })
+  requests.ask({ index: 7, offset: 70 }, CutReason.request)
+  assert.equal(requests.take(from), null)
+  low()
+  requests.ask({ index: 9, offset: 90 }, CutReason.request)
+  assert.deepEqual(requests.take(from)!.start, { index: 9, offset: 90 })
+  requests.ask({ index: 10, offset: 90 }, CutReason.request)
+  assert.equal(requests.take(from), null)
+  high()
+  assert.equal(requests.heldBy, null)
 })

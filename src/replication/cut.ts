@@ -14,21 +14,26 @@
  * is there. As an entry, it takes effect at the same index everywhere, and only once it is committed.
  *
  * The entry says the offset beside the index: a replica whose memory has let go of the entry at the new start could not tell.
+ * And the offset may lie inside that entry, where somebody asked for that very record to be the first.
  */
-import { type Entry, readU64, writeU64 } from '../storage/index.ts'
+import { type Entry, type LogStart, readU64, writeU64 } from '../storage/index.ts'
+
+export type { LogStart } from '../storage/index.ts'
 
 /** Written into logs: never renumber. */
 export const CutReason = {
   /** What is cut is in the machine's state. */
   snapshot: 1,
+  /** It is older than records are to be kept. */
+  retentionTime: 2,
+  /** The log is larger than it is to be. */
+  retentionBytes: 3,
+  /** Somebody asked for it. */
+  request: 4,
 } as const
 export type CutReason = (typeof CutReason)[keyof typeof CutReason]
 
-/** The first entry that stays, and the first offset. */
-export interface LogStart {
-  readonly index: number
-  readonly offset: number
-}
+const REASONS: readonly CutReason[] = Object.values(CutReason)
 
 const CUT_BYTES = 17
 /** Places remembered at which the log may be cut. */
@@ -50,6 +55,11 @@ export function decodeCut(payload: Buffer): LogStart | null {
   if (payload.length !== CUT_BYTES) return null
   const [index, offset] = [readU64(payload, 0), readU64(payload, 8)]
   return index < 1 || offset < 0 ? null : { index, offset }
+}
+
+/** Null for one that this version does not know. */
+export function cutReasonOf(payload: Buffer): CutReason | null {
+  return REASONS.find((reason) => reason === payload[CUT_BYTES - 1]) ?? null
 }
 
 export interface CutOptions {

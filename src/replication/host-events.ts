@@ -22,8 +22,14 @@ export type HostEvent =
   | { readonly type: 'replica-opened'; readonly shard: ShardId; readonly term: number; readonly vote: NodeId }
   /** Another node is told of this node's vote: from here on it must never be given to anybody else. */
   | { readonly type: 'vote-told'; readonly shard: ShardId; readonly term: number; readonly vote: NodeId }
-  /** The log starts at `index` and `offset` from now on, here. */
-  | { readonly type: 'log-cut'; readonly shard: ShardId; readonly index: number; readonly offset: number }
+  /** The log starts at `index` and `offset` from now on, here. `reason`: a `CutReason`, null for an unknown one. */
+  | {
+      readonly type: 'log-cut'
+      readonly shard: ShardId
+      readonly index: number
+      readonly offset: number
+      readonly reason: number | null
+    }
   /** Leader: for followers that are behind the log's start. */
   | { readonly type: 'snapshot-taken'; readonly shard: ShardId; readonly index: number; readonly bytes: number }
   /** The state up to `index` came from the leader and is on this node's disk; the log goes on after it. */

@@ -8,12 +8,15 @@ import type { Disk, DiskFile, Platform } from '../platform/index.ts'
 import { MemoryDisk, MemoryNetwork } from '../platform/memory/index.ts'
 import { assert, must } from '../stdx/index.ts'
 import { Storage } from '../storage/index.ts'
+import type { RaftEvent } from './events.ts'
 import { ReplicationHost } from './host.ts'
+import type { HostEvent } from './host-events.ts'
 import { HOST_DEFAULTS, type HostOptions } from './host-options.ts'
 import { TestMachine } from './keyed-harness.test.ts'
 import { LamportClock } from './lamport.ts'
 import type { Message, NodeId } from './messages.ts'
 import type { Replica } from './replica.ts'
+import type { Shard, StateMachine } from './state-machine.ts'
 
 export const SHARD = 16
 
@@ -23,9 +26,11 @@ export class TestHost {
   readonly storage: Storage
   readonly machines = new Map<number, TestMachine>()
   holdsAppends = false
+  readonly #world: HostWorld
 
   constructor(world: HostWorld, id: NodeId, storage: Storage, platform: Platform) {
     this.id = id
+    this.#world = world
     this.storage = storage
     this.host = new ReplicationHost(
       { self: id, ...HOST_DEFAULTS, ...world.options },
@@ -42,7 +47,7 @@ export class TestHost {
           answeredAt: (node) => (world.isUp(id, node) ? world.clock.now() : Number.NEGATIVE_INFINITY),
         },
         lamport: new LamportClock(storage.highestStamp),
-        trace: () => {},
+        trace: (event) => world.events.push({ node: id, event }),
         standingChanged: () => {},
         endOfTurn: () => {},
         holdAppends: (hold) => {
@@ -61,6 +66,7 @@ export class TestHost {
       voters,
       learners: [],
       machine: (handle) => {
+        if (this.#world.machine !== null) return this.#world.machine(this.id, handle)
         const machine = new TestMachine(handle)
         this.machines.set(shard, machine)
         return machine
@@ -80,6 +86,9 @@ export class TestHost {
 export class HostWorld {
   readonly clock = new VirtualClock()
   readonly options: Partial<HostOptions>
+  /** Instead of a `TestMachine`. */
+  machine: ((node: NodeId, shard: Shard) => StateMachine) | null = null
+  readonly events: { readonly node: NodeId; readonly event: RaftEvent | HostEvent }[] = []
   readonly #disks = new Map<NodeId, MemoryDisk>()
   readonly #random = new SeededRandom('hosts')
   readonly #nodes = new Map<NodeId, TestHost>()

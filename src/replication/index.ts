@@ -3,7 +3,7 @@
  * machines that follow its log.
  */
 export type { Contact } from './contact.ts'
-export { decodeCut } from './cut.ts'
+export { CutReason, decodeCut } from './cut.ts'
 export { ReplicationError } from './errors.ts'
 export type { RaftEvent } from './events.ts'
 export { ReplicationHost } from './host.ts'
@@ -11,6 +11,7 @@ export type { HostEvent } from './host-events.ts'
 export { HOST_DEFAULTS, type HostCollaborators, type HostOptions, type ShardSpec } from './host-options.ts'
 export { KeyedMachine, type MutationOutcome, type ProposedChange } from './keyed-machine.ts'
 export { LamportClock } from './lamport.ts'
+export type { LowWaterMark, Pin } from './low-water-mark.ts'
 export type * from './messages.ts'
 export { Raft } from './raft.ts'
 export { RaftLog } from './raft-log.ts'

@@ -69,6 +69,13 @@ export class KeyedShard implements Shard {
   readonly startIndex = 1
   readonly startOffset = 0
   readonly epochs: readonly Epoch[] = []
+  readonly lowWaterMark = { moved: null, heldBy: null }
+  requestCut(): void {}
+  pin(): () => void {
+    return () => {}
+  }
+  segments(): void {}
+  configureLog(): void {}
   commitIndex = 0
   readonly machine: TestMachine
   #requested = false

@@ -16,7 +16,7 @@
 
 import { assert } from '../stdx/index.ts'
 import type { Entry, EntryKind } from '../storage/index.ts'
-import { encodeEntry, nextOffsetAfter } from '../storage/index.ts'
+import { encodeEntry, isLater, nextOffsetAfter } from '../storage/index.ts'
 import type { LogStart } from './cut.ts'
 import type { ShardId } from './messages.ts'
 import type { Epoch } from './state-machine.ts'
@@ -261,11 +261,11 @@ export class RaftLog {
   }
 
   /**
-   * The log starts at `start` from now on. The table of epochs keeps the row of the entry before: whoever is sent the first
+   * The log starts at `start` from now on, perhaps inside an entry. The table of epochs keeps the row of the entry before: whoever is sent the first
    * entry is asked whether it agrees on that one.
    */
   cutTo(start: LogStart): void {
-    assert(start.index > this.#start.index, () => `cut to ${start.index}, the log starts at ${this.#start.index}`)
+    assert(isLater(start, this.#start), () => `cut to ${start.index}, the log starts at ${this.#start.index}`)
     assert(start.index <= this.#lastIndex + 1, () => `cut to ${start.index}, the log ends at ${this.#lastIndex}`)
     this.#start = start
     let gone = 0

@@ -18,17 +18,22 @@ import {
   type Entry,
   EntryKind,
   encodeHardState,
+  isLater,
   nextOffsetAfter,
   payloadOf,
   type RecoveredShard,
+  type SegmentFacts,
+  type SegmentLimits,
   type ShardCheckpoint,
   type StorageError,
 } from '../storage/index.ts'
-import { CutPlanner, CutReason, decodeCut, encodeCut } from './cut.ts'
+import { type CutReason, cutReasonOf, decodeCut, encodeCut, type LogStart } from './cut.ts'
+import { type LowWaterMark, LowWaterMarks } from './low-water-mark.ts'
 import type { NodeId, Outgoing, ShardId } from './messages.ts'
 import type { Raft } from './raft.ts'
 import type { JournalBatch, ReplicaCollaborators, ReplicaOptions } from './replica-options.ts'
 import { placeOf, type Snapshot, type SnapshotPlace } from './snapshot.ts'
+import { SnapshotTaking } from './snapshot-taking.ts'
 import type { Epoch, Shard, Standing, StateMachine } from './state-machine.ts'
 
 const NOTHING_APPLIED: SnapshotPlace = { index: 0, entryTerm: 0, crc: 0, nextOffset: 0, stamp: 0 }
@@ -49,9 +54,8 @@ export class Replica implements Shard {
   #tailCacheBytes: number
   /** Something happened that the last checkpoint does not have. */
   #changed: boolean
-  readonly #cuts: CutPlanner
-  /** The cut that this node proposed last: the next one waits until it is applied. */
-  #proposedCut = { term: 0, index: 0 }
+  readonly #marks: LowWaterMarks
+  readonly #taking: SnapshotTaking
   /** On the host's list of this turn. */
   scheduled = false
 
@@ -64,7 +68,8 @@ export class Replica implements Shard {
     this.#applied = checkpoint === null ? NOTHING_APPLIED : placeOf(checkpoint)
     const { index, nextOffset } = this.#applied
     const from = { index: index + 1, offset: nextOffset }
-    this.#cuts = new CutPlanner(options.cut, from, from.index - this.startIndex)
+    this.#marks = new LowWaterMarks(options.cut, from, from.index - this.startIndex, collaborators.chance)
+    this.#taking = this.#snapshotTaking()
     this.#written = collaborators.shardLog.writtenIndex
     this.#tailCacheBytes = options.tailCacheBytes
     this.#changed = checkpoint === null || (recovered !== null && recovered.entries.length > 0)
@@ -72,6 +77,20 @@ export class Replica implements Shard {
       this.#written = Math.max(this.#written, index)
       this.trim(this.#tailCacheBytes)
     }
+  }
+
+  #snapshotTaking(): SnapshotTaking {
+    const { raft, shardLog, storageFailed } = this.#with
+    return new SnapshotTaking({
+      raft,
+      shardLog,
+      storageFailed,
+      capture: () => this.capture(),
+      taken: ({ index, state }) => {
+        this.#with.trace({ type: 'snapshot-taken', shard: this.id, index, bytes: state.length })
+        this.#with.schedule(this)
+      },
+    })
   }
 
   /** The machine needs its shard and the shard its machine: here the knot is tied. */
@@ -117,6 +136,39 @@ export class Replica implements Shard {
 
   get epochs(): readonly Epoch[] {
     return this.raft.log.epochs
+  }
+
+  get #start(): LogStart {
+    return { index: this.startIndex, offset: this.startOffset }
+  }
+
+  get lowWaterMark(): LowWaterMark {
+    return this.#marks.mark
+  }
+
+  requestCut(start: LogStart, reason: CutReason): void {
+    assert(
+      start.index <= this.commitIndex + 1 && start.offset <= this.committedOffset,
+      () => `shard ${this.id}: a cut at ${start.index} is asked for, committed up to ${this.commitIndex}`,
+    )
+    if (this.raft.role !== 'leader') return
+    this.#marks.requests.ask(start, reason)
+    this.#with.schedule(this)
+  }
+
+  pin(name: string, index: number): () => void {
+    return this.#marks.requests.pin(name, index)
+  }
+
+  segments(done: (error: PlatformError | null, segments: readonly SegmentFacts[]) => void): void {
+    this.#with.shardLog.segments((error, segments) => {
+      if (error !== null && !isBelowStart(error)) this.#with.storageFailed(error)
+      done(error as PlatformError | null, segments)
+    })
+  }
+
+  configureLog(limits: Partial<SegmentLimits>): void {
+    this.#with.shardLog.configure(limits)
   }
 
   get hasRoom(): boolean {
@@ -215,24 +267,19 @@ export class Replica implements Shard {
   /** True if there is something new to hand out. */
   #proposeCut(): boolean {
     const { raft } = this
-    if (!raft.settled || raft.transferringTo !== null || this.#machine?.cutBySnapshot !== true) return false
-    const { term, index } = this.#proposedCut
-    if (raft.term === term && this.#applied.index < index) return false
-    const atOnce = this.#with.chance('replication/cut-at-once')
-    const start = atOnce
-      ? this.#cuts.most(this.#applied.index, this.startIndex)
-      : this.#cuts.due(this.#applied.index, this.startIndex, raft.neededFrom)
-    if (start === null) return false
-    const payload = [encodeCut(start, CutReason.snapshot)]
+    const cut = this.#marks.due(raft, this.#applied.index, this.#machine?.cutBySnapshot === true)
+    if (cut === null) return false
+    const payload = [encodeCut(cut.start, cut.reason)]
     const entry = raft.propose({ kind: EntryKind.cut, recordCount: 0, payload, stamp: this.#with.lamport.tick() })
-    this.#proposedCut = { term: raft.term, index: entry.index }
+    this.#marks.proposed(raft.term, entry.index)
     return true
   }
 
   #apply(entries: readonly Entry[]): void {
     const machine = this.#machine!
     for (const entry of entries) {
-      this.#with.shardLog.append(entry)
+      const cutsTo = entry.kind === EntryKind.cut ? (decodeCut(payloadOf(entry))?.index ?? 0) : 0
+      this.#with.shardLog.append(entry, cutsTo)
       this.#applied = {
         index: entry.index,
         entryTerm: entry.term,
@@ -241,9 +288,9 @@ export class Replica implements Shard {
         stamp: entry.stamp,
       }
       machine.apply(entry)
-      this.#cuts.applied(entry)
+      this.#marks.applied(entry)
       if (entry.kind === EntryKind.cut) this.#cut(entry)
-      if (entry.index % this.#options.stateSumEvery === 0) this.#sumState(entry.index)
+      if (entry.index % this.#options.stateSumEvery === 0 && machine.aheadOfLog !== true) this.#sumState(entry.index)
     }
     this.#changed = true
     const { index, nextOffset } = this.#applied
@@ -269,16 +316,17 @@ export class Replica implements Shard {
       start !== null && start.index <= entry.index,
       () => `shard ${this.id}: entry ${entry.index} cuts the log where it does not reach`,
     )
-    this.#cuts.cut()
-    if (start.index <= this.startIndex) return
+    this.#marks.cutApplied()
+    if (!isLater(start, this.#start)) return
     this.raft.cutTo(start)
-    this.#with.trace({ type: 'log-cut', shard: this.id, ...start })
+    const reason = cutReasonOf(payloadOf(entry))
+    this.#marks.moved(start, reason)
+    this.#with.trace({ type: 'log-cut', shard: this.id, ...start, reason })
   }
 
   #takeSnapshot(): void {
-    const { index, entryTerm, crc, nextOffset, stamp, epochs, configuration, state } = this.capture()
-    this.raft.snapshotTaken({ index, entryTerm, crc, nextOffset, stamp, epochs, configuration, state })
-    this.#with.trace({ type: 'snapshot-taken', shard: this.id, index, bytes: state.length })
+    if (this.#machine?.cutBySnapshot === true) this.#taking.ofState()
+    else this.#taking.atStart()
   }
 
   /** Everything that was handed to the journal before is on its way; nothing of this shard's log follows until this is done. */
@@ -291,7 +339,7 @@ export class Replica implements Shard {
       this.#applied = placeOf(snapshot)
       this.#written = index
       this.#changed = true
-      this.#cuts.restart({ index: index + 1, offset: nextOffset })
+      this.#marks.restart({ index: index + 1, offset: nextOffset })
       this.raft.snapshotInstalled()
       this.#machine!.restore(state)
       const bytes = state.length
@@ -312,6 +360,7 @@ export class Replica implements Shard {
   #changeStanding(): void {
     const { role, term, leader, settled } = this.raft
     this.#standing = { role, term, leader, settled }
+    if (role !== 'leader') this.#marks.requests.drop()
     this.#machine?.roleChanged(this.#standing)
     this.#with.standingChanged(this, this.#standing)
   }
@@ -371,7 +420,7 @@ export class Replica implements Shard {
 
   capture(): ShardCheckpoint {
     const state = this.#machine === null ? Buffer.alloc(0) : this.#machine.snapshot()
-    this.#cuts.stateTaken(state.length)
+    this.#marks.stateTaken(state.length)
     return {
       shard: this.id,
       // A vote that is still on its way to the journal may be in the checkpoint: it only binds this node earlier.

@@ -4,7 +4,9 @@
  * The same entries in the same order on every replica; `apply` must be a function of the state and the entry alone.
  */
 import type { PlatformError } from '../platform/index.ts'
-import type { Entry, EntryKind } from '../storage/index.ts'
+import type { Entry, EntryKind, LogStart, SegmentFacts, SegmentLimits } from '../storage/index.ts'
+import type { CutReason } from './cut.ts'
+import type { LowWaterMark } from './low-water-mark.ts'
 import type { NodeId, ShardId } from './messages.ts'
 
 export type Role = 'leader' | 'follower' | 'candidate' | 'learner'
@@ -12,6 +14,11 @@ export type Role = 'leader' | 'follower' | 'candidate' | 'learner'
 export interface StateMachine {
   /** The state says all that the log does, so the log may be cut below it (`cut.ts`). */
   readonly cutBySnapshot?: boolean
+  /**
+   * The state was restored from a leader's that was further than the log is here (snapshot-taking.ts): until it
+   * has caught up, its state is not the one of its index.
+   */
+  readonly aheadOfLog?: boolean
   /**
    * Leader only, at the end of an event-loop turn in which `shard.requestProposal()` was called: what this turn brought, as
    * one entry, or null. The records start at `context.firstOffset`.
@@ -89,6 +96,18 @@ export interface Shard {
   /** Lowest index and offset still in the log. */
   readonly startIndex: number
   readonly startOffset: number
+  readonly lowWaterMark: LowWaterMark
+  /**
+   * Leader: the log is to start there from now on, as soon as that is committed. Not below where it starts, not beyond the mark,
+   * and dropped when leadership is lost. `start.offset` lies in the entry at `start.index`, or is that of the next to come.
+   */
+  requestCut(start: LogStart, reason: CutReason): void
+  /** Nothing from `index` on is cut while this node leads, until the answer is called. `name` says who needs it. */
+  pin(name: string, index: number): () => void
+  /** What the files of this node hold of the log, oldest first. */
+  segments(done: (error: PlatformError | null, segments: readonly SegmentFacts[]) => void): void
+  /** When files of this node's log are left; what is not said is as the node was started. */
+  configureLog(limits: Partial<SegmentLimits>): void
   /** First index and offset of every term in the log, ascending. */
   readonly epochs: readonly Epoch[]
   /**

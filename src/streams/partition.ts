@@ -75,7 +75,11 @@ interface Held {
   readonly zstdAllowed: boolean
 }
 
-const SNAPSHOT_VERSION = 2
+const SNAPSHOT_VERSION = 3
+const SNAPSHOT_HEADER_BYTES = 12
+/** Without `coveredOffset`. */
+const SNAPSHOT_VERSION_2 = 2
+const SNAPSHOT_2_HEADER_BYTES = 4
 /** Of batches held before the leader is settled, and of batches pending in one turn before sockets are pushed back. */
 const HELD_BYTES_MAX = 8 << 20
 const PENDING_BYTES_SOFT = 8 << 20
@@ -107,6 +111,9 @@ export class Partition implements StateMachine, Advancing {
   #held: Held[] = []
   #heldBytes = 0
   readonly #waiting = new Acknowledgements()
+  /** What is derived from the log knows the records below; those applied here may be behind that (`aheadOfLog`). */
+  #coveredOffset = 0
+  #appliedOffset = 0
   /** Applied since listeners were last told. */
   #advancedBytes = 0
   #removed = false
@@ -317,10 +324,14 @@ export class Partition implements StateMachine, Advancing {
   }
 
   apply(entry: Entry): void {
-    if (entry.term === this.#term) this.#waiting.committed(entry.index, entry.firstOffset + entry.recordCount)
+    const nextOffset = entry.firstOffset + entry.recordCount
+    if (entry.term === this.#term) this.#waiting.committed(entry.index, nextOffset)
+    this.#appliedOffset = nextOffset
     if (entry.kind !== EntryKind.data) return
     const payload = payloadOf(entry)
     this.#advancedBytes += payload.length
+    if (nextOffset <= this.#coveredOffset) return
+    this.#coveredOffset = nextOffset
     let bytes: number
     for (let at = 0; at < payload.length; at += bytes) {
       bytes = batchBytesOf(payload, at)
@@ -354,6 +365,10 @@ export class Partition implements StateMachine, Advancing {
     }
     if (!leads || standing.settled) this.#reader.standingKnown()
     if (!(leads && standing.settled) || this.#term === standing.term || this.#removed) return
+    assert(
+      !this.aheadOfLog,
+      () => `shard ${this.#shard.id} leads at offset ${this.#appliedOffset}, derived up to ${this.#coveredOffset}`,
+    )
     this.#term = standing.term
     this.#waiting.committed(this.#shard.commitIndex, this.#shard.committedOffset)
     const held = this.#held
@@ -422,18 +437,29 @@ export class Partition implements StateMachine, Advancing {
     this.#listeners.delete(listener)
   }
 
-  /** version u8 · reserved u8×3 · producers · time index. */
+  /** Placed at the start of a log (snapshot-taking.ts in replication) whose end the state knows already. */
+  get aheadOfLog(): boolean {
+    return this.#appliedOffset < this.#coveredOffset
+  }
+
+  /** version u8 · reserved u8×3 · covered offset f64 · producers · time index. */
   snapshot(): Buffer {
-    const bytes = Buffer.alloc(4 + this.#producers.snapshotBytes + this.#times.snapshotBytes)
+    const bytes = Buffer.alloc(SNAPSHOT_HEADER_BYTES + this.#producers.snapshotBytes + this.#times.snapshotBytes)
     bytes[0] = SNAPSHOT_VERSION
-    const end = this.#times.write(bytes, this.#producers.write(bytes, 4))
+    bytes.writeDoubleLE(this.#coveredOffset, 4)
+    const end = this.#times.write(bytes, this.#producers.write(bytes, SNAPSHOT_HEADER_BYTES))
     assert(end === bytes.length, () => `a snapshot measured as ${bytes.length} bytes took ${end}`)
     return bytes
   }
 
   restore(snapshot: Buffer): void {
-    assert(snapshot[0] === SNAPSHOT_VERSION, () => `a partition's snapshot of version ${snapshot[0]}`)
-    const end = this.#times.read(snapshot, this.#producers.read(snapshot, 4))
+    const [version] = snapshot
+    const known = version === SNAPSHOT_VERSION || version === SNAPSHOT_VERSION_2
+    assert(known, () => `a partition's snapshot of version ${version}`)
+    const from = version === SNAPSHOT_VERSION_2 ? SNAPSHOT_2_HEADER_BYTES : SNAPSHOT_HEADER_BYTES
+    this.#coveredOffset = version === SNAPSHOT_VERSION_2 ? 0 : snapshot.readDoubleLE(4)
+    this.#appliedOffset = 0
+    const end = this.#times.read(snapshot, this.#producers.read(snapshot, from))
     assert(end === snapshot.length, () => `a snapshot of ${snapshot.length} bytes was read to ${end}`)
   }
 }

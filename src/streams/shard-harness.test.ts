@@ -5,8 +5,16 @@
  */
 import type { Clock, Timer } from '../platform/index.ts'
 import { encodeBatch, type RecordInput } from '../records/index.ts'
-import type { Epoch, Shard, Standing } from '../replication/index.ts'
-import { type Entry, EntryKind, encodeEntry, nextOffsetAfter } from '../storage/index.ts'
+import type { CutReason, Epoch, LowWaterMark, Pin, Shard, Standing } from '../replication/index.ts'
+import {
+  type Entry,
+  EntryKind,
+  encodeEntry,
+  type LogStart,
+  nextOffsetAfter,
+  type SegmentFacts,
+  type SegmentLimits,
+} from '../storage/index.ts'
 import { PARTITION_SETTINGS_DEFAULTS, type PartitionSettings } from './batch-gate.ts'
 import type { StreamsEvent } from './events.ts'
 import { Partition } from './partition.ts'
@@ -74,6 +82,12 @@ export class ManualShard implements Shard {
   startOffset = 0
   startIndex = 1
   commitIndex = 0
+  /** What the leader was asked to cut, and has not proposed yet. */
+  readonly cuts: { readonly start: LogStart; readonly reason: CutReason }[] = []
+  readonly pins = new Set<Pin>()
+  files: SegmentFacts[] = []
+  limits: Partial<SegmentLimits> = {}
+  lowWaterMark: LowWaterMark = { moved: null, heldBy: null }
   /** Reads complete only when the test says so. */
   slowReads = false
   readonly #awaitingReads: (() => void)[] = []
@@ -93,6 +107,38 @@ export class ManualShard implements Shard {
   }
 
   onRoom(): void {}
+
+  requestCut(start: LogStart, reason: CutReason): void {
+    this.cuts.push({ start, reason })
+  }
+
+  /** The cut that was asked for last is committed. */
+  cut(): void {
+    const { start, reason } = this.cuts.splice(0).at(-1)!
+    this.append(EntryKind.cut, this.standing.term, 0, [])
+    this.startIndex = start.index
+    this.startOffset = start.offset
+    this.lowWaterMark = { ...this.lowWaterMark, moved: { start, reason } }
+    this.commit()
+  }
+
+  pin(name: string, index: number): () => void {
+    const pin = { name, index }
+    this.pins.add(pin)
+    this.lowWaterMark = { ...this.lowWaterMark, heldBy: pin }
+    return () => {
+      this.pins.delete(pin)
+      this.lowWaterMark = { ...this.lowWaterMark, heldBy: null }
+    }
+  }
+
+  segments(done: (error: null, segments: readonly SegmentFacts[]) => void): void {
+    done(null, this.files)
+  }
+
+  configureLog(limits: Partial<SegmentLimits>): void {
+    this.limits = limits
+  }
 
   leadsNow(): boolean {
     return this.sure && this.standing.role === 'leader' && this.standing.settled

@@ -1,0 +1,140 @@
+/**
+ * What moves the start of one replica's log, and what holds it.
+ *
+ *     the machine's state says it all (cut.ts) ──┐                 ┌── pins: a backup, a transfer
+ *     retention: too old, too large ─────────────┼──► due ◄────────┤
+ *     DeleteRecords ─────────────────────────────┘                 └── the cut before is not applied yet
+ *
+ * A pin is stronger than a request, and is this node's alone: it holds no other leader back. A follower that is behind pins
+ * nothing: it is sent what it needs instead.
+ */
+import { type Entry, isLater, type LogStart } from '../storage/index.ts'
+import { type CutOptions, CutPlanner, CutReason } from './cut.ts'
+import type { Raft } from './raft.ts'
+
+export interface Pin {
+  readonly name: string
+  /** The first entry that is needed. */
+  readonly index: number
+}
+
+/** Why the log of a shard starts where it does, as far as this node has seen since its start. */
+export interface LowWaterMark {
+  readonly moved: Moved | null
+  readonly heldBy: Pin | null
+}
+
+export interface Moved {
+  readonly start: LogStart
+  /** Null for one that this version does not know. */
+  readonly reason: CutReason | null
+}
+
+export interface Cut {
+  readonly start: LogStart
+  readonly reason: CutReason
+}
+
+/** Cuts that somebody asks the leader for, and those who need what would be cut. */
+export class CutRequests {
+  readonly #pins = new Set<Pin>()
+  #requested: Cut | null = null
+
+  /** The lowest. */
+  get heldBy(): Pin | null {
+    let lowest: Pin | null = null
+    for (const pin of this.#pins) if (lowest === null || pin.index < lowest.index) lowest = pin
+    return lowest
+  }
+
+  /** Call what it returns when the entries from `index` on are not needed any more. */
+  pin(name: string, index: number): () => void {
+    const pin = { name, index }
+    this.#pins.add(pin)
+    return () => this.#pins.delete(pin)
+  }
+
+  isHeld({ index }: LogStart): boolean {
+    return index > (this.heldBy?.index ?? Number.MAX_SAFE_INTEGER)
+  }
+
+  /** Of several that wait the one that cuts the most. */
+  ask(start: LogStart, reason: CutReason): void {
+    if (this.#requested === null || isLater(start, this.#requested.start)) this.#requested = { start, reason }
+  }
+
+  /** What was asked for, if it may be done to a log that starts at `from`. */
+  take(from: LogStart): Cut | null {
+    const requested = this.#requested
+    this.#requested = null
+    if (requested === null || !isLater(requested.start, from) || this.isHeld(requested.start)) return null
+    return requested
+  }
+
+  /** This node does not lead any more. */
+  drop(): void {
+    this.#requested = null
+  }
+
+  get isAsked(): boolean {
+    return this.#requested !== null
+  }
+}
+
+export class LowWaterMarks {
+  readonly requests = new CutRequests()
+  readonly #planner: CutPlanner
+  readonly #chance: (site: string) => boolean
+  /** The cut that this node proposed last: the next one waits until it is applied. */
+  #proposed = { term: 0, index: 0 }
+  #moved: Moved | null = null
+
+  /** `from` and `behind`: see `CutPlanner`. */
+  constructor(options: CutOptions, from: LogStart, behind: number, chance: (site: string) => boolean) {
+    this.#planner = new CutPlanner(options, from, behind)
+    this.#chance = chance
+  }
+
+  get mark(): LowWaterMark {
+    return { moved: this.#moved, heldBy: this.requests.heldBy }
+  }
+
+  /** What the leader should propose now; `bySnapshot`: its machine's state says all that the log does. */
+  due(raft: Raft, appliedIndex: number, bySnapshot: boolean): Cut | null {
+    if (!bySnapshot && !this.requests.isAsked) return null
+    if (!raft.settled || raft.transferringTo !== null) return null
+    const { term, index } = this.#proposed
+    if (raft.term === term && appliedIndex < index) return null
+    const { startIndex, startOffset } = raft.log
+    if (!bySnapshot) return this.requests.take({ index: startIndex, offset: startOffset })
+    const start = this.#chance('replication/cut-at-once')
+      ? this.#planner.most(appliedIndex, startIndex)
+      : this.#planner.due(appliedIndex, startIndex, raft.neededFrom)
+    return start === null || this.requests.isHeld(start) ? null : { start, reason: CutReason.snapshot }
+  }
+
+  proposed(term: number, index: number): void {
+    this.#proposed = { term, index }
+  }
+
+  applied(entry: Entry): void {
+    this.#planner.applied(entry)
+  }
+
+  cutApplied(): void {
+    this.#planner.cut()
+  }
+
+  moved(start: LogStart, reason: CutReason | null): void {
+    this.#moved = { start, reason }
+  }
+
+  stateTaken(bytes: number): void {
+    this.#planner.stateTaken(bytes)
+  }
+
+  /** The log has become another one. */
+  restart(from: LogStart): void {
+    this.#planner.restart(from)
+  }
+}
