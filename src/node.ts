@@ -48,9 +48,10 @@ import {
   GROUPS_TOPIC,
   GroupCoordinator,
   GroupCoordinators,
-  PARTITION_SETTINGS_DEFAULTS,
-  type PartitionSettings,
+  partitionSettings,
+  STREAMS_DEFAULTS,
   Streams,
+  type StreamsOptions,
 } from './streams/index.ts'
 
 export { type LogLine, TraceFile } from './observability/index.ts'
@@ -66,6 +67,7 @@ export interface NodeTuning {
   readonly host?: Partial<Omit<HostOptions, 'self'>>
   readonly mesh?: Partial<typeof MESH_DEFAULTS>
   readonly storage?: Pick<StorageOptions, 'journalSegmentBytes' | 'shardSegmentBytes' | 'shardLogFlushBytes'>
+  readonly streams?: Partial<StreamsOptions>
 }
 
 export interface NodeCollaborators {
@@ -204,7 +206,10 @@ export class TidemarkNode {
         },
       },
     )
-    this.#streams = new Streams({ clock, trace: (event) => this.#note({ layer: 'streams', event }) })
+    this.#streams = new Streams(
+      { ...STREAMS_DEFAULTS, ...collaborators.tuning?.streams },
+      { clock, random, trace: (event) => this.#note({ layer: 'streams', event }) },
+    )
     this.#kafka = new KafkaGateway(
       { ...GATEWAY_DEFAULTS, listen: options.kafka, defaultPartitions: options.defaultPartitions },
       {
@@ -345,7 +350,8 @@ export class TidemarkNode {
     const { clock, random } = this.#with.platform
     if (topic.name !== GROUPS_TOPIC) {
       const { name, newProducersFrom } = topic
-      return this.#streams.create({ topic: name, index, settings: settingsOf(topic), newProducersFrom }, shard)
+      const settings = partitionSettings(topic.configs)
+      return this.#streams.create({ topic: name, index, settings, newProducersFrom }, shard)
     }
     const coordinator = new GroupCoordinator(
       { groupInitialRebalanceDelayMs: this.#options.groupInitialRebalanceDelayMs },
@@ -472,18 +478,6 @@ function hashOfCluster({ cluster }: NodeOptions): string {
     .sort()
     .join(',')
   return createHash('sha256').update(list).digest('hex')
-}
-
-function settingsOf(topic: Topic): PartitionSettings {
-  const { configs } = topic
-  return {
-    maxMessageBytes:
-      configs['max.message.bytes'] === undefined
-        ? PARTITION_SETTINGS_DEFAULTS.maxMessageBytes
-        : Number(configs['max.message.bytes']),
-    appendTime: configs['message.timestamp.type'] === 'LogAppendTime',
-    compacted: (configs['cleanup.policy'] ?? '').includes('compact'),
-  }
 }
 
 function promised<T>(start: (done: (error: Error | null, value?: T) => void) => void): Promise<T> {

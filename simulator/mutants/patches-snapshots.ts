@@ -110,8 +110,8 @@ export const SNAPSHOT_PATCHES: readonly PatchMutant[] = [
     edits: [
       {
         file: 'replication/replica',
-        find: 'this.#proposedCut = { term: raft.term, index: entry.index };',
-        replace: 'this.#proposedCut = { term: raft.term, index: entry.index }; this.raft.cutTo(start);',
+        find: 'this.#marks.proposed(raft.term, entry.index);',
+        replace: 'this.#marks.proposed(raft.term, entry.index); this.raft.cutTo(cut.start);',
       },
     ],
   },

@@ -48,6 +48,8 @@ const TIMEOUT_MS = 7000
 const READ_TIMEOUT_MS = 3000
 const AUDIT_MS = 300
 const RETENTION = 'retention.ms'
+/** Longer than any clock jumps. */
+const RETENTION_MS = 9_000_000_000_000_000
 const ZERO_ID = '0'.repeat(32)
 /** How often a name that is given up is cleaned away. */
 const CLEANINGS_MAX = 3
@@ -156,7 +158,7 @@ export class TopicAdministrator {
     const { client, clock, prng } = this.#with
     const { name } = topic
     const partitions = 1 + prng.below(2)
-    const setting = String(1_000_000 + prng.below(1000))
+    const setting = String(RETENTION_MS + prng.below(1000))
     const wanted = {
       name,
       numPartitions: partitions,

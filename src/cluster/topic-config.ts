@@ -61,14 +61,28 @@ export const TOPIC_SETTINGS: Readonly<Record<string, TopicSetting>> = {
   },
   'segment.bytes': {
     type: 'int',
-    defaultValue: '1073741824',
-    doc: 'How large one file of a partition may grow.',
+    defaultValue: '268435456',
+    doc: 'How large one file of a partition may grow; what is cut, is cut by whole files.',
     defect: integer(14n, INT_MAX),
+  },
+  'segment.jitter.ms': {
+    type: 'long',
+    defaultValue: '0',
+    doc: 'Each file is left at a random age, up to this much below segment.ms.',
+    defect: integer(0n, LONG_MAX),
+  },
+  'segment.ms': {
+    type: 'long',
+    defaultValue: '604800000',
+    doc: 'How old one file of a partition may grow before the next write begins another.',
+    defect: integer(1n, LONG_MAX),
   },
 }
 
 /** What is wrong with the setting, in one line for people, or null. */
 export function topicSettingDefect(name: string, value: string): string | null {
+  if (name === 'file.delete.delay.ms')
+    return `${name} is not offered: files go when the next checkpoint names them no more`
   if (!Object.hasOwn(TOPIC_SETTINGS, name)) return `Unknown topic config name: ${name}`
   const defect = TOPIC_SETTINGS[name]!.defect(value)
   return defect === null ? null : `Invalid value ${value} for configuration ${name}: ${defect}`

@@ -72,6 +72,8 @@ test('settings are checked as Kafka checks them', () => {
     'retention.bytes': '9223372036854775808',
     'retention.ms': '1e3',
     'segment.bytes': '13',
+    'segment.jitter.ms': '-1',
+    'segment.ms': '0',
   }
   assert.deepEqual(Object.keys(bad).sort(), Object.keys(TOPIC_SETTINGS).sort())
   for (const [name, value] of Object.entries(bad)) assert.match(topicSettingDefect(name, value)!, new RegExp(name))

@@ -16,22 +16,7 @@ import {
   validateBatch,
 } from '../records/index.ts'
 import { KafkaError, type KafkaErrorCode } from './errors.ts'
-
-/** The part of a topic's configuration that decides about batches. */
-export interface PartitionSettings {
-  /** `max.message.bytes`: of one whole batch. */
-  readonly maxMessageBytes: number
-  /** `message.timestamp.type` is LogAppendTime. */
-  readonly appendTime: boolean
-  /** `cleanup.policy` contains compact: every record needs a key. */
-  readonly compacted: boolean
-}
-
-export const PARTITION_SETTINGS_DEFAULTS: PartitionSettings = {
-  maxMessageBytes: 1_048_588,
-  appendTime: false,
-  compacted: false,
-}
+import type { PartitionSettings } from './partition-settings.ts'
 
 export interface Refusal {
   readonly error: KafkaErrorCode

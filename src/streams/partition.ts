@@ -39,14 +39,16 @@ import type { Draft, DraftContext, Shard, Standing, StateMachine } from '../repl
 import { assert } from '../stdx/index.ts'
 import { type Entry, EntryKind, payloadOf } from '../storage/index.ts'
 import { Acknowledgements } from './acknowledgements.ts'
-import { BatchGate, type PartitionSettings } from './batch-gate.ts'
+import { BatchGate } from './batch-gate.ts'
 import type { EpochEnd } from './epochs.ts'
 import { KafkaError, type KafkaErrorCode } from './errors.ts'
 import type { StreamsEvent } from './events.ts'
 import type { AdvanceListener, Advancing } from './fetch-wait.ts'
 import { type FetchResult, type OffsetDone, PartitionReader } from './partition-reader.ts'
+import type { PartitionSettings } from './partition-settings.ts'
 import type { ProduceWaiter } from './produce-waiters.ts'
 import { type BatchMark, Producers, sequenceAfter } from './producers.ts'
+import { RetentionCheck } from './retention.ts'
 import { TimeIndex } from './time-index.ts'
 
 /** When a producer hears of its batch; the rungs of the ladder (docs/ARCHITECTURE.md) that Kafka's acks 1, all and 0 mean. */
@@ -96,6 +98,7 @@ export class Partition implements StateMachine, Advancing {
   readonly #times = new TimeIndex()
   readonly #reader: PartitionReader
   readonly #gate: BatchGate
+  readonly #retention: RetentionCheck
   readonly #listeners = new Set<AdvanceListener>()
 
   /** The term in which this node leads and may take batches; 0 when it does not. */
@@ -128,6 +131,8 @@ export class Partition implements StateMachine, Advancing {
     this.#reader = new PartitionReader(this.#shard, this.#times)
     this.#producers = new Producers(options.newProducersFrom)
     this.#gate = new BatchGate(options.settings)
+    this.#retention = new RetentionCheck(this.#shard, this.#clock)
+    this.#configureLog(options.settings)
     this.roleChanged(this.#standing)
   }
 
@@ -142,6 +147,18 @@ export class Partition implements StateMachine, Advancing {
   /** The topic's configuration changed. */
   configure(settings: PartitionSettings): void {
     this.#gate.settings = settings
+    this.#configureLog(settings)
+    this.checkRetention()
+  }
+
+  /** On every replica: its files are its own. */
+  #configureLog({ segmentBytes, segmentMs, segmentJitterMs }: PartitionSettings): void {
+    this.#shard.configureLog({ ...(segmentBytes === null ? {} : { segmentBytes }), segmentMs, segmentJitterMs })
+  }
+
+  /** Cuts what is older, or more, than the topic's settings say; on the leader. */
+  checkRetention(): void {
+    this.#retention.check(() => (this.#term === 0 || this.#removed ? null : this.settings))
   }
 
   /** False: stop reading from the sockets of producers until `shard.onRoom` fires. */

@@ -15,9 +15,9 @@ import {
   type SegmentFacts,
   type SegmentLimits,
 } from '../storage/index.ts'
-import { PARTITION_SETTINGS_DEFAULTS, type PartitionSettings } from './batch-gate.ts'
 import type { StreamsEvent } from './events.ts'
 import { Partition } from './partition.ts'
+import { PARTITION_SETTINGS_DEFAULTS, type PartitionSettings } from './partition-settings.ts'
 import type { ProduceWaiter } from './produce-waiters.ts'
 
 export class ManualClock implements Clock {

@@ -3,16 +3,25 @@
  *
  * The cluster's metadata decides which they are; the composition root opens a shard for each and creates its partition here.
  */
-import type { Clock } from '../platform/index.ts'
+import type { Clock, Random } from '../platform/index.ts'
 import type { Shard } from '../replication/index.ts'
 import { assert } from '../stdx/index.ts'
-import type { PartitionSettings } from './batch-gate.ts'
 import type { StreamsEvent } from './events.ts'
 import { FetchWaits } from './fetch-wait.ts'
 import { Partition, type PartitionOptions } from './partition.ts'
+import type { PartitionSettings } from './partition-settings.ts'
+import { RetentionRounds } from './retention.ts'
+
+export interface StreamsOptions {
+  /** How often each partition is held against its topic's retention. */
+  readonly retentionCheckMs: number
+}
+
+export const STREAMS_DEFAULTS: StreamsOptions = { retentionCheckMs: 10_000 }
 
 export interface StreamsCollaborators {
   readonly clock: Clock
+  readonly random: Random
   readonly trace: (event: StreamsEvent) => void
 }
 
@@ -22,10 +31,16 @@ export class Streams {
   readonly #with: StreamsCollaborators
   readonly #byTopic = new Map<string, (Partition | undefined)[]>()
   readonly #byShard = new Map<number, Partition>()
+  readonly #retention: RetentionRounds
 
-  constructor(collaborators: StreamsCollaborators) {
+  constructor(options: StreamsOptions, collaborators: StreamsCollaborators) {
+    const { clock, random } = collaborators
     this.#with = collaborators
-    this.waits = new FetchWaits(collaborators.clock)
+    this.waits = new FetchWaits(clock)
+    this.#retention = new RetentionRounds(
+      { checkMs: options.retentionCheckMs },
+      { clock, below: (bound) => random.below(bound), partitions: () => this.partitions() },
+    )
   }
 
   /** The state machine for this shard, registered under its topic. */
@@ -33,7 +48,8 @@ export class Streams {
     const { topic, index } = options
     assert(!this.#byShard.has(shard.id), () => `shard ${shard.id} has a partition already`)
     assert(this.find(topic, index) === undefined, () => `partition ${topic}-${index} exists already`)
-    const partition = new Partition(options, { shard, ...this.#with })
+    const { clock, trace } = this.#with
+    const partition = new Partition(options, { shard, clock, trace })
     let partitions = this.#byTopic.get(topic)
     if (partitions === undefined) {
       partitions = []
@@ -41,6 +57,7 @@ export class Streams {
     }
     partitions[index] = partition
     this.#byShard.set(shard.id, partition)
+    this.#retention.start()
     return partition
   }
 
@@ -77,6 +94,7 @@ export class Streams {
 
   /** The node stops: parked fetches are answered with what there is. */
   close(): void {
+    this.#retention.stop()
     this.waits.close()
   }
 }

@@ -1,0 +1,175 @@
+/**
+ * The low-water mark of a partition by age and by size: which records need not be kept any longer.
+ *
+ * What goes, goes by whole segments, from the front, as in Kafka:
+ *
+ *     by age    a segment goes when its youngest record is older than `retention.ms`;
+ *     by size   the oldest goes as long as what stays is not less than `retention.bytes`.
+ *
+ *      1.log      31.log     61.log     91.log (in use)           retention.bytes
+ *      ├── 9 MiB ─┼── 9 MiB ─┼── 9 MiB ─┼─ 2 MiB ─┤                   = 18 MiB:  1.log goes, 31.log stays
+ *
+ * The segment in use goes, too, when everything in it is too old. Ages are told by the records' own timestamps and this node's
+ * wall clock: whoever writes times from the future keeps a segment that long, and a clock that is years ahead expires
+ * everything. That is Kafka's rule; it is a policy about old data, and the only place where a wall clock decides anything.
+ *
+ * A leader decides, and says so in the log (cut.ts). Segments differ from replica to replica, so each removes its own files once
+ * they lie below the start.
+ */
+import type { Clock } from '../platform/index.ts'
+import { CutReason, type Shard } from '../replication/index.ts'
+import type { LogStart, SegmentFacts } from '../storage/index.ts'
+import type { PartitionSettings } from './partition-settings.ts'
+
+export interface RetentionLimits {
+  /** Infinite: none. */
+  readonly retentionMs: number
+  readonly retentionBytes: number
+}
+
+export interface RetainedLog {
+  /** Oldest first. */
+  readonly segments: readonly SegmentFacts[]
+  readonly start: LogStart
+  /** Behind the last entry that the segments hold. */
+  readonly end: LogStart
+  /** Nothing from this index on may go. */
+  readonly heldFrom: number
+}
+
+export interface RetentionCut {
+  readonly start: LogStart
+  readonly reason: CutReason
+}
+
+/** Where the log should start; null: where it does. */
+export function retentionCut(log: RetainedLog, limits: RetentionLimits, wallMs: number): RetentionCut | null {
+  const segments = inTheLog(log.segments, log.start)
+  const startAfter = (i: number): LogStart => {
+    const next = segments[i + 1]
+    return next === undefined ? log.end : { index: next.firstIndex, offset: next.firstOffset }
+  }
+  const mayGo = (i: number): boolean => i < segments.length && startAfter(i).index <= log.heldFrom
+  let gone = 0
+  let reason: CutReason = CutReason.retentionTime
+  while (mayGo(gone) && wallMs - youngestIn(segments, gone) > limits.retentionMs) gone++
+  let total = 0
+  for (let i = gone; i < segments.length; i++) total += segments[i]!.bytes
+  while (mayGo(gone) && total - segments[gone]!.bytes >= limits.retentionBytes) {
+    total -= segments[gone++]!.bytes
+    reason = CutReason.retentionBytes
+  }
+  if (gone === 0) return null
+  const start = startAfter(gone - 1)
+  // Entries without records alone are not worth a cut, which is one itself.
+  return start.offset > log.start.offset ? { start, reason } : null
+}
+
+/** Those below the start are going already. */
+export function inTheLog(segments: readonly SegmentFacts[], start: LogStart): readonly SegmentFacts[] {
+  const first = segments.findLastIndex(({ firstIndex }) => firstIndex <= start.index)
+  return first <= 0 ? segments : segments.slice(first)
+}
+
+/** The time of the youngest record; where none has a time, when the segment was left. */
+function youngestIn(segments: readonly SegmentFacts[], i: number): number {
+  const { maxTimestamp, firstOffset } = segments[i]!
+  if (maxTimestamp >= 0) return maxTimestamp
+  const next = segments[i + 1]
+  if (next === undefined) return Number.POSITIVE_INFINITY
+  if (next.firstOffset === firstOffset) return Number.NEGATIVE_INFINITY
+  return next.createdMs > 0 ? next.createdMs : Number.POSITIVE_INFINITY
+}
+
+/** The leader's look at one partition, now and then. */
+export class RetentionCheck {
+  readonly #shard: Shard
+  readonly #clock: Clock
+  #looking = false
+
+  constructor(shard: Shard, clock: Clock) {
+    this.#shard = shard
+    this.#clock = clock
+  }
+
+  /** `settings` again when the answer is there: it took its time. Null: this node does not lead any more. */
+  check(settings: () => PartitionSettings | null): void {
+    const now = settings()
+    const shard = this.#shard
+    if (this.#looking || now === null || shard.startOffset === shard.committedOffset) return
+    if (now.retentionMs === Number.POSITIVE_INFINITY && now.retentionBytes === Number.POSITIVE_INFINITY) return
+    this.#looking = true
+    shard.segments((error, segments) => {
+      this.#looking = false
+      const limits = settings()
+      if (error !== null || limits === null) return
+      const { startIndex, startOffset, commitIndex, committedOffset } = shard
+      const log = {
+        segments,
+        start: { index: startIndex, offset: startOffset },
+        end: { index: commitIndex + 1, offset: committedOffset },
+        heldFrom: shard.lowWaterMark.heldBy?.index ?? Number.MAX_SAFE_INTEGER,
+      }
+      const cut = retentionCut(log, limits, this.#clock.wall())
+      if (cut !== null) shard.requestCut(cut.start, cut.reason)
+    })
+  }
+}
+
+/** Parts into which the partitions of a node are divided, so that not all are looked at in one moment. */
+const PARTS = 10
+
+/**
+ * Looks at every partition once in about `checkMs`. Steps are of random length, so that replicas do not cut, and then remove
+ * files, all at the same time.
+ */
+export class RetentionRounds {
+  readonly #checkMs: number
+  readonly #clock: Clock
+  readonly #below: (bound: number) => number
+  readonly #partitions: () => Iterable<{ checkRetention(): void }>
+  #waiting: { checkRetention(): void }[] = []
+  #partSize = 0
+  #timer: { cancel(): void } | null = null
+
+  constructor(
+    options: { readonly checkMs: number },
+    collaborators: {
+      readonly clock: Clock
+      readonly below: (bound: number) => number
+      readonly partitions: () => Iterable<{ checkRetention(): void }>
+    },
+  ) {
+    this.#checkMs = options.checkMs
+    this.#clock = collaborators.clock
+    this.#below = collaborators.below
+    this.#partitions = collaborators.partitions
+  }
+
+  /** Does nothing when it runs already. */
+  start(): void {
+    if (this.#timer !== null) return
+    const stepMs = this.#checkMs / PARTS
+    const delayMs = stepMs / 2 + (stepMs * this.#below(1024)) / 1024
+    this.#timer = this.#clock.after(delayMs, () => {
+      this.#timer = null
+      this.#step()
+    })
+  }
+
+  #step(): void {
+    if (this.#waiting.length === 0) {
+      this.#waiting = [...this.#partitions()]
+      this.#partSize = Math.ceil(this.#waiting.length / PARTS)
+      // The next partition starts it again.
+      if (this.#partSize === 0) return
+    }
+    for (const partition of this.#waiting.splice(0, this.#partSize)) partition.checkRetention()
+    this.start()
+  }
+
+  stop(): void {
+    this.#timer?.cancel()
+    this.#timer = null
+  }
+}
