@@ -193,6 +193,8 @@ export class TidemarkNode {
         hooks: {
           clusterIdKnown: (id) => this.#rememberClusterId(id),
           replicaAdded: (topic, partition, shard, replicas) => this.#openPartition(topic, partition, shard, replicas),
+          replicaConfigured: (topic, _partition, shard) =>
+            this.#streams.partition(shard)?.configure(partitionSettings(topic.configs)),
           replicaRemoved: (topic, partition, shard) => this.#removePartition(topic, partition, shard),
           learnerKnown: () => {},
           isCaughtUp: (shard, peer) => this.#isCaughtUp(shard, peer),

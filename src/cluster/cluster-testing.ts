@@ -258,6 +258,7 @@ export class World {
         hooks: {
           clusterIdKnown: () => told.push('cluster'),
           replicaAdded: (topic, partition, shard) => told.push(`+${topic.name}/${partition}@${shard}`),
+          replicaConfigured: (topic, partition, shard) => told.push(`*${topic.name}/${partition}@${shard}`),
           replicaRemoved: (topic, partition, shard) => told.push(`-${topic.name}/${partition}@${shard}`),
           learnerKnown: (learner) => told.push(`learner ${learner}`),
           isCaughtUp: () => true,

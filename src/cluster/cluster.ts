@@ -21,6 +21,7 @@ import type { Shard, Standing, StateMachine } from '../replication/index.ts'
 import { type Entry, EntryKind, payloadOf } from '../storage/index.ts'
 import type { ClusterCollaborators, ClusterNode, ClusterOptions } from './cluster-interfaces.ts'
 import {
+  type AlterTopicRequest,
   COMMAND_TYPES,
   type CommandError,
   type CommandReply,
@@ -247,6 +248,15 @@ export class Cluster implements MetadataListener {
     const request = mintRequestId(this.#with.random)
     this.#forwarder.submit(
       (since) => ({ type: 'delete-topics', request, since, topics }),
+      this.#options.commandTimeoutMs,
+      (error, reply) => done(this.#results(topics, error, reply?.results)),
+    )
+  }
+
+  /** Answers after commit, and after this node's own metadata shows it. */
+  alterTopics(topics: readonly AlterTopicRequest[], done: (results: TopicResult[]) => void): void {
+    this.#forwarder.submit(
+      () => ({ type: 'alter-topics', topics }),
       this.#options.commandTimeoutMs,
       (error, reply) => done(this.#results(topics, error, reply?.results)),
     )

@@ -53,6 +53,21 @@ export interface DeleteTopicRequest {
   readonly id: string | null
 }
 
+/** One step of a change of settings. Lists are extended and shortened by their elements. */
+export interface SettingChange {
+  readonly name: string
+  readonly operation: 'set' | 'delete' | 'append' | 'subtract'
+  readonly value: string | null
+}
+
+export interface AlterTopicRequest {
+  readonly name: string
+  readonly changes: readonly SettingChange[]
+  /** What is not named goes back to its default. */
+  readonly replace: boolean
+  readonly validateOnly: boolean
+}
+
 export interface TopicResult {
   readonly name: string
   readonly error: CommandError | null
@@ -75,10 +90,17 @@ export type Command =
       readonly patienceMs: number
     })
   | (OnceOnly & { readonly type: 'delete-topics'; readonly topics: readonly DeleteTopicRequest[] })
+  /** Carried out twice it is as if it had been once, as long as nobody else came in between. */
+  | { readonly type: 'alter-topics'; readonly topics: readonly AlterTopicRequest[] }
   | { readonly type: 'allocate-producer-ids'; readonly count: number }
 
 export type CommandType = Command['type']
-export const COMMAND_TYPES: readonly CommandType[] = ['create-topics', 'delete-topics', 'allocate-producer-ids']
+export const COMMAND_TYPES: readonly CommandType[] = [
+  'create-topics',
+  'delete-topics',
+  'alter-topics',
+  'allocate-producer-ids',
+]
 
 export type CommandReply =
   /** `index`: where the metadata shard stood; a node that applied it sees what the answer says. */
@@ -123,6 +145,8 @@ export function decodeCommand(body: Buffer): Command | null {
       return isCount(raw.count) && (raw.count as number) <= PRODUCER_IDS_MAX ? (raw as Command) : null
     case 'delete-topics':
       return isOnceOnly(raw) && isListOf(raw.topics, isDeletion) ? (raw as Command) : null
+    case 'alter-topics':
+      return isListOf(raw.topics, isAlteration) ? (raw as Command) : null
     case 'create-topics':
       return isOnceOnly(raw) && isCount(raw.patienceMs) && isListOf(raw.topics, isCreation) ? (raw as Command) : null
     default:
@@ -154,6 +178,21 @@ function isOnceOnly(item: Raw): boolean {
 
 function isDeletion(item: Raw): boolean {
   return typeof item.name === 'string' && (item.id === null || typeof item.id === 'string')
+}
+
+const OPERATIONS: readonly unknown[] = ['set', 'delete', 'append', 'subtract']
+
+function isAlteration(item: Raw): boolean {
+  return (
+    typeof item.name === 'string' &&
+    typeof item.replace === 'boolean' &&
+    typeof item.validateOnly === 'boolean' &&
+    isListOf(item.changes, isSettingChange)
+  )
+}
+
+function isSettingChange({ name, operation, value }: Raw): boolean {
+  return typeof name === 'string' && OPERATIONS.includes(operation) && (value === null || typeof value === 'string')
 }
 
 function isCreation(item: Raw): boolean {

@@ -20,6 +20,7 @@ import type { Command, CommandReply, TopicResult } from './commands.ts'
 import { mintClusterId } from './ids.ts'
 import type { Metadata, NodeRecord } from './metadata.ts'
 import { MetadataDraft } from './metadata-draft.ts'
+import { planAlteration } from './topic-alteration.ts'
 import { createOnce, deleteOnce, type PlanContext } from './topic-planner.ts'
 
 export interface ControllerCollaborators {
@@ -102,7 +103,7 @@ export class Controller {
     for (const pending of batch) {
       const { command } = pending
       const { outcomes } = this.#with.metadata
-      if (command.type !== 'allocate-producer-ids' && outcomes.forgotSome(command.since)) {
+      if ('since' in command && outcomes.forgotSome(command.since)) {
         pending.done({ outcome: 'forgotten', since: outcomes.next })
         continue
       }
@@ -150,6 +151,8 @@ export class Controller {
         return { results: [], first: draft.takeProducerIds(command.count) }
       case 'delete-topics':
         return { results: command.topics.map((topic, i) => deleteOnce(topic, command.request, i, draft)), first: 0 }
+      case 'alter-topics':
+        return { results: command.topics.map((topic) => planAlteration(topic, draft)), first: 0 }
       case 'create-topics': {
         const context: PlanContext = {
           isUp: this.#with.isUp,

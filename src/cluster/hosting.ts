@@ -10,6 +10,8 @@ import type { ReplicaPlace } from './placement.ts'
 
 export interface HostingEvents {
   replicaAdded(topic: Topic, partition: number, shard: number, replicas: readonly ReplicaPlace[]): void
+  /** The topic's settings have changed. */
+  replicaConfigured(topic: Topic, partition: number, shard: number): void
   /** The removal is committed and applied: nothing of the shard is needed any more. */
   replicaRemoved(topic: Topic, partition: number, shard: number): void
 }
@@ -47,10 +49,11 @@ export class Hosting {
   #update(topic: Topic): void {
     topic.partitions.forEach(({ shard, replicas }, partition) => {
       const here = replicas.some(({ node, disk }) => node === this.#node && disk === this.#disk)
-      const known = this.#hosted.has(shard)
+      const known = this.#hosted.get(shard)
       if (here) this.#hosted.set(shard, { topic, partition })
-      if (here && !known) this.#events.replicaAdded(topic, partition, shard, replicas)
-      else if (!here && known) this.#drop(topic, partition, shard)
+      if (here && known === undefined) this.#events.replicaAdded(topic, partition, shard, replicas)
+      else if (here && !sameSettings(known!.topic, topic)) this.#events.replicaConfigured(topic, partition, shard)
+      else if (!here && known !== undefined) this.#drop(topic, partition, shard)
     })
   }
 
@@ -64,4 +67,9 @@ export class Hosting {
     this.#hosted.delete(shard)
     this.#events.replicaRemoved(topic, partition, shard)
   }
+}
+
+function sameSettings({ configs: a }: Topic, { configs: b }: Topic): boolean {
+  const names = new Set([...Object.keys(a), ...Object.keys(b)])
+  return [...names].every((name) => a[name] === b[name])
 }

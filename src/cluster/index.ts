@@ -14,12 +14,14 @@ export {
   type ClusterOptions,
 } from './cluster-interfaces.ts'
 export {
+  type AlterTopicRequest,
   type CommandError,
   type CommandErrorCode,
   type CreateTopicRequest,
   INTERNAL_TOPICS,
   PARTITIONS_MAX,
   PRODUCER_IDS_MAX,
+  type SettingChange,
   type TopicResult,
   topicNameDefect,
 } from './commands.ts'

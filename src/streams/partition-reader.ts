@@ -200,7 +200,7 @@ export class PartitionReader {
       let largest = Number.NEGATIVE_INFINITY
       let at = 0
       const look = (payload: Buffer, position: number) => {
-        const candidate = maxTimestampOf(payload, position)
+        const candidate = largestTimestampFrom(payload, position, this.#shard.startOffset)
         if (candidate > largest) {
           largest = candidate
           at = baseOffsetOf(payload, position)
@@ -279,4 +279,20 @@ export class PartitionReader {
     }
     from(offset)
   }
+}
+
+/** Of the batch's records from `start` on: the log may begin in the middle of it. */
+function largestTimestampFrom(payload: Buffer, position: number, start: number): number {
+  if (baseOffsetOf(payload, position) >= start) return maxTimestampOf(payload, position)
+  let largest = Number.NEGATIVE_INFINITY
+  try {
+    forEachRecord(payload, position, ({ offset, timestamp }) => {
+      if (offset >= start && timestamp > largest) largest = timestamp
+      return true
+    })
+  } catch (error) {
+    if (!(error instanceof RecordsError)) throw error
+    return maxTimestampOf(payload, position)
+  }
+  return largest
 }

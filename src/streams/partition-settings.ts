@@ -8,6 +8,8 @@ export interface PartitionSettings {
   readonly appendTime: boolean
   /** `cleanup.policy` contains compact: every record needs a key. */
   readonly compacted: boolean
+  /** `cleanup.policy` contains delete. */
+  readonly deletes: boolean
   /** `retention.ms`; infinite: records are kept for ever. */
   readonly retentionMs: number
   /** `retention.bytes`; infinite: as many as there are. */
@@ -34,6 +36,7 @@ export function partitionSettings(configs: Readonly<Record<string, string>>): Pa
     maxMessageBytes: Number(text('max.message.bytes')),
     appendTime: text('message.timestamp.type') === 'LogAppendTime',
     compacted: policies.includes('compact'),
+    deletes,
     retentionMs: deletes ? limit('retention.ms') : Number.POSITIVE_INFINITY,
     retentionBytes: deletes ? limit('retention.bytes') : Number.POSITIVE_INFINITY,
     segmentBytes: configs['segment.bytes'] === undefined ? null : Number(configs['segment.bytes']),

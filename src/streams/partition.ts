@@ -48,6 +48,7 @@ import { type FetchResult, type OffsetDone, PartitionReader } from './partition-
 import type { PartitionSettings } from './partition-settings.ts'
 import type { ProduceWaiter } from './produce-waiters.ts'
 import { type BatchMark, Producers, sequenceAfter } from './producers.ts'
+import { type DeletionDone, RecordDeletions } from './record-deletions.ts'
 import { RetentionCheck } from './retention.ts'
 import { TimeIndex } from './time-index.ts'
 
@@ -99,6 +100,7 @@ export class Partition implements StateMachine, Advancing {
   readonly #reader: PartitionReader
   readonly #gate: BatchGate
   readonly #retention: RetentionCheck
+  readonly #deletions: RecordDeletions
   readonly #listeners = new Set<AdvanceListener>()
 
   /** The term in which this node leads and may take batches; 0 when it does not. */
@@ -132,6 +134,7 @@ export class Partition implements StateMachine, Advancing {
     this.#producers = new Producers(options.newProducersFrom)
     this.#gate = new BatchGate(options.settings)
     this.#retention = new RetentionCheck(this.#shard, this.#clock)
+    this.#deletions = new RecordDeletions(this.#shard, this.#clock)
     this.#configureLog(options.settings)
     this.roleChanged(this.#standing)
   }
@@ -159,6 +162,17 @@ export class Partition implements StateMachine, Advancing {
   /** Cuts what is older, or more, than the topic's settings say; on the leader. */
   checkRetention(): void {
     this.#retention.check(() => (this.#term === 0 || this.#removed ? null : this.settings))
+  }
+
+  /**
+   * DeleteRecords: the log is to start at `before` (−1: at the mark). `done` with where it does, once that is committed. May answer
+   * before it returns.
+   */
+  deleteRecords(before: number, timeoutMs: number, done: DeletionDone): void {
+    if (this.settings.deletes)
+      this.#deletions.delete(before, timeoutMs, () => this.#term !== 0 && this.#shard.leadsNow(), done)
+    // A record of such a topic goes when there is a newer one with its key.
+    else done(KafkaError.POLICY_VIOLATION, -1)
   }
 
   /** False: stop reading from the sockets of producers until `shard.onRoom` fires. */
@@ -362,6 +376,7 @@ export class Partition implements StateMachine, Advancing {
   applied(): void {
     const answers = this.#waiting.answer(this.#shard.startOffset)
     if (answers > 0) this.#noteAnswers(answers)
+    if (this.#deletions.waiting > 0) this.#deletions.settle()
     if (this.#advancedBytes === 0) return
     const bytes = this.#advancedBytes
     this.#advancedBytes = 0
@@ -406,6 +421,7 @@ export class Partition implements StateMachine, Advancing {
     this.#heldBytes = 0
     const { startOffset } = this.#shard
     this.#waiting.failAll(error, startOffset, message)
+    this.#deletions.failAll(error)
     for (const { batch, waiter, slot } of held) {
       this.#expectAgain(batch)
       waiter.produced(slot, error, -1, -1, startOffset, message)

@@ -9,7 +9,6 @@ import { assert } from '../stdx/index.ts'
 import type { StreamsEvent } from './events.ts'
 import { FetchWaits } from './fetch-wait.ts'
 import { Partition, type PartitionOptions } from './partition.ts'
-import type { PartitionSettings } from './partition-settings.ts'
 import { RetentionRounds } from './retention.ts'
 
 export interface StreamsOptions {
@@ -72,11 +71,6 @@ export class Streams {
 
   partitions(): IterableIterator<Partition> {
     return this.#byShard.values()
-  }
-
-  /** The settings of a topic changed: for all its partitions here. */
-  configure(topic: string, settings: PartitionSettings): void {
-    for (const partition of this.#byTopic.get(topic) ?? []) partition?.configure(settings)
   }
 
   /** The committed removal of the shard was applied: everyone who waits hears that it is gone. */

@@ -11,9 +11,11 @@
  */
 import { Codec } from './codec.ts'
 import { type MessageDefinition, parseVersions } from './message-definition.ts'
+import { alterConfigsRequest, alterConfigsResponse } from './messages/alter-configs.ts'
 import { apiVersionsRequest, apiVersionsResponse } from './messages/api-versions.ts'
 import { createTopicsRequest, createTopicsResponse } from './messages/create-topics.ts'
 import { deleteGroupsRequest, deleteGroupsResponse } from './messages/delete-groups.ts'
+import { deleteRecordsRequest, deleteRecordsResponse } from './messages/delete-records.ts'
 import { deleteTopicsRequest, deleteTopicsResponse } from './messages/delete-topics.ts'
 import { describeClusterRequest, describeClusterResponse } from './messages/describe-cluster.ts'
 import { describeConfigsRequest, describeConfigsResponse } from './messages/describe-configs.ts'
@@ -21,6 +23,10 @@ import { describeGroupsRequest, describeGroupsResponse } from './messages/descri
 import { fetchRequest, fetchResponse } from './messages/fetch.ts'
 import { findCoordinatorRequest, findCoordinatorResponse } from './messages/find-coordinator.ts'
 import { heartbeatRequest, heartbeatResponse } from './messages/heartbeat.ts'
+import {
+  incrementalAlterConfigsRequest,
+  incrementalAlterConfigsResponse,
+} from './messages/incremental-alter-configs.ts'
 import { initProducerIdRequest, initProducerIdResponse } from './messages/init-producer-id.ts'
 import { joinGroupRequest, joinGroupResponse } from './messages/join-group.ts'
 import { leaveGroupRequest, leaveGroupResponse } from './messages/leave-group.ts'
@@ -83,10 +89,17 @@ export const apis = {
   apiVersions: api('ApiVersions', apiVersionsRequest, apiVersionsResponse),
   createTopics: api('CreateTopics', createTopicsRequest, createTopicsResponse),
   deleteTopics: api('DeleteTopics', deleteTopicsRequest, deleteTopicsResponse),
+  deleteRecords: api('DeleteRecords', deleteRecordsRequest, deleteRecordsResponse),
   initProducerId: api('InitProducerId', initProducerIdRequest, initProducerIdResponse),
   offsetForLeaderEpoch: api('OffsetForLeaderEpoch', offsetForLeaderEpochRequest, offsetForLeaderEpochResponse),
   describeConfigs: api('DescribeConfigs', describeConfigsRequest, describeConfigsResponse),
+  alterConfigs: api('AlterConfigs', alterConfigsRequest, alterConfigsResponse),
   deleteGroups: api('DeleteGroups', deleteGroupsRequest, deleteGroupsResponse),
+  incrementalAlterConfigs: api(
+    'IncrementalAlterConfigs',
+    incrementalAlterConfigsRequest,
+    incrementalAlterConfigsResponse,
+  ),
   describeCluster: api('DescribeCluster', describeClusterRequest, describeClusterResponse),
 } as const
 

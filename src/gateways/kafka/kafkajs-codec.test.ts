@@ -118,6 +118,25 @@ const KAFKAJS: Partial<Record<keyof typeof apis, KafkajsApi>> = {
       })),
     }),
   },
+  deleteRecords: {
+    arguments: (m) => ({
+      topics: list(m.topics).map((t: Tree) => ({
+        topic: t.name,
+        partitions: list(t.partitions).map((p: Tree) => ({ partition: p.partitionIndex, offset: p.offset })),
+      })),
+      timeout: m.timeoutMs,
+    }),
+  },
+  alterConfigs: {
+    arguments: (m) => ({
+      ...m,
+      resources: list(m.resources).map((r: Tree) => ({
+        type: r.resourceType,
+        name: r.resourceName,
+        configEntries: r.configs,
+      })),
+    }),
+  },
   deleteGroups: { arguments: (m) => m.groupsNames as object },
 }
 

@@ -1,6 +1,12 @@
 import type { Cluster, ClusterNode, Topic } from '../../../cluster/index.ts'
 import type { Clock } from '../../../platform/index.ts'
-import type { GroupCoordinators, Partition, Streams } from '../../../streams/index.ts'
+import {
+  type GroupCoordinators,
+  KafkaError,
+  type KafkaErrorCode,
+  type Partition,
+  type Streams,
+} from '../../../streams/index.ts'
 import type { Codec } from '../codec.ts'
 import type { KafkaEvent } from '../events.ts'
 import type { Exchange } from '../exchange.ts'
@@ -44,4 +50,11 @@ export function currentLeader(
   const shard = topic?.partitions[partition]?.shard
   const leader = shard === undefined ? null : context.cluster.leaderOf(shard)
   return { leaderId: leader?.node ?? -1, leaderEpoch: leader?.term ?? -1 }
+}
+
+/** Why this node has no replica of the partition. */
+export function absent(context: HandlerContext, topic: string, partition: number): KafkaErrorCode {
+  return context.cluster.topic(topic)?.partitions[partition] === undefined
+    ? KafkaError.UNKNOWN_TOPIC_OR_PARTITION
+    : KafkaError.NOT_LEADER_OR_FOLLOWER
 }

@@ -1,8 +1,10 @@
 /** What is done for each API: a function of the gateway's context, the exchange to settle, and the decoded request. */
 import type { ApiName } from '../api-table.ts'
 import type { Exchange } from '../exchange.ts'
+import { alterConfigs, incrementalAlterConfigs } from './alter-configs.ts'
 import { apiVersions, describeCluster, initProducerId } from './cluster.ts'
 import type { HandlerContext } from './context.ts'
+import { deleteRecords } from './delete-records.ts'
 import { fetch } from './fetch.ts'
 import { findCoordinator } from './find-coordinator.ts'
 import {
@@ -27,9 +29,11 @@ type AnyHandler = (context: HandlerContext, exchange: Exchange, request: never) 
 
 /** One handler per API of the table; the compiler sees to it that none is missing. */
 export const HANDLERS: Readonly<Record<ApiName, AnyHandler>> = {
+  alterConfigs: alterConfigs as AnyHandler,
   apiVersions: apiVersions as AnyHandler,
   createTopics: createTopics as AnyHandler,
   deleteGroups: deleteGroups as AnyHandler,
+  deleteRecords: deleteRecords as AnyHandler,
   deleteTopics: deleteTopics as AnyHandler,
   describeCluster: describeCluster as AnyHandler,
   describeConfigs: describeConfigs as AnyHandler,
@@ -37,6 +41,7 @@ export const HANDLERS: Readonly<Record<ApiName, AnyHandler>> = {
   fetch: fetch as AnyHandler,
   findCoordinator: findCoordinator as AnyHandler,
   heartbeat: heartbeat as AnyHandler,
+  incrementalAlterConfigs: incrementalAlterConfigs as AnyHandler,
   initProducerId: initProducerId as AnyHandler,
   joinGroup: joinGroup as AnyHandler,
   leaveGroup: leaveGroup as AnyHandler,

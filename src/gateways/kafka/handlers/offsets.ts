@@ -1,9 +1,9 @@
 /** ListOffsets and OffsetForLeaderEpoch: where a partition begins, ends, was at a time, and where a generation ended. */
-import { KafkaError, type KafkaErrorCode } from '../../../streams/index.ts'
+import { KafkaError } from '../../../streams/index.ts'
 import type { apis } from '../api-table.ts'
 import type { ListOffsetsRequest } from '../messages/list-offsets.ts'
 import type { OffsetForLeaderEpochRequest } from '../messages/offset-for-leader-epoch.ts'
-import type { ExchangeOf, HandlerContext } from './context.ts'
+import { absent, type ExchangeOf, type HandlerContext } from './context.ts'
 
 /** From here on "not known yet" has a code of its own; before, clients understand that a leader is missing. */
 const OFFSET_NOT_AVAILABLE_VERSION = 5
@@ -64,10 +64,4 @@ export function offsetForLeaderEpoch(
     }),
   }))
   exchange.respond({ throttleTimeMs: 0, topics })
-}
-
-function absent(context: HandlerContext, topic: string, partition: number): KafkaErrorCode {
-  return context.cluster.topic(topic)?.partitions[partition] === undefined
-    ? KafkaError.UNKNOWN_TOPIC_OR_PARTITION
-    : KafkaError.NOT_LEADER_OR_FOLLOWER
 }
