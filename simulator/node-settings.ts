@@ -10,6 +10,8 @@ export const PEER_PORT = 7400
 const HTTP_PORT = 9644
 /** Entries from one comparison of the replicas' states to the next. */
 const STATE_SUM_EVERY = 50
+/** Retention is looked after this often: minutes of a run are short. */
+const RETENTION_CHECK_MS = 1000
 
 export function hostOf(id: number): string {
   return `node-${id}`
@@ -43,7 +45,13 @@ export function tuningOf(scenario: Scenario): NodeTuning {
   const { journalSegmentBytes, shardSegmentBytes, shardLogFlushBytes, tailCacheBytes, tuning } = scenario
   const storage = { journalSegmentBytes, shardSegmentBytes, shardLogFlushBytes }
   const host = { tailCacheBytes, stateSumEvery: STATE_SUM_EVERY }
-  if (tuning === undefined) return { host, storage }
+  const streams = { retentionCheckMs: RETENTION_CHECK_MS }
+  if (tuning === undefined) return { host, storage, streams }
   const { heartbeatIntervalMs, electionTimeoutMs, ...drawn } = tuning
-  return { mesh: { heartbeatIntervalMs, electionTimeoutMs }, host: { ...host, electionTimeoutMs, ...drawn }, storage }
+  return {
+    mesh: { heartbeatIntervalMs, electionTimeoutMs },
+    host: { ...host, electionTimeoutMs, ...drawn },
+    storage,
+    streams,
+  }
 }

@@ -30,6 +30,9 @@ export interface SyncedEntry extends DurableEntry {
   readonly index: number
   /** The first index that stays, if the entry is a cut. */
   readonly cutTo: number | null
+  readonly cut?: { readonly index: number; readonly offset: number; readonly reason: number }
+  /** Of the whole entry. */
+  readonly bytes?: number
 }
 
 /** A vote for `vote` in `term` is on the disk. One that was written and lost before its sync has been told to nobody. */
@@ -216,8 +219,10 @@ export class ShadowDisk {
         from += entry.bytes.length
         const { kind, shard, term, index, crc } = entry
         const vote = kind === EntryKind.hardState ? decodeHardState(entry)!.vote : 0
-        const cutTo = kind === EntryKind.cut ? Number(Buffer.from(payloadOf(entry)).readBigUInt64LE(0)) : null
-        pending.push({ shard, index, entry: { shard, index, term, crc, cutTo }, vote, sequence: block.sequence })
+        const cut = kind === EntryKind.cut ? cutIn(payloadOf(entry)) : null
+        const seen = { shard, index, term, crc, cutTo: cut?.index ?? null, bytes: entry.bytes.length }
+        const { sequence } = block
+        pending.push({ shard, index, entry: cut === null ? seen : { ...seen, cut }, vote, sequence })
       }
       at += blockFootprint(block.bodyBytes)
     }
@@ -237,6 +242,14 @@ export class ShadowDisk {
     if (log[index - 1]?.crc === entry.crc) return
     log.length = Math.min(log.length, index - 1)
     log[index - 1] = entry
+  }
+}
+
+function cutIn(payload: Buffer): { index: number; offset: number; reason: number } {
+  return {
+    index: Number(payload.readBigUInt64LE(0)),
+    offset: Number(payload.readBigUInt64LE(8)),
+    reason: payload[16] ?? 0,
   }
 }
 

@@ -95,7 +95,7 @@ class Simulation {
     })
     world.checkers.push(...this.#checkers.list)
     this.#convergence = new Convergence(world.machines, world.replicaSets)
-    this.#workloads = new Workloads(scenario, world, options.interference?.client)
+    this.#workloads = new Workloads(scenario, world, this.#checkers.excuses, options.interference?.client)
   }
 
   async run(): Promise<RunResult> {

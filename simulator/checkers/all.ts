@@ -9,6 +9,7 @@ import { Violation } from '../violation.ts'
 import { Acknowledged } from './acknowledged.ts'
 import { Bounds, LIMITS } from './bounds.ts'
 import { ClientHistory } from './client-history.ts'
+import { Cuts } from './cuts.ts'
 import { Deletions } from './deletions.ts'
 import { ElectionSafety } from './election-safety.ts'
 import { EveryValue, type RawDisk } from './every-value.ts'
@@ -49,6 +50,8 @@ export class Checkers {
   readonly recorded: RecordedHistory
   readonly states = new SameState()
   readonly bounds: Bounds
+  /** See `LeaseDoubt`. */
+  readonly excuses: (node: number | undefined, sinceMs: number) => boolean
   readonly list: readonly Checker[]
   readonly #sent = new OnlyWhatWasSent()
   readonly #groups: Groups
@@ -65,12 +68,15 @@ export class Checkers {
     this.history = new OneHistory(truth)
     const doubt = new LeaseDoubt(now, scenario.tuning?.electionTimeoutMs ?? HOST_DEFAULTS.electionTimeoutMs)
     const excuses = doubt.excuses.bind(doubt)
+    this.excuses = excuses
     this.clients = new ClientHistory(now, isIdempotent, excuses)
     this.recorded = new RecordedHistory(now, isIdempotent, excuses)
     this.#groups = new Groups(now)
     this.bounds = new Bounds(LIMITS, violated)
     const { history } = this
-    const topics = new Topics(scenario.topics, (name) => name.startsWith('__'))
+    const { shrinking } = scenario
+    const all = [...scenario.topics, ...(shrinking === undefined ? [] : [{ name: shrinking.name, partitions: 1 }])]
+    const topics = new Topics(all, (name) => name.startsWith('__'))
     const list: Checker[] = [
       this.elections,
       doubt,
@@ -86,6 +92,7 @@ export class Checkers {
       list.push(new LogMatching(), new LeaderCompleteness(truth, history), this.states, new OffsetsRise())
       list.push(new TermDurable(peerPort, violated), new FileDiscipline(violated, this.bounds), this.bounds)
       list.push(new Deletions(truth, history, violated), new Support(peerPort, now, violated))
+      list.push(new Cuts(truth, retentionBytesOf(scenario)))
     }
     this.list = list
   }
@@ -125,4 +132,9 @@ export class Checkers {
       done()
     })
   }
+}
+
+function retentionBytesOf({ shrinking }: Scenario): number | null {
+  const bytes = Number(shrinking?.configs['retention.bytes'] ?? -1)
+  return bytes === -1 ? null : bytes
 }

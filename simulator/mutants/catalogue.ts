@@ -6,12 +6,14 @@ import { INTERFERENCES } from './interference.ts'
 import type { Mutant } from './mutant.ts'
 import type { PatchMutant } from './patch.ts'
 import { CLUSTER_PATCHES } from './patches-cluster.ts'
+import { CUT_PATCHES } from './patches-cuts.ts'
 import { REPLICATION_PATCHES } from './patches-replication.ts'
 import { SNAPSHOT_PATCHES } from './patches-snapshots.ts'
 import { STORAGE_PATCHES } from './patches-storage.ts'
 import { STREAMS_PATCHES } from './patches-streams.ts'
 
 export const PATCHES: readonly PatchMutant[] = [
+  ...CUT_PATCHES,
   ...REPLICATION_PATCHES,
   ...SNAPSHOT_PATCHES,
   ...STORAGE_PATCHES,

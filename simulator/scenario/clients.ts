@@ -40,6 +40,17 @@ export interface RegistersScenario {
   readonly intervalMs: number
 }
 
+/** A topic whose oldest records go. */
+export interface ShrinkingScenario {
+  readonly name: string
+  readonly configs: Readonly<Record<string, string>>
+  /** Some of it goes without being asked for: by age or by size. */
+  readonly byItself: boolean
+  readonly intervalMs: number
+  /** How often somebody deletes records; null: nobody does. */
+  readonly deleteEveryMs: number | null
+}
+
 export type Draw = (name: string) => Prng
 
 function pick<T>(draw: Draw, name: string, from: readonly T[]): T {
@@ -123,5 +134,24 @@ export function registersOf(draw: Draw): RegistersScenario {
     keys: pick(draw, 'registers', [1, 2, 3]),
     clients: pick(draw, 'register clients', [1, 2, 3]),
     intervalMs: pick(draw, 'register interval', [100, 200, 400]),
+  }
+}
+
+/** Files of a few entries, so that there is always one to let go. */
+export function shrinkingOf(draw: Draw): ShrinkingScenario | null {
+  if (draw('shrinking').below(3) === 0) return null
+  const retentionBytes = pick(draw, 'retention bytes', ['-1', '2000', '20000'])
+  const retentionMs = pick(draw, 'retention ms', ['-1', '-1', '2000', '10000'])
+  const segments = {
+    'segment.bytes': pick(draw, 'segment bytes', ['600', '3000', '20000']),
+    'segment.ms': pick(draw, 'segment ms', ['700', '5000', '604800000']),
+    'segment.jitter.ms': pick(draw, 'segment jitter', ['0', '300']),
+  }
+  return {
+    name: 'shrinking',
+    configs: { ...segments, 'retention.bytes': retentionBytes, 'retention.ms': retentionMs },
+    byItself: retentionBytes !== '-1' || retentionMs !== '-1',
+    intervalMs: pick(draw, 'shrinking interval', [100, 250]),
+    deleteEveryMs: pick(draw, 'deletions', [null, 700, 3000]),
   }
 }

@@ -11,7 +11,13 @@ import type { ProcessFault } from '../faults/process.ts'
 import type { StreamFault } from '../faults/streams.ts'
 import type { NetworkOptions } from '../network/delays.ts'
 import type { BuggifyOptions } from '../seeded-random.ts'
-import type { AdministratorScenario, GroupScenario, ProducerScenario, RegistersScenario } from './clients.ts'
+import type {
+  AdministratorScenario,
+  GroupScenario,
+  ProducerScenario,
+  RegistersScenario,
+  ShrinkingScenario,
+} from './clients.ts'
 
 /** A node by its id, or whoever leads the first partition at that moment. */
 export type Target = number | 'leader'
@@ -59,6 +65,7 @@ export interface Scenario {
   readonly groups?: readonly GroupScenario[]
   readonly administrators?: readonly AdministratorScenario[]
   readonly registers?: RegistersScenario
+  readonly shrinking?: ShrinkingScenario
   /** Faults happen until then; the clients go on, all heals, and what must be true in the end is checked. */
   readonly durationMs: number
   readonly networkUs: readonly [number, number]

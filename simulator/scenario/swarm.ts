@@ -6,7 +6,7 @@
  */
 import { Prng } from '../../src/stdx/index.ts'
 import type { NetworkOptions } from '../network/delays.ts'
-import { administratorsOf, type Draw, groupsOf, producersOf, registersOf } from './clients.ts'
+import { administratorsOf, type Draw, groupsOf, producersOf, registersOf, shrinkingOf } from './clients.ts'
 import type { Outsider, Profile, Scenario, Tuning } from './scenario.ts'
 import { damageOf, directedOf, faultsOf } from './schedule.ts'
 
@@ -38,6 +38,7 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
     }
   })
   const beyond = profile === 'beyond' || (profile === 'all' && draw('beyond').below(12) === 0)
+  const shrinking = shrinkingOf(draw)
   const networkBase = pick('network', [100, 300, 1_000, 5_000])
   const networkUs = [networkBase, networkBase * pick('network jitter', [2, 10])] as const
   const network = {
@@ -56,6 +57,7 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
     groups: groupsOf(draw),
     administrators: administratorsOf(draw),
     registers: registersOf(draw),
+    ...(shrinking === null ? {} : { shrinking }),
     durationMs,
     ...(beyond ? { beyond } : {}),
     network,

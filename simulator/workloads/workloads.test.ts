@@ -34,11 +34,18 @@ function calm(seed: number): Scenario {
     ],
     administrators: [{ name: 'admin-0', topics: 2, intervalMs: 60 }],
     registers: { shards: 2, keys: 2, clients: 2, intervalMs: 50 },
+    shrinking: {
+      name: 'shrinking',
+      configs: { 'segment.bytes': '600', 'retention.bytes': '4000', 'retention.ms': '-1' },
+      byItself: true,
+      intervalMs: 60,
+      deleteEveryMs: 400,
+    },
   }
 }
 
 test('everybody is busy and is answered', async () => {
-  const { violation, deeds, timeline, acknowledged } = await simulate(calm(1))
+  const { violation, deeds, timeline, acknowledged } = await simulate(calm(3))
   assert.equal(violation?.message, undefined)
   assert.ok(acknowledged > 300, `${acknowledged} records were acknowledged`)
   const expected = [
@@ -46,6 +53,7 @@ test('everybody is busy and is answered', async () => {
     ...['leave', 'silence', 'vanish', 'replace', 'commit'].map((deed) => `group ${deed}`),
     ...['create', 'delete', 'produce', 'read', 'look', 'list', 'settings', 'refused'].map((deed) => `topic ${deed}`),
     ...['read', 'written', 'unequal'].map((kind) => `register ${kind}`),
+    ...['read', 'delete', 'looked-below'].map((deed) => `shrinking ${deed}`),
   ]
   assert.deepEqual(
     expected.filter((what) => (deeds.get(what) ?? 0) === 0),

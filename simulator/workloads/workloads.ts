@@ -12,6 +12,7 @@ import { Consumer } from './consumer.ts'
 import { Group } from './group.ts'
 import { Producer } from './producer.ts'
 import { RegisterClient, RegisterSeats } from './register-client.ts'
+import { ShrinkingTopic } from './shrinking-topic.ts'
 import { TopicAdministrator } from './topic-administrator.ts'
 
 const CLIENTS_HOST = 'clients'
@@ -24,12 +25,14 @@ export class Workloads {
   readonly groups: readonly Group[]
   readonly administrators: readonly TopicAdministrator[]
   readonly registers: readonly RegisterClient[]
+  readonly shrinking: ShrinkingTopic | null
   readonly #interfere: (name: string, client: KafkaClient) => KafkaClient
 
   /** `interfere` puts something between a client and what it is told. */
   constructor(
     scenario: Scenario,
     world: World,
+    excuses: (node: number | undefined, sinceMs: number) => boolean,
     interfere: (name: string, client: KafkaClient) => KafkaClient = (_name, client) => client,
   ) {
     this.#interfere = interfere
@@ -52,6 +55,19 @@ export class Workloads {
     this.administrators = (scenario.administrators ?? []).map(
       (admin) => new TopicAdministrator({ ...admin, replication, nodes: world.bootstrap, isGone }, own(admin.name)),
     )
+    const { shrinking } = scenario
+    this.shrinking =
+      shrinking === undefined
+        ? null
+        : new ShrinkingTopic(
+            { ...shrinking, replication },
+            {
+              ...common,
+              prng: this.#prng(shrinking.name),
+              newClient: (name) => this.client(name),
+              excuses,
+            },
+          )
     const { registers } = scenario
     if (registers === undefined) this.registers = []
     else {
@@ -72,6 +88,7 @@ export class Workloads {
     for (const group of this.groups) group.start()
     for (const administrator of this.administrators) administrator.start()
     for (const register of this.registers) register.start()
+    this.shrinking?.start()
   }
 
   /** The faults are over: nothing new is begun, and those who went come back. */
@@ -80,6 +97,7 @@ export class Workloads {
     for (const group of this.groups) group.stop()
     for (const administrator of this.administrators) administrator.stop()
     for (const register of this.registers) register.stop()
+    this.shrinking?.stop()
   }
 
   /** Who has not come to an end yet, for people; null when all have. Asked again and again after `stop`. */
@@ -87,7 +105,8 @@ export class Workloads {
     const producer = this.producers.find(({ drained }) => !drained)
     if (producer !== undefined) return `no answer yet: ${producer.waitingFor}`
     for (const group of this.groups) group.finish()
-    const others = [...this.registers, ...this.administrators, ...this.groups]
+    const shrinking = this.shrinking === null ? [] : [this.shrinking]
+    const others = [...this.registers, ...this.administrators, ...this.groups, ...shrinking]
     return others.find(({ drained }) => !drained)?.waitingFor ?? null
   }
 
@@ -103,6 +122,7 @@ export class Workloads {
       add('group commit', group.commits)
     }
     for (const { deeds } of this.administrators) for (const [deed, times] of deeds) add(`topic ${deed}`, times)
+    for (const [deed, times] of this.shrinking?.deeds ?? []) add(`shrinking ${deed}`, times)
     for (const { outcomes } of this.registers)
       for (const [kind, times] of Object.entries(outcomes)) add(`register ${kind}`, times)
     return tally
