@@ -6,17 +6,21 @@ import { type Cluster, METADATA_SHARD, type NodeRecord, type PeerMesh } from './
 import {
   type ClusterStatus,
   type Counters,
+  type JournalStatus,
   mergeStatus,
   type NodeStatus,
   type ReplicaStatus,
 } from './gateways/http/index.ts'
 import { formatAddress } from './node-options.ts'
 import type { ReplicationHost } from './replication/index.ts'
+import { heldBy, movedBy, type Partition } from './streams/index.ts'
 
 export interface ReportSources {
   readonly cluster: Cluster
   readonly host: ReplicationHost
   readonly mesh: PeerMesh
+  readonly partition: (shard: number) => Partition | undefined
+  readonly journal: () => JournalStatus
   /** Voters and learners of the metadata shard. */
   readonly members: readonly number[]
   /** This node as others are to know it. */
@@ -78,6 +82,7 @@ export class NodeReport {
       ready: waitingFor === null,
       waitingFor,
       counters: { ...counters() },
+      journal: this.#from.journal(),
       shards: [...this.replicas()],
     }
   }
@@ -99,6 +104,9 @@ export class NodeReport {
         commitIndex: replica.commitIndex,
         lastIndex: replica.lastIndex,
         journaledIndex: replica.raft.journaledIndex,
+        storedBytes: replica.storedBytes,
+        startMovedBy: movedBy(replica.lowWaterMark),
+        startHeldBy: this.#from.partition(replica.id)?.keptBy ?? heldBy(replica.lowWaterMark),
       }
     }
   }

@@ -247,6 +247,8 @@ export class TidemarkNode {
       cluster: this.#cluster,
       host: this.#host,
       mesh: this.#mesh,
+      partition: (shard) => this.#streams.partition(shard),
+      journal: () => this.#storage.journalKept,
       members: this.#members,
       record: () => this.#record(),
       absent: () => (this.#state === 'running' ? null : `the node is ${this.#state}`),

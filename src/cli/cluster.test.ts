@@ -105,6 +105,15 @@ test('one node: topic, produce, consume, status, for people and as JSON', { time
     )[0] as unknown as ClusterStatus
     assert.equal(status.nodes[0]!.leads, status.nodes[0]!.replicas)
     assert.match(done(await tidemark(['status', '--http', node!.http])).stdout, /orders\/1/)
+    const [kept] = await json(['topic', 'describe', 'orders', '--http', node!.http])
+    for (const { storedBytes, startMovedBy, startHeldBy } of kept!.partitions as Record<string, unknown>[]) {
+      assert.ok((storedBytes as number) > 0)
+      assert.deepEqual([startMovedBy, /^retention.ms 7 d/.test(`${startHeldBy}`)], [null, true])
+    }
+    assert.match(
+      done(await tidemark(['topic', 'describe', 'orders', '--http', node!.http, ...brokers])).stdout,
+      /start held by/,
+    )
     done(await tidemark(['topic', 'delete', 'orders', ...brokers]))
     assert.equal((await tidemark(['topic', 'delete', 'orders', ...brokers])).code, 1)
     const stopped = await running!.stop()

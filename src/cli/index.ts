@@ -101,6 +101,12 @@ function build(finish: (code: number) => void): Command {
   )
   client('describe', 'Show partitions, leaders, replicas and marks of a topic.', topic)
     .argument('<name>')
+    .addOption(
+      new Option(
+        '--http <URL>',
+        'HTTP address of any node of the cluster: also show what is stored and why logs start where they do',
+      ).env('TIDEMARK_STATUS_HTTP'),
+    )
     .action(async (name, flags) => finish(await (await import('./topic.ts')).describeTopic(name, flags)))
   client('delete', 'Delete a topic and its data.', topic)
     .argument('<name>')

@@ -24,7 +24,7 @@ export async function status(flags: StatusFlags): Promise<number> {
   }
 }
 
-async function ask(address: string): Promise<ClusterStatus> {
+export async function ask(address: string): Promise<ClusterStatus> {
   const url = address.includes('://') ? address : `http://${address}`
   let response: Response
   try {
@@ -67,6 +67,13 @@ export function render(cluster: ClusterStatus): string {
       right: true,
     },
   ])
+  const held = cluster.nodes.filter(({ journal }) => journal !== null && journal.heldBy !== null)
+  const journals = held
+    .map(
+      ({ node, journal }) =>
+        `node ${node}: ${journal!.segments} journal segments are kept for shard ${journal!.heldBy}`,
+    )
+    .join('\n')
   const shards = table(cluster.shards, [
     { title: 'shard', value: name },
     {
@@ -90,7 +97,7 @@ export function render(cluster: ClusterStatus): string {
           .join(', '),
     },
   ])
-  return `cluster ${colors.bold(cluster.cluster ?? 'being formed')}, controller ${cluster.controller ?? 'none'}\n\n${nodes}\n\n${shards}`
+  return `cluster ${colors.bold(cluster.cluster ?? 'being formed')}, controller ${cluster.controller ?? 'none'}\n\n${nodes}\n\n${shards}${journals === '' ? '' : `\n\n${journals}`}`
 }
 
 function name(shard: ShardStatus): string {

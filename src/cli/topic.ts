@@ -2,7 +2,8 @@
 import type kafkajs from 'kafkajs'
 import { CliError } from './errors.ts'
 import { type ClientFlags, kafkaClient, speaking } from './kafka-client.ts'
-import { count, table } from './print.ts'
+import { bytes, count, table } from './print.ts'
+import { ask } from './status.ts'
 
 interface CreateFlags extends ClientFlags {
   readonly partitions?: string
@@ -61,7 +62,12 @@ export async function listTopics(flags: ClientFlags): Promise<number> {
   return 0
 }
 
-export async function describeTopic(name: string, flags: ClientFlags): Promise<number> {
+interface DescribeFlags extends ClientFlags {
+  readonly http?: string
+}
+
+export async function describeTopic(name: string, flags: DescribeFlags): Promise<number> {
+  const kept = flags.http === undefined ? null : await keptBy(flags.http, name)
   const rows = await withAdmin(flags, `topic ${name}`, async (admin) => {
     if (!(await admin.listTopics()).includes(name)) throw unknown(name)
     const { topics } = await admin.fetchTopicMetadata({ topics: [name] })
@@ -74,6 +80,7 @@ export async function describeTopic(name: string, flags: ClientFlags): Promise<n
         inSync: isr,
         logStart: Number(offsets.get(partitionId)?.low ?? 0),
         highWatermark: Number(offsets.get(partitionId)?.high ?? 0),
+        ...kept?.get(partitionId),
       }))
       .sort((a, b) => a.partition - b.partition)
   })
@@ -87,10 +94,40 @@ export async function describeTopic(name: string, flags: ClientFlags): Promise<n
         { title: 'in sync', value: (row) => row.inSync.join(',') },
         { title: 'log start', value: (row) => count(row.logStart), right: true },
         { title: 'high-water mark', value: (row) => count(row.highWatermark), right: true },
+        ...(kept === null ? [] : KEPT_COLUMNS),
       ]),
     )
   }
   return 0
+}
+
+interface Kept {
+  readonly storedBytes?: number | null
+  readonly startMovedBy?: string | null
+  readonly startHeldBy?: string | null
+}
+
+const KEPT_COLUMNS = [
+  {
+    title: 'stored',
+    value: ({ storedBytes }: Kept) => (storedBytes == null ? '-' : bytes(storedBytes)),
+    right: true,
+  },
+  { title: 'start moved by', value: ({ startMovedBy }: Kept) => startMovedBy ?? '-' },
+  { title: 'start held by', value: ({ startHeldBy }: Kept) => startHeldBy ?? '-' },
+]
+
+/** By partition: what the leaders say of what they keep. */
+async function keptBy(http: string, name: string): Promise<Map<number, Kept>> {
+  const { shards } = await ask(http)
+  return new Map(
+    shards
+      .filter(({ topic }) => topic === name)
+      .map(({ partition, storedBytes, startMovedBy, startHeldBy }) => [
+        partition ?? 0,
+        { storedBytes, startMovedBy, startHeldBy },
+      ]),
+  )
 }
 
 export async function deleteTopic(name: string, flags: ClientFlags): Promise<number> {

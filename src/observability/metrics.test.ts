@@ -13,6 +13,8 @@ const SHARD: ShardView = {
   highWatermark: 40,
   startOffset: 5,
   endOffset: 44,
+  storedBytes: 900,
+  startMovedBy: 'retention.bytes',
 }
 
 /** `name{labels}` → value, as a scraper reads it. */
@@ -67,6 +69,8 @@ test('events are counted, states are read when somebody asks', async () => {
     ['tidemark_high_water_mark{topic="orders",partition="2"}', 40],
     ['tidemark_low_water_mark{topic="orders",partition="2"}', 5],
     ['tidemark_end_offset{topic="orders",partition="2"}', 44],
+    ['tidemark_stored_bytes{topic="orders",partition="2"}', 900],
+    ['tidemark_low_water_mark_moved_by{topic="orders",partition="2",reason="retention.bytes"}', 1],
     ['tidemark_term{topic="orders",partition="2"}', 7],
     ['tidemark_leads{topic="orders",partition="2"}', 1],
   ]

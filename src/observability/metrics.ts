@@ -15,6 +15,8 @@ export interface MetricsSources {
     readonly highWatermark: number
     readonly startOffset: number
     readonly endOffset: number
+    readonly storedBytes: number | null
+    readonly startMovedBy: string | null
   }>
   readonly memoryBytes: () => number
 }
@@ -110,9 +112,25 @@ export class Metrics {
     }
     perShard('tidemark_high_water_mark', 'Offset up to which records may be shown', (shard) => shard.highWatermark)
     perShard('tidemark_low_water_mark', 'Offset at which the log starts', (shard) => shard.startOffset)
+    perShard(
+      'tidemark_stored_bytes',
+      "Bytes of this replica's log, in files and buffers",
+      (shard) => shard.storedBytes ?? 0,
+    )
     perShard('tidemark_end_offset', "Offset after the last record in this replica's log", (shard) => shard.endOffset)
     perShard('tidemark_term', "Generation of the shard's leadership", (shard) => shard.term)
     perShard('tidemark_leads', '1 where this node leads', (shard) => (shard.role === 'leader' ? 1 : 0))
+    new Gauge({
+      name: 'tidemark_low_water_mark_moved_by',
+      help: '1 for what moved the start of the log last',
+      labelNames: ['topic', 'partition', 'reason'],
+      registers,
+      collect() {
+        this.reset()
+        for (const { topic, partition, startMovedBy: reason } of sources.shards())
+          if (reason !== null) this.set({ topic: topic ?? '', partition: partition ?? 0, reason }, 1)
+      },
+    })
     new Gauge({
       name: 'tidemark_memory_bytes',
       help: 'Resident memory of the process',

@@ -160,6 +160,13 @@ export class Replica implements Shard {
     return this.#marks.requests.pin(name, index)
   }
 
+  /** Of this node's log; null: not known yet, and looked up. */
+  get storedBytes(): number | null {
+    const { storedBytes } = this.#with.shardLog
+    if (storedBytes === null) this.segments(() => {})
+    return storedBytes
+  }
+
   segments(done: (error: PlatformError | null, segments: readonly SegmentFacts[]) => void): void {
     this.#with.shardLog.segments((error, segments) => {
       if (error !== null && !isBelowStart(error)) this.#with.storageFailed(error)

@@ -114,6 +114,13 @@ export class Checkpointer {
     return this.#running || this.#installs.size > 0
   }
 
+  /** The low-water mark of the journal: how many closed segments are still there, and a shard that needs the oldest. */
+  get journalKept(): { readonly segments: number; readonly heldBy: number | null } {
+    const { closedSegments } = this.#the.journal
+    const holder = closedSegments[0]?.heldBy((shard) => this.#covered(shard)).next()
+    return { segments: closedSegments.length, heldBy: holder?.done === false ? holder.value : null }
+  }
+
   /** Appended to the journal. */
   noteHardState(shard: number, state: HardState): void {
     const known = this.#hardStates.get(shard)

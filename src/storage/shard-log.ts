@@ -159,6 +159,16 @@ export class ShardLog {
     this.#writer.limits = { segmentMs: Number.POSITIVE_INFINITY, segmentJitterMs: 0, ...limits, segmentBytes }
   }
 
+  /** In files, and still to be written; null: of files from before this start it is not known yet. */
+  get storedBytes(): number | null {
+    let stored = this.#bufferBytes
+    for (const { bytes } of this.#writer.segments) {
+      if (bytes === null) return null
+      stored += bytes
+    }
+    return stored
+  }
+
   /** What the log's files hold, oldest first, together with what is still to be written. `done` in a later turn. */
   segments(done: (error: StorageError | PlatformError | null, segments: readonly SegmentFacts[]) => void): void {
     this.#reader.learn((error) => {

@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import { StorageError } from './errors.ts'
 import { encodeHardState } from './hard-state.ts'
-import { chain, SMALL, World } from './harness.test.ts'
+import { chain, checkpointAt, SMALL, World } from './harness.test.ts'
 import { fuzz } from './storage.fuzz.ts'
 import { Storage, type StorageOptions } from './storage.ts'
 
@@ -223,6 +223,33 @@ test('a failed sync of a shard log or of a checkpoint is fatal', () => {
     )
     world.close(storage)
   }
+})
+
+test('the journal says which shard keeps it', () => {
+  const world = new World()
+  const storage = world.open()
+  assert.deepEqual(storage.journalKept, { segments: 0, heldBy: null })
+  const [slow, busy] = [chain(17, 1), chain(16, 400)]
+  let through = 0
+  storage.setCheckpointSource({
+    activeShards: () => (through === 0 ? [16] : [16, 17]),
+    capture: (shard) => (shard === 16 ? checkpointAt(16, busy, busy.length) : checkpointAt(17, slow, through)),
+  })
+  for (const entry of busy) storage.openShardLog(16).append(entry)
+  storage.append([...slow, ...busy.slice(0, 200)], () => {})
+  world.clock.settle()
+  storage.append(busy.slice(200), () => {})
+  world.clock.settle()
+  storage.append([], () => {})
+  storage.checkpoint()
+  world.clock.settle()
+  const { segments, heldBy } = storage.journalKept
+  assert.deepEqual([segments > 0, heldBy], [true, 17])
+  through = 1
+  storage.openShardLog(17).append(slow[0]!)
+  storage.checkpoint()
+  world.clock.settle()
+  assert.equal(storage.journalKept.heldBy, null)
 })
 
 for (let seed = 1; seed <= 30; seed++) {

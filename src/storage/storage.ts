@@ -165,6 +165,10 @@ export class Storage {
     return this.#journal.queuedBytes
   }
 
+  get journalKept(): { readonly segments: number; readonly heldBy: number | null } {
+    return this.#checkpointer.journalKept
+  }
+
   /** Makes the cluster's id part of this disk's identity. */
   setClusterId(id: string, done: (error: StorageError | PlatformError | null) => void): void {
     const { clusterId } = this.#identity

@@ -44,6 +44,7 @@ import type { EpochEnd } from './epochs.ts'
 import { KafkaError, type KafkaErrorCode } from './errors.ts'
 import type { StreamsEvent } from './events.ts'
 import type { AdvanceListener, Advancing } from './fetch-wait.ts'
+import { heldBy, retainedBy } from './low-water.ts'
 import { type FetchResult, type OffsetDone, PartitionReader } from './partition-reader.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 import type { ProduceWaiter } from './produce-waiters.ts'
@@ -162,6 +163,12 @@ export class Partition implements StateMachine, Advancing {
   /** Cuts what is older, or more, than the topic's settings say; on the leader. */
   checkRetention(): void {
     this.#retention.check(() => (this.#term === 0 || this.#removed ? null : this.settings))
+  }
+
+  /** What keeps the log from starting higher; null where this node does not decide it. */
+  get keptBy(): string | null {
+    if (this.#term === 0) return null
+    return heldBy(this.#shard.lowWaterMark) ?? retainedBy(this.settings, this.#retention.stored, this.#clock.wall())
   }
 
   /**

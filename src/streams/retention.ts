@@ -19,6 +19,7 @@
 import type { Clock } from '../platform/index.ts'
 import { CutReason, type Shard } from '../replication/index.ts'
 import type { LogStart, SegmentFacts } from '../storage/index.ts'
+import type { StoredLog } from './low-water.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 
 export interface RetentionLimits {
@@ -81,11 +82,19 @@ function youngestIn(segments: readonly SegmentFacts[], i: number): number {
   return next.createdMs > 0 ? next.createdMs : Number.POSITIVE_INFINITY
 }
 
+function storedIn(segments: readonly SegmentFacts[]): StoredLog {
+  let bytes = 0
+  for (const segment of segments) bytes += segment.bytes
+  return { bytes, oldestMs: segments[0]?.maxTimestamp ?? -1 }
+}
+
 /** The leader's look at one partition, now and then. */
 export class RetentionCheck {
   readonly #shard: Shard
   readonly #clock: Clock
   #looking = false
+  /** What the last look has found; null: there was none, or this node did not lead. */
+  stored: StoredLog | null = null
 
   constructor(shard: Shard, clock: Clock) {
     this.#shard = shard
@@ -110,6 +119,7 @@ export class RetentionCheck {
         end: { index: commitIndex + 1, offset: committedOffset },
         heldFrom: shard.lowWaterMark.heldBy?.index ?? Number.MAX_SAFE_INTEGER,
       }
+      this.stored = storedIn(inTheLog(segments, log.start))
       const cut = retentionCut(log, limits, this.#clock.wall())
       if (cut !== null) shard.requestCut(cut.start, cut.reason)
     })

@@ -34,6 +34,7 @@ const NODE: NodeStatus = {
     journalBytes: 1000,
     kafkaConnections: 2,
   },
+  journal: { segments: 2, heldBy: 16 },
   shards: [
     {
       shard: 16,
@@ -48,6 +49,9 @@ const NODE: NodeStatus = {
       commitIndex: 4,
       lastIndex: 4,
       journaledIndex: 4,
+      storedBytes: 512,
+      startMovedBy: 'request',
+      startHeldBy: 'everything is kept',
     },
   ],
 }

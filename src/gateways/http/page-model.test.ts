@@ -55,6 +55,7 @@ function node(
     memoryBytes: 1,
     leads: 1,
     replicas: 1,
+    journal: null,
     counters: {
       recordsIn: 0,
       bytesIn: 0,
@@ -80,6 +81,9 @@ function shard(changes: Partial<ShardStatus> = {}, journaled: readonly (number |
     startOffset: 0,
     highWatermark: 100,
     endOffset: 100,
+    storedBytes: 512,
+    startMovedBy: null,
+    startHeldBy: null,
     replicas: journaled.map((index, i) => ({
       node: i + 1,
       role: index === null ? 'unknown' : i === 0 ? 'leader' : 'follower',

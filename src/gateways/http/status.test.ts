@@ -37,6 +37,9 @@ function replica(changes: Partial<ReplicaStatus>): ReplicaStatus {
     commitIndex: 0,
     lastIndex: 0,
     journaledIndex: 0,
+    storedBytes: 512,
+    startMovedBy: null,
+    startHeldBy: null,
     ...changes,
   }
 }
@@ -56,6 +59,7 @@ function report(node: number, shards: readonly ReplicaStatus[], changes: Partial
     ready: true,
     waitingFor: null,
     counters: COUNTERS,
+    journal: { segments: 0, heldBy: null },
     shards,
     ...changes,
   }
@@ -83,6 +87,9 @@ test('a healthy shard: the leader speaks for it, followers for themselves', () =
       commitIndex: 9,
       lastIndex: 12,
       journaledIndex: 11,
+      storedBytes: 700,
+      startMovedBy: 'request',
+      startHeldBy: 'everything is kept',
     },
     {
       leader: 1,
@@ -105,6 +112,9 @@ test('a healthy shard: the leader speaks for it, followers for themselves', () =
     startOffset: 10,
     highWatermark: 90,
     endOffset: 100,
+    storedBytes: 700,
+    startMovedBy: 'request',
+    startHeldBy: 'everything is kept',
     replicas: [
       { node: 1, role: 'leader', journaledIndex: 11, commitIndex: 9, lag: 1 },
       { node: 2, role: 'follower', journaledIndex: 10, commitIndex: 8, lag: 2 },

@@ -15,7 +15,26 @@ export interface NodeStatus {
   /** Why not, in a sentence; null when ready. */
   readonly waitingFor: string | null
   readonly counters: Counters
+  readonly journal: JournalStatus
   readonly shards: readonly ReplicaStatus[]
+}
+
+/** The journal's low-water mark, by state: what no checkpoint covers yet must stay. */
+export interface JournalStatus {
+  /** Closed segments that are still there. */
+  readonly segments: number
+  /** A shard that needs the oldest of them; null: nobody, it goes with the next checkpoint. */
+  readonly heldBy: number | null
+}
+
+/** What a log keeps, and why it starts where it does. */
+export interface KeptStatus {
+  /** In files and buffers of the node; null when not known yet. */
+  readonly storedBytes: number | null
+  /** What moved the start last: retention.ms, retention.bytes, request, snapshot; null: nothing since the node was started. */
+  readonly startMovedBy: string | null
+  /** What keeps it from starting higher, in a line for people; null where another node decides that. */
+  readonly startHeldBy: string | null
 }
 
 /** Since the start of the node. Rates are differences of two looks. */
@@ -30,7 +49,7 @@ export interface Counters {
 }
 
 /** One replica as its own node sees it. */
-export interface ReplicaStatus {
+export interface ReplicaStatus extends KeptStatus {
   readonly shard: number
   readonly topic: string | null
   readonly partition: number | null
@@ -69,9 +88,11 @@ export interface ClusterNodeStatus {
   readonly leads: number
   readonly replicas: number
   readonly counters: Counters | null
+  readonly journal: JournalStatus | null
 }
 
-export interface ShardStatus {
+/** Marks and what is kept as its leader has it. */
+export interface ShardStatus extends KeptStatus {
   readonly shard: number
   /** Null for the cluster's own metadata. */
   readonly topic: string | null
@@ -145,6 +166,7 @@ export function mergeStatus(
         leads: leads.get(node.id) ?? 0,
         replicas: placed.get(node.id) ?? 0,
         counters: report?.counters ?? null,
+        journal: report?.journal ?? null,
       }
     }),
     shards,
@@ -177,6 +199,9 @@ function mergeShard(
     highWatermark,
     // A lagging follower's end, where nobody better answers, may be below what is committed.
     endOffset: Math.max(highWatermark, (head ?? best)?.endOffset ?? 0),
+    storedBytes: head?.storedBytes ?? null,
+    startMovedBy: head?.startMovedBy ?? null,
+    startHeldBy: head?.startHeldBy ?? null,
     replicas: seen.map(({ node, status }) => ({
       node,
       role: status?.role ?? 'unknown',
