@@ -112,6 +112,11 @@ export const CUT_PATCHES: readonly PatchMutant[] = [
         find: 'if (offset < shard.startOffset || offset > shard.endOffset)',
         replace: 'if (offset < shard.startOffset - 3 || offset > shard.endOffset)',
       },
+      {
+        file: 'streams/partition-reader',
+        find: 'if (offset < this.#shard.startOffset) return this.#result(KafkaError.OFFSET_OUT_OF_RANGE); const slices',
+        replace: 'const slices',
+      },
     ],
   },
 ]

@@ -107,6 +107,8 @@ export class PartitionReader {
     const refusal = this.#refusal(leaderEpoch)
     if (refusal !== KafkaError.NONE) return this.#result(refusal)
     if (!this.#shard.standing.settled) return this.#result(KafkaError.NOT_LEADER_OR_FOLLOWER)
+    // And the log may have been cut. What is gone is not shown, though it was found.
+    if (offset < this.#shard.startOffset) return this.#result(KafkaError.OFFSET_OUT_OF_RANGE)
     const slices: Buffer[] = []
     let bytes = 0
     for (const entry of entries) {

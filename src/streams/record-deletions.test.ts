@@ -86,6 +86,24 @@ test('delete records: an offset that has to be looked up on the disk, a pin, a p
   assert.equal(pinned.shard.cuts.length, 1)
 })
 
+test('delete records: a read from the disk that comes back after them shows nothing of what they deleted', () => {
+  const one = filled()
+  one.shard.slowReads = true
+  const errors: number[] = []
+  const read = (offset: number): void =>
+    assert.equal(
+      one.partition.read(offset, 1 << 20, true, -1, ({ error }) => errors.push(error)),
+      null,
+    )
+  read(6)
+  read(7)
+  one.partition.deleteRecords(-1, 1000, () => {})
+  one.shard.cuts[0] = { start: { index: 3, offset: 7 }, reason: CutReason.request }
+  one.shard.cut()
+  one.shard.finishReads()
+  assert.deepEqual(errors, [KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.NONE])
+})
+
 test('list offsets: the largest time of what is left, where the start lies inside the batch that had it', () => {
   const one = filled()
   // Times ascend within a batch: 100…104, 90…94, and so on.
