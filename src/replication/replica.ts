@@ -56,6 +56,7 @@ export class Replica implements Shard {
   #changed: boolean
   readonly #marks: LowWaterMarks
   readonly #taking: SnapshotTaking
+  #looksUpBytes = false
   /** On the host's list of this turn. */
   scheduled = false
 
@@ -163,7 +164,12 @@ export class Replica implements Shard {
   /** Of this node's log; null: not known yet, and looked up. */
   get storedBytes(): number | null {
     const { storedBytes } = this.#with.shardLog
-    if (storedBytes === null) this.segments(() => {})
+    if (storedBytes === null && !this.#looksUpBytes) {
+      this.#looksUpBytes = true
+      this.segments(() => {
+        this.#looksUpBytes = false
+      })
+    }
     return storedBytes
   }
 

@@ -173,6 +173,10 @@ test('facts: the numbers of all segments, whether written in this life or an ear
   const first = facts(world, again)
   assert.deepEqual(told(first), expected(252))
   assert.ok(first.every(({ createdMs }) => createdMs >= 1_700_000_000_000))
+  assert.equal(
+    again.storedBytes,
+    first.reduce((sum, { bytes }) => sum + bytes, 0),
+  )
   opened.length = 0
   assert.deepEqual(facts(world, again), first)
   assert.deepEqual(opened, [], 'they are read once')
@@ -246,4 +250,28 @@ test('cuts: a start inside an entry keeps the entry, and moves on by the offset 
   world.powerLoss()
   const again = world.open().openShardLog(16)
   assert.deepEqual([again.firstIndex, again.firstOffset], [7, 13])
+})
+
+test('facts: many who ask at once cost one look', () => {
+  const world = new World()
+  const entries = stamped(Array.from({ length: 200 }, (_, i) => 1000 + i))
+  const storage = world.open()
+  storage.append(entries, () => {})
+  const at = checkpointAt(16, entries, entries.length)
+  storage.setCheckpointSource({ activeShards: () => [16], capture: () => at })
+  write(world, storage.openShardLog(16), entries)
+  world.close(storage)
+  const opened: string[] = []
+  const again = world.open().openShardLog(16)
+  assert.equal(again.storedBytes, null)
+  world.disk.fault = (operation, path) => {
+    if (operation === 'open' && path.endsWith('.log')) opened.push(path)
+    return null
+  }
+  const answers: (readonly SegmentFacts[])[] = []
+  for (let i = 0; i < 50; i++) again.segments((_error, segments) => answers.push(segments))
+  world.clock.settle()
+  assert.equal(answers.length, 50)
+  assert.ok(answers.every((segments) => segments === answers[0] && segments.length > 4))
+  assert.equal(opened.length, firsts(world).length)
 })

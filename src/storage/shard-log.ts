@@ -75,6 +75,8 @@ export interface ShardLogStart {
 
 export const EMPTY_LOG: ShardLogStart = { start: { index: 1, offset: 0 }, position: null, sealed: [], index: 0 }
 
+export type FactsDone = (error: StorageError | PlatformError | null, segments: readonly SegmentFacts[]) => void
+
 interface SyncWaiter {
   readonly index: number
   readonly done: (position: ShardLogPosition | null) => void
@@ -102,6 +104,7 @@ export class ShardLog {
   /** Work until the buffer is written up to here. */
   #flushThrough = 0
   readonly #syncs: SyncWaiter[] = []
+  readonly #waitingForFacts: FactsDone[] = []
   #start: LogStart
   /** Off the list; their files are still there. Those that could not be removed wait for the next cut. */
   #useless: Segment[] = []
@@ -170,11 +173,15 @@ export class ShardLog {
   }
 
   /** What the log's files hold, oldest first, together with what is still to be written. `done` in a later turn. */
-  segments(done: (error: StorageError | PlatformError | null, segments: readonly SegmentFacts[]) => void): void {
+  segments(done: FactsDone): void {
+    this.#waitingForFacts.push(done)
+    // Once for all who ask meanwhile: after a start it may take a while.
+    if (this.#waitingForFacts.length > 1) return
     this.#reader.learn((error) => {
       // Written, and not yet taken from the buffer, while the writer syncs.
       const buffered = this.#buffer.filter(({ index }) => index > this.#writer.lastIndex)
-      done(error, error === null ? segmentFacts(this.#writer.segments, buffered) : [])
+      const facts = error === null ? segmentFacts(this.#writer.segments, buffered) : []
+      for (const waiting of this.#waitingForFacts.splice(0)) waiting(error, facts)
     })
   }
 

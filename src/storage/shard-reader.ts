@@ -24,8 +24,6 @@ import { SparseIndex } from './sparse-index.ts'
 
 /** Sealed segments whose index is kept in memory, per shard. */
 const INDEXES_MAX = 8
-/** Segments looked at in one piece of work, so that others get their turn. */
-const LEARNED_AT_ONCE = 16
 
 export type ReadDone = (error: StorageError | PlatformError | null, entries: Entry[]) => void
 
@@ -67,20 +65,25 @@ export class ShardReader {
     this.#run(this.#forTimestamp(timestamp, otherwise), (error, index) => done(error, index ?? otherwise))
   }
 
-  /** Sees to it that the numbers of all segments are known: of each once, and from the files beside them where possible. */
+  /**
+   * Sees to it that the numbers of all segments are known: of each once, and from the files beside them where possible. After a
+   * start that may be thousands, and nobody waits for it, so it goes behind everybody's reads, one segment at a time.
+   */
   learn(done: (error: StorageError | PlatformError | null) => void): void {
-    this.#run(this.#learnSome(), (error, more) => {
-      if (error === null && more === true) this.learn(done)
-      else done(error)
-    })
+    this.#background.write((finished) =>
+      run(this.#learnOne(), (error, more) => {
+        finished()
+        if (error === null && more === true) this.learn(done)
+        else done(error as StorageError | PlatformError | null)
+      }),
+    )
   }
 
-  *#learnSome(): Procedure<boolean> {
-    let learned = 0
+  /** False: there is none left. */
+  *#learnOne(): Procedure<boolean> {
     const segments = this.#segments.slice()
     for (const [at, segment] of segments.entries()) {
       if (segment.dropped || (segment.timestampKnown && segment.createdMs !== null && segment.bytes !== null)) continue
-      if (learned++ === LEARNED_AT_ONCE) return true
       try {
         const sealed = at + 1 < segments.length
         const file = yield* this.#open(segment)
@@ -94,6 +97,7 @@ export class ShardReader {
       } catch (error) {
         if (!segment.dropped) throw error
       }
+      return true
     }
     return false
   }
