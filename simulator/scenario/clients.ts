@@ -142,6 +142,7 @@ export function shrinkingOf(draw: Draw): ShrinkingScenario | null {
   if (draw('shrinking').below(3) === 0) return null
   const retentionBytes = pick(draw, 'retention bytes', ['-1', '2000', '20000'])
   const retentionMs = pick(draw, 'retention ms', ['-1', '-1', '2000', '10000'])
+  const byItself = retentionBytes !== '-1' || retentionMs !== '-1'
   const segments = {
     'segment.bytes': pick(draw, 'segment bytes', ['600', '3000', '20000']),
     'segment.ms': pick(draw, 'segment ms', ['700', '5000', '604800000']),
@@ -150,8 +151,8 @@ export function shrinkingOf(draw: Draw): ShrinkingScenario | null {
   return {
     name: 'shrinking',
     configs: { ...segments, 'retention.bytes': retentionBytes, 'retention.ms': retentionMs },
-    byItself: retentionBytes !== '-1' || retentionMs !== '-1',
+    byItself,
     intervalMs: pick(draw, 'shrinking interval', [100, 250]),
-    deleteEveryMs: pick(draw, 'deletions', [null, 700, 3000]),
+    deleteEveryMs: pick(draw, 'deletions', byItself ? [null, 700, 3000] : [700, 3000]),
   }
 }
