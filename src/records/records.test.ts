@@ -268,7 +268,7 @@ test('fuzz: damaged batches end in a defect, a typed error or an answer', () => 
 test('the example in docs/formats/record-batch.md is a batch, byte by byte', () => {
   const page = readFileSync('docs/formats/record-batch.md', 'utf8')
   const example = page.slice(page.indexOf('## Example')).split('```')[1]!
-  const hex = example.split('\n').map((line) => /^ *((?:[0-9a-f]{2} )+)/.exec(`${line} `)?.[1] ?? '')
+  const hex = example.split('\n').map((line) => /^[0-9a-f]{4}: ((?:[0-9a-f]{2} )+)/.exec(`${line} `)?.[1] ?? '')
   const batch = Buffer.from(hex.join('').replaceAll(' ', ''), 'hex')
   assert.equal(baseOffsetOf(batch, 0), 40)
   assert.equal(sumOf(batch, 0), crcOf(batch, 0))
