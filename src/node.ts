@@ -347,15 +347,20 @@ export class TidemarkNode {
 
   #openPartition(topic: Topic, partition: number, shard: number, replicas: readonly ReplicaPlace[]): void {
     const voters = replicas.map(({ node }) => node)
-    this.#host.open({ shard, voters, learners: [], machine: (handle) => this.#machine(topic, partition, handle) })
+    const origin = topic.partitions[partition]?.restored
+    const machine = (handle: Shard) => this.#machine(topic, partition, handle)
+    this.#host.open({ shard, voters, learners: [], machine, ...(origin === undefined ? {} : { origin }) })
   }
 
   #machine(topic: Topic, index: number, shard: Shard) {
     const { clock, random } = this.#with.platform
     if (topic.name !== GROUPS_TOPIC) {
-      const { name, newProducersFrom } = topic
-      const settings = partitionSettings(topic.configs)
-      return this.#streams.create({ topic: name, index, settings, newProducersFrom }, shard)
+      const { id, name, configs, newProducersFrom } = topic
+      const settings = partitionSettings(configs)
+      const range = topic.partitions[index]?.restored
+      const finished = (): boolean => this.#cluster.topicById(id)?.restoring !== true
+      const restored = range === undefined ? {} : { restored: { endOffset: range.endOffset, finished } }
+      return this.#streams.create({ topic: name, index, settings, newProducersFrom, ...restored }, shard)
     }
     const coordinator = new GroupCoordinator(
       { groupInitialRebalanceDelayMs: this.#options.groupInitialRebalanceDelayMs },

@@ -28,6 +28,7 @@ import {
   type CreateTopicRequest,
   type DeleteTopicRequest,
   decodeCommand,
+  type FinishRestoreRequest,
   type TopicResult,
 } from './commands.ts'
 import { Controller } from './controller.ts'
@@ -257,6 +258,15 @@ export class Cluster implements MetadataListener {
   alterTopics(topics: readonly AlterTopicRequest[], done: (results: TopicResult[]) => void): void {
     this.#forwarder.submit(
       () => ({ type: 'alter-topics', topics }),
+      this.#options.commandTimeoutMs,
+      (error, reply) => done(this.#results(topics, error, reply?.results)),
+    )
+  }
+
+  /** Opens topics that were restored. Answers after commit, and after this node's own metadata shows it. */
+  finishRestore(topics: readonly FinishRestoreRequest[], done: (results: TopicResult[]) => void): void {
+    this.#forwarder.submit(
+      () => ({ type: 'finish-restore', topics }),
       this.#options.commandTimeoutMs,
       (error, reply) => done(this.#results(topics, error, reply?.results)),
     )

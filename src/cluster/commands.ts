@@ -5,7 +5,7 @@
  * with it on the way. So what changes topics carries the id that its origin drew for the request, and the controller remembers
  * what it decided (`outcomes.ts`).
  */
-import type { Topic } from './metadata.ts'
+import type { RestoredRange, Topic } from './metadata.ts'
 
 export const TOPIC_NAME_MAX = 249
 /** One topic's placement is one value in the metadata; this keeps it within a few megabytes. */
@@ -45,6 +45,14 @@ export interface CreateTopicRequest {
   readonly validateOnly: boolean
   /** The cluster's own topics, which clients may neither create nor delete. */
   readonly internal?: boolean
+  /** One per partition: the topic is to be filled by a restore, from these offsets on. Then `partitions` is −1. */
+  readonly restored?: readonly RestoredRange[]
+}
+
+/** The topic with this id holds all that was to be restored: open it. */
+export interface FinishRestoreRequest {
+  readonly name: string
+  readonly id: string
 }
 
 export interface DeleteTopicRequest {
@@ -92,6 +100,8 @@ export type Command =
   | (OnceOnly & { readonly type: 'delete-topics'; readonly topics: readonly DeleteTopicRequest[] })
   /** Carried out twice it is as if it had been once, as long as nobody else came in between. */
   | { readonly type: 'alter-topics'; readonly topics: readonly AlterTopicRequest[] }
+  /** Carried out twice it is as if it had been once. */
+  | { readonly type: 'finish-restore'; readonly topics: readonly FinishRestoreRequest[] }
   | { readonly type: 'allocate-producer-ids'; readonly count: number }
 
 export type CommandType = Command['type']
@@ -99,6 +109,7 @@ export const COMMAND_TYPES: readonly CommandType[] = [
   'create-topics',
   'delete-topics',
   'alter-topics',
+  'finish-restore',
   'allocate-producer-ids',
 ]
 
@@ -147,6 +158,8 @@ export function decodeCommand(body: Buffer): Command | null {
       return isOnceOnly(raw) && isListOf(raw.topics, isDeletion) ? (raw as Command) : null
     case 'alter-topics':
       return isListOf(raw.topics, isAlteration) ? (raw as Command) : null
+    case 'finish-restore':
+      return isListOf(raw.topics, isFinish) ? (raw as Command) : null
     case 'create-topics':
       return isOnceOnly(raw) && isCount(raw.patienceMs) && isListOf(raw.topics, isCreation) ? (raw as Command) : null
     default:
@@ -195,6 +208,14 @@ function isSettingChange({ name, operation, value }: Raw): boolean {
   return typeof name === 'string' && OPERATIONS.includes(operation) && (value === null || typeof value === 'string')
 }
 
+function isFinish(item: Raw): boolean {
+  return typeof item.name === 'string' && isDrawn(item.id)
+}
+
+function isRestoredRange({ baseOffset, startOffset, endOffset }: Raw): boolean {
+  return isCount(baseOffset) && isCount(startOffset) && isCount(endOffset)
+}
+
 function isCreation(item: Raw): boolean {
   return (
     typeof item.name === 'string' &&
@@ -205,7 +226,8 @@ function isCreation(item: Raw): boolean {
     (item.internal === undefined || typeof item.internal === 'boolean') &&
     isObject(item.configs) &&
     Object.values(item.configs).every((value) => value === null || typeof value === 'string') &&
-    (item.assignments == null || isListOf(item.assignments, isAssignment))
+    (item.assignments == null || isListOf(item.assignments, isAssignment)) &&
+    (item.restored === undefined || isListOf(item.restored, isRestoredRange))
   )
 }
 

@@ -21,7 +21,7 @@ import { mintClusterId } from './ids.ts'
 import type { Metadata, NodeRecord } from './metadata.ts'
 import { MetadataDraft } from './metadata-draft.ts'
 import { planAlteration } from './topic-alteration.ts'
-import { createOnce, deleteOnce, type PlanContext } from './topic-planner.ts'
+import { createOnce, deleteOnce, type PlanContext, planFinish } from './topic-planner.ts'
 
 export interface ControllerCollaborators {
   readonly clock: Clock
@@ -153,6 +153,8 @@ export class Controller {
         return { results: command.topics.map((topic, i) => deleteOnce(topic, command.request, i, draft)), first: 0 }
       case 'alter-topics':
         return { results: command.topics.map((topic) => planAlteration(topic, draft)), first: 0 }
+      case 'finish-restore':
+        return { results: command.topics.map((topic) => planFinish(topic, draft)), first: 0 }
       case 'create-topics': {
         const context: PlanContext = {
           isUp: this.#with.isUp,

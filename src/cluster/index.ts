@@ -18,6 +18,7 @@ export {
   type CommandError,
   type CommandErrorCode,
   type CreateTopicRequest,
+  type FinishRestoreRequest,
   INTERNAL_TOPICS,
   PARTITIONS_MAX,
   PRODUCER_IDS_MAX,
@@ -31,7 +32,14 @@ export type { Hello, Refusal, RefusalCode, SelfDescription } from './handshake.t
 export { type ClusterDescription, Newcomer, welcomeNewcomers } from './join.ts'
 export type { Leader } from './leader-table.ts'
 export { isFinalRefusal, METADATA_VOTERS_MAX, metadataMembers } from './membership.ts'
-export { FIRST_PARTITION_SHARD, METADATA_SHARD, type NodeRecord, type Topic, type TopicPartition } from './metadata.ts'
+export {
+  FIRST_PARTITION_SHARD,
+  METADATA_SHARD,
+  type NodeRecord,
+  type RestoredRange,
+  type Topic,
+  type TopicPartition,
+} from './metadata.ts'
 export { PeerMesh } from './peer-mesh.ts'
 export {
   MESH_DEFAULTS,

@@ -5,7 +5,7 @@
  *     cluster          {v, id}                                              minted once, by the first leader of shard 1
  *     node/7           {v, id, diskIncarnation, kafka, http, peer, rack}    written when the node is first met, and when it moves
  *     topic/orders     {v, name, id, partitions, configs, internal,         desired placement; the actual one is in each shard
- *                       newProducersFrom}
+ *                       newProducersFrom}; while it is restored also restoring, and per partition for ever restored: {…}
  *     ids/shard        {v, next}                                            never goes back: shard ids are never reused
  *     ids/producer     {v, next}
  *     ids/deletion     {v, next}                                            ids/producer as it was when a topic was last deleted
@@ -44,6 +44,18 @@ export interface TopicPartition {
   readonly shard: number
   /** The preferred leader first. */
   readonly replicas: readonly ReplicaPlace[]
+  /** Of a topic that was created to be restored: what its log begins with (docs/decisions/0005-backup.md). */
+  readonly restored?: RestoredRange
+}
+
+/** Offsets of a partition of another cluster that are restored here, under the same numbers. */
+export interface RestoredRange {
+  /** Of the first batch: this log's first entry begins here. */
+  readonly baseOffset: number
+  /** The first record that is shown; in the first batch. */
+  readonly startOffset: number
+  /** After the last record. What is written here begins here. */
+  readonly endOffset: number
 }
 
 export interface Topic {
@@ -56,6 +68,8 @@ export interface Topic {
   readonly internal: boolean
   /** No producer with this id or a higher one wrote to an earlier topic of this name. */
   readonly newProducersFrom: number
+  /** A restore fills it: until that is finished, nobody else reads or writes it. */
+  readonly restoring?: boolean
 }
 
 export type MetadataChange =
@@ -264,10 +278,20 @@ function readTopic(key: string, value: Buffer): Topic {
       replicas: partition
         .objects('replicas')
         .map((replica) => ({ node: replica.natural('node'), disk: replica.text('disk') })),
+      ...(partition.has('restored') ? { restored: readRestored(partition.object('restored')) } : {}),
     })),
     configs,
     internal: fields.flag('internal'),
     newProducersFrom: fields.natural('newProducersFrom'),
+    ...(fields.has('restoring') && fields.flag('restoring') ? { restoring: true } : {}),
+  }
+}
+
+function readRestored(fields: Fields): RestoredRange {
+  return {
+    baseOffset: fields.natural('baseOffset'),
+    startOffset: fields.natural('startOffset'),
+    endOffset: fields.natural('endOffset'),
   }
 }
 
@@ -308,6 +332,10 @@ class Fields {
     this.#where = where
     assert(typeof raw === 'object' && raw !== null && !Array.isArray(raw), () => `metadata ${where} is not an object`)
     this.raw = raw as Record<string, unknown>
+  }
+
+  has(name: string): boolean {
+    return this.raw[name] !== undefined
   }
 
   isNull(name: string): boolean {

@@ -7,12 +7,13 @@ import {
   type CommandErrorCode,
   type CreateTopicRequest,
   type DeleteTopicRequest,
+  type FinishRestoreRequest,
   INTERNAL_TOPICS,
   PARTITIONS_MAX,
   type TopicResult,
   topicNameDefect,
 } from './commands.ts'
-import type { Topic } from './metadata.ts'
+import type { RestoredRange, Topic } from './metadata.ts'
 import type { MetadataDraft } from './metadata-draft.ts'
 import {
   defaultReplicationFactor,
@@ -89,8 +90,13 @@ export function planCreation(request: Creation, draft: MetadataDraft, context: P
   }
   const present = draft.topic(name)
   if (present !== undefined) {
-    return refuse('TOPIC_EXISTS', `Topic '${name}' already exists.`)
+    // A restore that goes on where it was stopped asks for the same topic again.
+    if (request.restored !== undefined && present.restoring === true && restoresAlike(request, present))
+      return { name, error: null, topic: present }
+    return refuse('TOPIC_EXISTS', existsMessage(request, present))
   }
+  const rangeDefect = request.restored === undefined ? null : restoredDefect(request.restored)
+  if (rangeDefect !== null) return refuse('INVALID_REQUEST', rangeDefect)
   const configs: Record<string, string> = {}
   for (const [setting, value] of Object.entries(request.configs)) {
     if (value === null) continue
@@ -108,12 +114,62 @@ export function planCreation(request: Creation, draft: MetadataDraft, context: P
   if (placed === 'wait') return placed
   if ('code' in placed) return { name, error: placed }
   const firstShard = request.validateOnly ? draft.nextShardId : draft.takeShardIds(placed.length)
-  const partitions = placed.map((replicas, i) => ({ shard: firstShard + i, replicas }))
+  const { restored } = request
+  const partitions = placed.map((replicas, i) => ({
+    shard: firstShard + i,
+    replicas,
+    ...(restored === undefined ? {} : { restored: restored[i]! }),
+  }))
   // Of names that are gone nothing is kept, so whoever could write when the last topic was deleted may have written to this name.
   const newProducersFrom = draft.deletionProducerId
-  const topic: Topic = { name, id: request.id, partitions, configs, internal, newProducersFrom }
+  const topic: Topic = {
+    name,
+    id: request.id,
+    partitions,
+    configs,
+    internal,
+    newProducersFrom,
+    ...(restored === undefined ? {} : { restoring: true }),
+  }
   if (!request.validateOnly) draft.putTopic(topic)
   return { name, error: null, topic }
+}
+
+function existsMessage({ name, restored }: CreateTopicRequest, present: Topic): string {
+  if (present.restoring !== true) return `Topic '${name}' already exists.`
+  const what = restored === undefined ? 'is being restored from a backup' : 'is being restored from another backup'
+  return `Topic '${name}' already exists and ${what}. To give that up, delete the topic.`
+}
+
+function restoredDefect(restored: readonly RestoredRange[]): string | null {
+  if (restored.length === 0) return 'A topic to be restored has at least one partition.'
+  const wrong = restored.findIndex(
+    ({ baseOffset, startOffset, endOffset }) => baseOffset > startOffset || startOffset > endOffset,
+  )
+  return wrong < 0 ? null : `Partition ${wrong} cannot begin above where it ends: ${JSON.stringify(restored[wrong])}.`
+}
+
+function restoresAlike({ restored, configs }: CreateTopicRequest, present: Topic): boolean {
+  const same = (a: RestoredRange, b: RestoredRange | undefined): boolean =>
+    a.baseOffset === b?.baseOffset && a.startOffset === b.startOffset && a.endOffset === b.endOffset
+  return (
+    restored!.length === present.partitions.length &&
+    restored!.every((range, i) => same(range, present.partitions[i]!.restored)) &&
+    Object.keys(present.configs).every((setting) => configs[setting] === present.configs[setting]) &&
+    Object.keys(configs).every((setting) => configs[setting] === null || setting in present.configs)
+  )
+}
+
+/** Whoever filled the topic says that it is whole. */
+export function planFinish({ name, id }: FinishRestoreRequest, draft: MetadataDraft): TopicResult {
+  const topic = draft.topic(name)
+  if (topic === undefined || topic.id !== id) {
+    return { name, error: { code: 'UNKNOWN_TOPIC', message: `Topic '${name}' with id ${id} does not exist.` } }
+  }
+  if (topic.restoring !== true) return { name, error: null, topic }
+  const { restoring: _over, ...open } = topic
+  draft.putTopic(open)
+  return { name, error: null, topic: open }
 }
 
 type Placed = readonly (readonly ReplicaPlace[])[] | CommandError
@@ -124,7 +180,7 @@ function place(
   draft: MetadataDraft,
   context: PlanContext,
 ): Placed | 'wait' {
-  const partitions = request.partitions === -1 ? PARTITIONS_DEFAULT : request.partitions
+  const partitions = request.restored?.length ?? (request.partitions === -1 ? PARTITIONS_DEFAULT : request.partitions)
   if (!Number.isInteger(partitions) || partitions < 1 || partitions > PARTITIONS_MAX) {
     return {
       code: 'INVALID_PARTITIONS',

@@ -66,7 +66,16 @@ export interface BatchLimits {
   readonly maxBytes: number
   /** False for produce requests below version 7. */
   readonly zstdAllowed: boolean
+  /** A log had it before: it has an offset, and may have the time at which it was appended. */
+  readonly stored?: boolean
 }
+
+/** For batches that were in a log: what was accepted under earlier limits is accepted again. */
+export const STORED_BATCH: BatchLimits = Object.freeze({
+  maxBytes: Number.POSITIVE_INFINITY,
+  zstdAllowed: true,
+  stored: true,
+})
 
 /** Behind length and offset, the least that any format of Kafka's has (a message of magic 0 without key and value). */
 const LEAST_BYTES = BATCH_OVERHEAD_BYTES + 14
@@ -84,7 +93,9 @@ export function validateBatch(buffer: Buffer, at: number, limits: BatchLimits): 
   }
   if (bytes < BATCH_HEADER_BYTES) return 'length'
   if (buffer.length - at < bytes) return 'short'
-  if (baseOffsetOf(buffer, at) !== 0) return 'base-offset'
+  const baseOffset = baseOffsetOf(buffer, at)
+  if (limits.stored === true ? !(baseOffset >= 0 && Number.isSafeInteger(baseOffset)) : baseOffset !== 0)
+    return 'base-offset'
   if (bytes > limits.maxBytes) return 'too-large'
   if (sumOf(buffer, at) !== crcOf(buffer, at)) return 'crc'
   const count = recordCountOf(buffer, at)
@@ -92,7 +103,7 @@ export function validateBatch(buffer: Buffer, at: number, limits: BatchLimits): 
   if (lastOffsetDeltaOf(buffer, at) !== count - 1) return 'last-offset-delta'
   const attributes = attributesOf(buffer, at)
   if ((attributes & BatchAttributes.control) !== 0) return 'control'
-  if ((attributes & BatchAttributes.appendTime) !== 0) return 'append-time'
+  if ((attributes & BatchAttributes.appendTime) !== 0 && limits.stored !== true) return 'append-time'
   const codec = attributes & BatchAttributes.codecMask
   if (codec > CODEC_MAX) return 'codec'
   if (codec === CODEC_MAX && !limits.zstdAllowed) return 'codec-too-new'

@@ -11,7 +11,7 @@ import { Storage } from '../storage/index.ts'
 import type { RaftEvent } from './events.ts'
 import { ReplicationHost } from './host.ts'
 import type { HostEvent } from './host-events.ts'
-import { HOST_DEFAULTS, type HostOptions } from './host-options.ts'
+import { HOST_DEFAULTS, type HostOptions, type LogOffsets } from './host-options.ts'
 import { TestMachine } from './keyed-harness.test.ts'
 import { LamportClock } from './lamport.ts'
 import type { Message, NodeId } from './messages.ts'
@@ -60,11 +60,12 @@ export class TestHost {
     )
   }
 
-  open(shard: number, voters: readonly NodeId[]): Replica {
+  open(shard: number, voters: readonly NodeId[], origin: LogOffsets = { baseOffset: 0, startOffset: 0 }): Replica {
     return this.host.open({
       shard,
       voters,
       learners: [],
+      origin,
       machine: (handle) => {
         if (this.#world.machine !== null) return this.#world.machine(this.id, handle)
         const machine = new TestMachine(handle)
@@ -115,9 +116,9 @@ export class HostWorld {
   }
 
   /** Starts these nodes, with `SHARD` on all of them where `voters` says so. */
-  start(ids: readonly NodeId[], voters: readonly NodeId[] | null = null): void {
+  start(ids: readonly NodeId[], voters: readonly NodeId[] | null = null, origin?: LogOffsets): void {
     for (const id of ids) this.#start(id)
-    for (const id of ids) if (voters !== null) this.node(id).open(SHARD, voters)
+    for (const id of ids) if (voters !== null) this.node(id).open(SHARD, voters, origin)
     for (const id of ids) for (const peer of this.#nodes.keys()) if (peer !== id) this.#announce(id, peer, true)
   }
 

@@ -77,4 +77,13 @@ export interface ShardSpec {
   readonly voters: readonly NodeId[]
   readonly learners: readonly NodeId[]
   readonly machine: (shard: Shard) => StateMachine
+  /** Where the offsets of the shard's first log begin, the same on every replica; by default with 0. */
+  readonly origin?: LogOffsets
+}
+
+export interface LogOffsets {
+  /** Of the first entry. */
+  readonly baseOffset: number
+  /** The first that is shown; in the first entry that has records. */
+  readonly startOffset: number
 }

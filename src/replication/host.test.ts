@@ -321,3 +321,26 @@ test('many shards share the turns: one block of the journal for what a turn brin
     'leaders after a death',
   )
 })
+
+test('a log that begins above offset 0 does so on every replica, also after crashes without and with a checkpoint', () => {
+  const origin = { baseOffset: 1000, startOffset: 1001 }
+  const world = new HostWorld()
+  const places = () => world.nodes.map(({ replica }) => [replica.startOffset, replica.committedOffset])
+  world.start(ALL, ALL, origin)
+  assert.deepEqual(places(), Array(3).fill([1001, 1000]))
+  world.put('a', '1')
+  world.untilSame()
+  const end = world.node(1).replica.committedOffset
+  assert.ok(end > 1000)
+  assert.equal(world.node(1).replica.epochs[0]!.firstOffset, 1000)
+  for (let round = 0; round < 2; round++) {
+    for (const id of ALL) world.crash(id)
+    world.start(ALL, ALL, origin)
+    world.electLeader()
+    world.untilSame()
+    assert.deepEqual(places(), Array(3).fill([1001, end]))
+    let taken = 0
+    for (const { storage } of world.nodes) storage.checkpoint(() => taken++)
+    world.until(() => taken === 3, 'checkpoints')
+  }
+})

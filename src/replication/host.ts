@@ -69,6 +69,7 @@ export class ReplicationHost implements WireEvents {
         tailCacheBytes: this.#tailShare(),
         cut: { everyBytes: this.#options.snapshotEveryBytes, keepEntries: this.#options.snapshotKeepEntries },
         stateSumEvery: this.#options.stateSumEvery,
+        baseOffset: spec.origin?.baseOffset ?? 0,
       },
       recovered,
       {
@@ -112,7 +113,7 @@ export class ReplicationHost implements WireEvents {
       shard: spec.shard,
       anchor:
         checkpoint === null
-          ? { index: 0, term: 0, crc: 0, nextOffset: 0 }
+          ? { index: 0, term: 0, crc: 0, nextOffset: spec.origin?.baseOffset ?? 0 }
           : {
               index: checkpoint.index,
               term: checkpoint.entryTerm,
@@ -121,7 +122,10 @@ export class ReplicationHost implements WireEvents {
             },
       epochs: checkpoint?.epochs ?? [],
       entries: recovered?.entries ?? [],
-      ...(checkpoint === null ? {} : { start: { index: checkpoint.startIndex, offset: checkpoint.startOffset } }),
+      start:
+        checkpoint === null
+          ? { index: 1, offset: spec.origin?.startOffset ?? 0 }
+          : { index: checkpoint.startIndex, offset: checkpoint.startOffset },
     })
     const {
       snapshotChunkBytes,

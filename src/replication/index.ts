@@ -8,7 +8,13 @@ export { ReplicationError } from './errors.ts'
 export type { RaftEvent } from './events.ts'
 export { ReplicationHost } from './host.ts'
 export type { HostEvent } from './host-events.ts'
-export { HOST_DEFAULTS, type HostCollaborators, type HostOptions, type ShardSpec } from './host-options.ts'
+export {
+  HOST_DEFAULTS,
+  type HostCollaborators,
+  type HostOptions,
+  type LogOffsets,
+  type ShardSpec,
+} from './host-options.ts'
 export { KeyedMachine, type MutationOutcome, type ProposedChange } from './keyed-machine.ts'
 export { LamportClock } from './lamport.ts'
 export type { LowWaterMark, Pin } from './low-water-mark.ts'

@@ -41,6 +41,8 @@ export interface ReplicaOptions {
   readonly tailCacheBytes: number
   readonly cut: CutOptions
   readonly stateSumEvery: number
+  /** Where the offsets of a log without any entry begin. */
+  readonly baseOffset: number
 }
 
 /** What one turn wants written: filled by `turn`, taken by the host. */

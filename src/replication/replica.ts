@@ -36,7 +36,7 @@ import { placeOf, type Snapshot, type SnapshotPlace } from './snapshot.ts'
 import { SnapshotTaking } from './snapshot-taking.ts'
 import type { Epoch, Shard, Standing, StateMachine } from './state-machine.ts'
 
-const NOTHING_APPLIED: SnapshotPlace = { index: 0, entryTerm: 0, crc: 0, nextOffset: 0, stamp: 0 }
+const NOTHING_APPLIED = { index: 0, entryTerm: 0, crc: 0, stamp: 0 } as const
 
 export class Replica implements Shard {
   readonly id: ShardId
@@ -66,7 +66,7 @@ export class Replica implements Shard {
     this.#options = options
     this.#with = collaborators
     const checkpoint = recovered?.checkpoint ?? null
-    this.#applied = checkpoint === null ? NOTHING_APPLIED : placeOf(checkpoint)
+    this.#applied = checkpoint === null ? { ...NOTHING_APPLIED, nextOffset: options.baseOffset } : placeOf(checkpoint)
     const { index, nextOffset } = this.#applied
     const from = { index: index + 1, offset: nextOffset }
     this.#marks = new LowWaterMarks(options.cut, from, from.index - this.startIndex, collaborators.chance)

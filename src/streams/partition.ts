@@ -50,6 +50,7 @@ import type { PartitionSettings } from './partition-settings.ts'
 import type { ProduceWaiter } from './produce-waiters.ts'
 import { type BatchMark, Producers, sequenceAfter } from './producers.ts'
 import { type DeletionDone, RecordDeletions } from './record-deletions.ts'
+import { examineRestored, type RestoredPart } from './restored-range.ts'
 import { RetentionCheck } from './retention.ts'
 import { TimeIndex } from './time-index.ts'
 
@@ -62,6 +63,8 @@ export interface PartitionOptions {
   readonly settings: PartitionSettings
   /** No producer with this id or a higher one wrote to an earlier topic of this name. */
   readonly newProducersFrom: number
+  /** What it begins with came from a backup. */
+  readonly restored?: RestoredPart
 }
 
 export interface PartitionCollaborators {
@@ -102,6 +105,7 @@ export class Partition implements StateMachine, Advancing {
   readonly #gate: BatchGate
   readonly #retention: RetentionCheck
   readonly #deletions: RecordDeletions
+  readonly #restored: RestoredPart | null
   readonly #listeners = new Set<AdvanceListener>()
 
   /** The term in which this node leads and may take batches; 0 when it does not. */
@@ -137,6 +141,7 @@ export class Partition implements StateMachine, Advancing {
     this.#retention = new RetentionCheck(this.#shard, this.#clock)
     this.#deletions = new RecordDeletions(this.#shard, this.#clock)
     this.#configureLog(options.settings)
+    this.#restored = options.restored ?? null
     this.roleChanged(this.#standing)
   }
 
@@ -162,7 +167,7 @@ export class Partition implements StateMachine, Advancing {
 
   /** Cuts what is older, or more, than the topic's settings say; on the leader. */
   checkRetention(): void {
-    this.#retention.check(() => (this.#term === 0 || this.#removed ? null : this.settings))
+    this.#retention.check(() => (this.#term === 0 || this.#removed || this.restoring ? null : this.settings))
   }
 
   /** What keeps the log from starting higher; null where this node does not decide it. */
@@ -180,6 +185,11 @@ export class Partition implements StateMachine, Advancing {
       this.#deletions.delete(before, timeoutMs, () => this.#term !== 0 && this.#shard.leadsNow(), done)
     // A record of such a topic goes when there is a newer one with its key.
     else done(KafkaError.POLICY_VIOLATION, -1)
+  }
+
+  /** A restore fills it: it is shown to nobody else. */
+  get restoring(): boolean {
+    return this.#restored !== null && !this.#restored.finished()
   }
 
   /** False: stop reading from the sockets of producers until `shard.onRoom` fires. */
@@ -255,6 +265,31 @@ export class Partition implements StateMachine, Advancing {
         KafkaError.NOT_LEADER_OR_FOLLOWER,
         `this node may have been replaced as leader: ${place}`,
       )
+  }
+
+  /**
+   * Takes whole batches that another cluster's log held, at the very offsets that they have, all or none; only where the range
+   * that is to be restored goes on. A batch that is here already is refused with OFFSET_OUT_OF_RANGE: whoever asks again looks
+   * at the end of the log. Otherwise as `produce` at level quorum-journal.
+   */
+  restoreBatches(bytes: Buffer, waiter: ProduceWaiter, slot: number): void {
+    const refuse = (error: KafkaErrorCode, message: string): void => this.#refuse(waiter, slot, error, message)
+    if (this.#term === 0) return refuse(KafkaError.NOT_LEADER_OR_FOLLOWER, 'this node does not lead the partition')
+    if (!this.restoring) return refuse(KafkaError.INVALID_REQUEST, 'nothing is being restored here')
+    if (this.#pendingBytes + bytes.length > PENDING_BYTES_MAX)
+      return refuse(KafkaError.REQUEST_TIMED_OUT, 'too much for this partition at once')
+    const from = this.#pendingRecords === 0 ? this.#shard.endOffset : this.#pendingFirstOffset + this.#pendingRecords
+    const examined = examineRestored(bytes, from, this.#restored!.endOffset)
+    if ('error' in examined) return refuse(examined.error, examined.message)
+    if (this.#pendingRecords === 0) this.#pendingFirstOffset = from
+    this.#shard.requestProposal()
+    for (const batch of examined.batches) {
+      setLeaderEpoch(batch, 0, this.#term)
+      this.#pending.push(batch)
+    }
+    this.#pendingRecords = examined.nextOffset - this.#pendingFirstOffset
+    this.#pendingBytes += bytes.length
+    this.#waiting.forQuorum(examined.nextOffset, waiter, slot, from, -1)
   }
 
   /** Writes what the leader decides into the batch. Returns the append time, −1 where the producers' own times stand. */
@@ -376,7 +411,9 @@ export class Partition implements StateMachine, Advancing {
       assert(bytes >= BATCH_HEADER_BYTES, () => `shard ${entry.shard}: entry ${entry.index} holds no batch at ${at}`)
       this.#times.add(baseOffsetOf(payload, at), maxTimestampOf(payload, at), bytes)
       const producerId = producerIdOf(payload, at)
-      if (producerId !== -1) this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at))
+      const ours = this.#restored === null || baseOffsetOf(payload, at) >= this.#restored.endOffset
+      if (producerId !== -1 && ours)
+        this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at))
     }
   }
 

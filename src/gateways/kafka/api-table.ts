@@ -37,6 +37,14 @@ import { offsetCommitRequest, offsetCommitResponse } from './messages/offset-com
 import { offsetFetchRequest, offsetFetchResponse } from './messages/offset-fetch.ts'
 import { offsetForLeaderEpochRequest, offsetForLeaderEpochResponse } from './messages/offset-for-leader-epoch.ts'
 import { produceRequest, produceResponse } from './messages/produce.ts'
+import {
+  finishRestoreRequest,
+  finishRestoreResponse,
+  restoreRecordsRequest,
+  restoreRecordsResponse,
+  restoreTopicsRequest,
+  restoreTopicsResponse,
+} from './messages/restore.ts'
 import { syncGroupRequest, syncGroupResponse } from './messages/sync-group.ts'
 
 export interface Api<Q extends MessageDefinition = MessageDefinition, R extends MessageDefinition = MessageDefinition> {
@@ -101,7 +109,13 @@ export const apis = {
     incrementalAlterConfigsResponse,
   ),
   describeCluster: api('DescribeCluster', describeClusterRequest, describeClusterResponse),
+  restoreTopics: api('RestoreTopics', restoreTopicsRequest, restoreTopicsResponse),
+  restoreRecords: api('RestoreRecords', restoreRecordsRequest, restoreRecordsResponse),
+  finishRestore: api('FinishRestore', finishRestoreRequest, finishRestoreResponse),
 } as const
+
+/** From here on keys are our own; Kafka's stay below. */
+export const OWN_API_KEYS_FROM = 1000
 
 export type ApiName = keyof typeof apis
 /** One of ours, whichever it is; `name` tells in switches, `apis.x` gives the typed one. */
@@ -117,11 +131,9 @@ export function apiByKey(apiKey: number): AnyApi | undefined {
   return BY_KEY[apiKey]
 }
 
-/** In the order of the keys, as ApiVersions lists them. */
+/** In the order of the keys, as ApiVersions lists them: Kafka's alone. */
 export function advertisedApis(): { apiKey: number; minVersion: number; maxVersion: number }[] {
-  return BY_KEY.filter((each) => each !== undefined).map(({ apiKey, minVersion, maxVersion }) => ({
-    apiKey,
-    minVersion,
-    maxVersion,
-  }))
+  return BY_KEY.filter((each) => each !== undefined)
+    .filter(({ apiKey }) => apiKey < OWN_API_KEYS_FROM)
+    .map(({ apiKey, minVersion, maxVersion }) => ({ apiKey, minVersion, maxVersion }))
 }

@@ -28,6 +28,8 @@ const TOPIC_ID_VERSION = 13
 /** What a client may ask for in one answer, whatever it says: Kafka's `fetch.max.bytes`. */
 const ANSWER_BYTES_MAX = 55 << 20
 const NO_SLICES: readonly Buffer[] = []
+/** Kafka's "debugging consumer": as such a restore reads back what it wrote, before anybody else may. */
+export const RESTORING_REPLICA_ID = -2
 /** Epochs above it go on with a session; this one opens one, and −1 is a request without. */
 const SESSION_OPENS = 0
 
@@ -70,8 +72,11 @@ class FetchCall implements FetchOwner {
     for (const topic of request.topics) {
       const known = byId ? context.cluster.topicById(topic.topicId) : context.cluster.topic(topic.topic)
       for (const asked of topic.partitions) {
-        const partition = known === undefined ? undefined : context.streams.find(known.name, asked.partition)
-        this.#wanted.push({ topic, known, asked, partition, result: this.#absent(known, asked.partition, byId) })
+        const found = known === undefined ? undefined : context.streams.find(known.name, asked.partition)
+        const hidden = found?.restoring === true && request.replicaId !== RESTORING_REPLICA_ID
+        const partition = hidden ? undefined : found
+        const result = hidden ? failed(KafkaError.OFFSET_NOT_AVAILABLE) : this.#absent(known, asked.partition, byId)
+        this.#wanted.push({ topic, known, asked, partition, result })
       }
     }
     exchange.onAbandon = () => this.#wait?.cancel()

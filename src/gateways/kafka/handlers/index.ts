@@ -21,6 +21,7 @@ import {
 import { metadata } from './metadata.ts'
 import { listOffsets, offsetForLeaderEpoch } from './offsets.ts'
 import { produce } from './produce.ts'
+import { finishRestore, restoreRecords, restoreTopics } from './restore.ts'
 import { createTopics, deleteTopics, describeConfigs } from './topics.ts'
 
 export type { HandlerContext } from './context.ts'
@@ -52,5 +53,8 @@ export const HANDLERS: Readonly<Record<ApiName, AnyHandler>> = {
   offsetFetch: offsetFetch as AnyHandler,
   offsetForLeaderEpoch: offsetForLeaderEpoch as AnyHandler,
   produce: produce as AnyHandler,
+  restoreRecords: restoreRecords as AnyHandler,
+  restoreTopics: restoreTopics as AnyHandler,
+  finishRestore: finishRestore as AnyHandler,
   syncGroup: syncGroup as AnyHandler,
 }

@@ -30,6 +30,13 @@ export function listOffsets(
       }
       const partition = context.streams.find(name, partitionIndex)
       if (partition === undefined) return answer
+      if (partition.restoring) {
+        answer.errorCode =
+          exchange.apiVersion < OFFSET_NOT_AVAILABLE_VERSION
+            ? KafkaError.LEADER_NOT_AVAILABLE
+            : KafkaError.OFFSET_NOT_AVAILABLE
+        return answer
+      }
       missing++
       partition.listOffset(timestamp, currentLeaderEpoch, (error, offset, found, leaderEpoch) => {
         answer.errorCode =

@@ -85,6 +85,10 @@ class ProduceCall implements ProduceWaiter {
       partition.turnAway(records, this, slot, 'come back later')
       return
     }
+    if (partition.restoring) {
+      this.produced(slot, KafkaError.LEADER_NOT_AVAILABLE, -1, -1, -1, 'the topic is being restored from a backup')
+      return
+    }
     partition.produce(records, level, this, slot, zstdAllowed)
     if (!partition.hasRoom) this.#context.pushBack(partition)
   }
