@@ -4,7 +4,7 @@
  * Rules that live in a document are broken by the third person who has not read it; these are a test. Each finding names the
  * file, the line and what to write instead. `tidy` is a function of a tree of texts, so that its own tests are small trees.
  *
- *     layers      imports run downwards only:  main, cli ► index.ts ► node.ts ► gateways ► streams ► tables ► cluster
+ *     layers      imports run downwards only:  main, cli ► index.ts ► node.ts ► backup ► gateways ► streams ► tables ► cluster
  *                                              ► replication ► storage ► records ► platform ► stdx
  *     doors       another layer is entered by its index.ts
  *     outside     only src/platform/nodejs touches files, sockets, timers, clocks and randomness
@@ -61,6 +61,7 @@ const LAYERS = [
   'tables',
   'streams',
   'gateways',
+  'backup',
   'observability',
   'node.ts',
   'index.ts',

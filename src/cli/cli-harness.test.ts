@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly input?: string
   readonly environment?: Readonly<Record<string, string>>
   readonly cwd?: string
+  /** It is killed after so long. */
+  readonly timeoutMs?: number
 }
 
 /** A `tidemark` process under way. */
@@ -47,7 +49,7 @@ export class Running {
     }
     this.process.stdout!.setEncoding('utf8').on('data', hear('stdout'))
     this.process.stderr!.setEncoding('utf8').on('data', hear('stderr'))
-    const impatience = setTimeout(() => this.process.kill('SIGKILL'), TIMEOUT_MS)
+    const impatience = setTimeout(() => this.process.kill('SIGKILL'), options.timeoutMs ?? TIMEOUT_MS)
     this.ended = new Promise((resolve) => {
       this.process.once('close', (code) => {
         clearTimeout(impatience)

@@ -16,6 +16,7 @@ Examples:
   tidemark topic create orders --partitions 6
   echo 'k:hello' | tidemark produce orders --key-separator :
   tidemark consume orders --from start --group billing
+  tidemark backup ./backup                              again tomorrow: it copies what is new
   tidemark log verify ./tidemark-data                   is everything on the disk whole?`
 
 export async function run(argv: readonly string[]): Promise<number> {
@@ -125,7 +126,34 @@ function build(finish: (code: number) => void): Command {
     .option('--until-end', 'stop at the end of the topic as it is now')
     .option('--key-separator <TEXT>', 'print the key and this before the value')
     .action(async (name, flags) => finish(await (await import('./consume.ts')).consume(name, flags)))
+  backupCommands(client, finish)
   return program
+}
+
+function backupCommands(client: (name: string, description: string) => Command, finish: (code: number) => void): void {
+  const patient = (name: string, description: string): Command =>
+    client(name, description)
+      .argument('<folder>')
+      .option('--topic <NAME...>', 'only these topics')
+      .option('--patience <SECONDS>', 'how long one thing may fail before it is given up', '60')
+  patient('backup', 'Copy the topics and positions of a running cluster into a folder; later runs copy what is new.')
+    .option('--verify', 'copy nothing: read the folder and check every file')
+    .option('--segment-bytes <N>', 'how large one file of the backup may grow (default: 64 MiB)')
+    .addHelpText(
+      'after',
+      '\nMay be stopped at any time: the same command goes on. Each partition is as it was when its turn began.',
+    )
+    .action(async (folder, flags) => finish(await (await import('./backup.ts')).backup(folder, flags)))
+  patient(
+    'restore',
+    'Bring the topics of a backup, with offsets and positions, into a cluster that does not have them.',
+  )
+    .option('--until <TIME>', 'leave out each partition from its first batch with a later record on')
+    .addHelpText(
+      'after',
+      '\nNobody sees the topics before all of them are whole and compared. May be stopped at any time: the same command goes on.',
+    )
+    .action(async (folder, flags) => finish(await (await import('./backup.ts')).restore(folder, flags)))
 }
 
 /** They take no lock and write nothing: the node may be running. */

@@ -190,11 +190,14 @@ export function listGroups(
   request: ListGroupsRequest,
 ): void {
   const groups = []
+  // Who takes the answer for all there is must not be told half of it.
+  let errorCode: number = KafkaError.NONE
   for (const coordinator of context.groups.all()) {
     const listed = coordinator.list(request)
     if (listed.errorCode === KafkaError.NONE) groups.push(...listed.groups)
+    else if (listed.errorCode === KafkaError.COORDINATOR_LOAD_IN_PROGRESS) errorCode = listed.errorCode
   }
-  exchange.respond({ errorCode: KafkaError.NONE, groups })
+  exchange.respond({ errorCode, groups })
 }
 
 export function deleteGroups(

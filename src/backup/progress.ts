@@ -1,0 +1,16 @@
+/** What a run tells while it works: small facts, which the command line adds up and shows. */
+export type Progress =
+  | { readonly type: 'begun'; readonly partitions: number }
+  /** Records have arrived where they go to. */
+  | {
+      readonly type: 'moved'
+      readonly topic: string
+      readonly partition: number
+      readonly records: number
+      readonly bytes: number
+    }
+  /** Bytes were read for a check. */
+  | { readonly type: 'checked'; readonly bytes: number }
+  | { readonly type: 'partition-done'; readonly topic: string; readonly partition: number }
+  | { readonly type: 'note'; readonly text: string }
+  | { readonly type: 'warning'; readonly text: string }

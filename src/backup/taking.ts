@@ -1,0 +1,287 @@
+/**
+ * Taking a backup of a cluster that runs.
+ *
+ *     positions of groups ─► per partition: start, mark ─► batches up to the mark, into segments ─► manifest
+ *
+ * Positions come first, so that none lies above the data. A partition's high-water mark is asked for when its turn begins, and
+ * nothing at or above it is kept: what is below is committed, and committed records never change. So each partition is as it was
+ * at one moment, and the next run has to copy only what came since; sealed segments are never touched again.
+ */
+import type { Clock, Disk } from '../platform/index.ts'
+import { baseOffsetOf, lastOffsetOf, recordCountOf } from '../records/index.ts'
+import type { ClusterClient, TopicInCluster } from './cluster-client.ts'
+import { BackupError } from './errors.ts'
+import { BackupFolder, type Leftovers } from './folder.ts'
+import {
+  MANIFEST_VERSION,
+  type Manifest,
+  type ManifestGroup,
+  type ManifestPartition,
+  type ManifestSegment,
+  type ManifestTopic,
+} from './manifest.ts'
+import type { Progress } from './progress.ts'
+import { fetchBatches, pickTopics, readGroup, readGroupIds, readMarks, readSettings } from './reading.ts'
+import { SegmentWriter } from './segment-file.ts'
+import { forEachOf } from './workers.ts'
+
+export interface BackupOptions {
+  readonly folder: string
+  /** Null: all but the cluster's own. */
+  readonly topics: readonly string[] | null
+  /** A segment is left when it is this large. */
+  readonly segmentBytes: number
+  readonly fetchBytes: number
+  /** Partitions read at the same time. */
+  readonly width: number
+  /** Of this Tidemark. */
+  readonly version: string
+}
+
+export const BACKUP_DEFAULTS = { segmentBytes: 64 << 20, fetchBytes: 4 << 20, width: 4 } as const
+
+export interface BackupCollaborators {
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly client: ClusterClient
+  readonly progress: (event: Progress) => void
+}
+
+export async function takeBackup(options: BackupOptions, collaborators: BackupCollaborators): Promise<Manifest> {
+  const folder = new BackupFolder(options.folder, collaborators.disk)
+  await folder.create()
+  const claim = await folder.claim()
+  try {
+    return await new Taking(options, collaborators, folder).run()
+  } finally {
+    await claim.release()
+  }
+}
+
+class Taking {
+  readonly #options: BackupOptions
+  readonly #with: BackupCollaborators
+  readonly #folder: BackupFolder
+  #leftovers: Leftovers | null = null
+
+  constructor(options: BackupOptions, collaborators: BackupCollaborators, folder: BackupFolder) {
+    this.#options = options
+    this.#with = collaborators
+    this.#folder = folder
+  }
+
+  async run(): Promise<Manifest> {
+    const { client, clock, progress } = this.#with
+    const before = await this.#folder.manifest()
+    await client.refresh()
+    const { clusterId } = client
+    if (before !== null && before.clusterId !== clusterId)
+      throw new BackupError(
+        { code: 'OTHER_CLUSTER', path: this.#folder.path, expected: before.clusterId, found: clusterId },
+        `${this.#folder.path}: holds a backup of cluster ${before.clusterId}, this is cluster ${clusterId}; use another folder`,
+      )
+    this.#leftovers = await this.#folder.survey(before)
+    const { halfWritten } = this.#leftovers
+    if (halfWritten > 0)
+      progress({ type: 'note', text: `${halfWritten} half-written files of a run that was stopped: removed` })
+    const picked = pickTopics(client, this.#options.topics)
+    const groups = await this.#groups(before, new Set(picked.map(({ name }) => name)))
+    const taken = await this.#topics(picked, before)
+    const topics = [...taken, ...this.#kept(before, taken)]
+    const manifest: Manifest = {
+      version: MANIFEST_VERSION,
+      clusterId,
+      takenAtMs: clock.wall(),
+      takenBy: this.#options.version,
+      topics: topics.sort((a, b) => (a.name < b.name ? -1 : 1)),
+      groups,
+    }
+    await this.#folder.writeManifest(manifest)
+    const { unclaimed } = this.#leftovers
+    if (unclaimed.length > 0)
+      progress({
+        type: 'warning',
+        text: `files that belong to nothing were left alone: segments ${unclaimed.join(', ')}`,
+      })
+    return manifest
+  }
+
+  /** Positions in topics that are not backed up now stay as they were. */
+  async #groups(before: Manifest | null, picked: ReadonlySet<string>): Promise<ManifestGroup[]> {
+    const { client } = this.#with
+    const positions = new Map<string, ManifestGroup['positions'][number][]>()
+    for (const group of before?.groups ?? [])
+      positions.set(
+        group.id,
+        group.positions.filter(({ topic }) => !picked.has(topic)),
+      )
+    const ids = await readGroupIds(client)
+    await forEachOf(ids, this.#options.width, async (id) => {
+      const now = (await readGroup(client, id)).positions.filter(({ topic }) => picked.has(topic))
+      positions.set(id, [...(positions.get(id) ?? []), ...now])
+    })
+    const groups = [...positions].map(([id, list]) => ({ id, positions: list }))
+    return groups.filter((group) => group.positions.length > 0).sort((a, b) => (a.id < b.id ? -1 : 1))
+  }
+
+  async #topics(picked: readonly TopicInCluster[], before: Manifest | null): Promise<ManifestTopic[]> {
+    const { client, clock, progress } = this.#with
+    const drafts = new Map<
+      string,
+      { readonly topic: Omit<ManifestTopic, 'partitions'>; partitions: ManifestPartition[] }
+    >()
+    for (const { name, id, replicationFactor } of picked) {
+      const settings = await readSettings(client, name)
+      const topic = { name, id, settings, replicationFactor, takenAtMs: clock.wall(), gone: false }
+      drafts.set(id, { topic, partitions: [] })
+    }
+    const turns = picked.flatMap((topic) => topic.leaders.map((_, partition) => ({ topic, partition })))
+    progress({ type: 'begun', partitions: turns.length })
+    await forEachOf(turns, this.#options.width, async ({ topic, partition }, stopped) => {
+      const known = before?.topics.find(({ id }) => id === topic.id)?.partitions[partition]
+      const taken = await this.#partition(topic, partition, known, stopped)
+      const draft = drafts.get(topic.id)
+      if (taken !== null && draft !== undefined) draft.partitions[partition] = taken
+      else if (drafts.delete(topic.id))
+        progress({ type: 'warning', text: `topic ${topic.name} was deleted while it was backed up` })
+    })
+    return [...drafts.values()].map(({ topic, partitions }) => ({ ...topic, partitions }))
+  }
+
+  /** What earlier runs have and this one has not: other topics, and those that the cluster has no longer. */
+  #kept(before: Manifest | null, taken: readonly ManifestTopic[]): ManifestTopic[] {
+    const ids = new Set(taken.map(({ id }) => id))
+    const alive = new Set([...this.#with.client.topics.values()].map(({ id }) => id))
+    return (before?.topics ?? [])
+      .filter(({ id }) => !ids.has(id))
+      .map((topic) => (alive.has(topic.id) ? topic : { ...topic, gone: true }))
+  }
+
+  /** Null: the topic is gone. */
+  async #partition(
+    topic: TopicInCluster,
+    partition: number,
+    known: ManifestPartition | undefined,
+    stopped: () => boolean,
+  ): Promise<ManifestPartition | null> {
+    const { client, progress } = this.#with
+    const segments = [...(known?.segments ?? []), ...this.#leftovers!.adopt(topic.id, partition, known)]
+    const marks = await readMarks(client, topic, partition)
+    if (marks === null) return null
+    const have = segments.at(-1)?.nextOffset ?? known?.nextOffset ?? marks.startOffset
+    const { highWatermark } = marks
+    if (have > highWatermark)
+      throw new BackupError(
+        { code: 'LOG_WENT_BACK', topic: topic.name, partition, endOffset: highWatermark, backedUpTo: have },
+        `topic ${topic.name}, partition ${partition}: ends at offset ${highWatermark}, the backup holds it up to ${have}; ` +
+          'records were lost or this is another log: keep the backup, and use another folder for a new one',
+      )
+    const reading = new Reading(topic, partition, marks.startOffset, segments)
+    this.#skipTo(reading, have, marks.startOffset)
+    try {
+      while (reading.next < highWatermark && !stopped()) {
+        const fetched = await fetchBatches(client, topic, partition, reading.next, {
+          maxBytes: this.#options.fetchBytes,
+        })
+        if (fetched === null) return null
+        if (fetched === 'out-of-range') {
+          if (!(await this.#logWasCut(reading))) return null
+        } else if ((await this.#keep(reading, fetched.batches, highWatermark)) === 'end') break
+      }
+      await reading.seal()
+    } finally {
+      await reading.abandon()
+    }
+    progress({ type: 'partition-done', topic: topic.name, partition })
+    return {
+      startOffset: Math.min(reading.startOffset, reading.next),
+      nextOffset: reading.next,
+      segments: reading.segments,
+    }
+  }
+
+  #skipTo(reading: Reading, have: number, startOffset: number): void {
+    reading.startOffset = startOffset
+    reading.next = Math.max(have, startOffset)
+    if (have >= startOffset) return
+    const place = `topic ${reading.topic.name}, partition ${reading.partition}`
+    const text = `${place}: offsets ${have} to ${startOffset - 1} were cut from the log before they were backed up`
+    this.#with.progress({ type: 'warning', text })
+  }
+
+  /** Below the log's start: retention or DeleteRecords was faster. False: the topic is gone. */
+  async #logWasCut(reading: Reading): Promise<boolean> {
+    await reading.seal()
+    const marks = await readMarks(this.#with.client, reading.topic, reading.partition)
+    if (marks === null) return false
+    if (marks.startOffset > reading.next) this.#skipTo(reading, reading.next, marks.startOffset)
+    else await this.#with.client.pause()
+    return true
+  }
+
+  async #keep(reading: Reading, fetched: readonly Buffer[], highWatermark: number): Promise<'more' | 'end'> {
+    const { topic, partition } = reading
+    const batches = fetched.filter((batch) => lastOffsetOf(batch, 0) >= reading.next)
+    let [next, records, count] = [reading.next, 0, 0]
+    for (const batch of batches) {
+      if (lastOffsetOf(batch, 0) >= highWatermark) break
+      const base = baseOffsetOf(batch, 0)
+      // Only the first of all may begin before what was asked for: where the log starts inside a batch.
+      if (base > next || (base < next && (count > 0 || !reading.atStart)))
+        throw new BackupError(
+          { code: 'BATCH_UNUSABLE', topic: topic.name, partition, offset: next },
+          `topic ${topic.name}, partition ${partition}: asked for offset ${next}, the node served a batch with ${base}`,
+        )
+      next = lastOffsetOf(batch, 0) + 1
+      records += recordCountOf(batch, 0)
+      count++
+    }
+    if (count === 0) return batches.length > 0 ? 'end' : 'more'
+    const kept = batches.slice(0, count)
+    if (reading.writer === null) {
+      const number = this.#leftovers!.nextNumber++
+      const previousCrc = reading.segments.at(-1)?.crc ?? 0
+      const header = { partition, topicId: topic.id, number, baseOffset: baseOffsetOf(kept[0]!, 0), previousCrc }
+      reading.writer = await SegmentWriter.create(this.#with.disk, this.#folder.segments, header)
+    }
+    await reading.writer.append(kept)
+    reading.next = next
+    const bytes = kept.reduce((sum, batch) => sum + batch.length, 0)
+    this.#with.progress({ type: 'moved', topic: topic.name, partition, records, bytes })
+    if (reading.writer.bytes >= this.#options.segmentBytes) await reading.seal()
+    return count < batches.length ? 'end' : 'more'
+  }
+}
+
+/** One partition, as far as it is read. */
+class Reading {
+  readonly topic: TopicInCluster
+  readonly partition: number
+  readonly segments: ManifestSegment[]
+  startOffset: number
+  next = 0
+  writer: SegmentWriter | null = null
+
+  constructor(topic: TopicInCluster, partition: number, startOffset: number, segments: ManifestSegment[]) {
+    this.topic = topic
+    this.partition = partition
+    this.startOffset = startOffset
+    this.segments = segments
+  }
+
+  get atStart(): boolean {
+    return this.next === this.startOffset && this.writer === null
+  }
+
+  async seal(): Promise<void> {
+    if (this.writer === null) return
+    const { writer } = this
+    this.writer = null
+    this.segments.push(await writer.seal())
+  }
+
+  async abandon(): Promise<void> {
+    await this.writer?.abandon()
+    this.writer = null
+  }
+}

@@ -1,0 +1,91 @@
+/** The progress of a backup: one line that is rewritten on a terminal, a line every few seconds elsewhere; on standard error. */
+import colors from 'picocolors'
+import type { Progress } from '../backup/index.ts'
+import type { Clock } from '../platform/index.ts'
+import { bytes, count } from './print.ts'
+
+const TERMINAL_EVERY_MS = 100
+const LINE_EVERY_MS = 5000
+
+export class BackupProgress {
+  readonly #what: string
+  readonly #json: boolean
+  readonly #clock: Clock
+  readonly #terminal = process.stderr.isTTY === true
+  #shownAt: number
+  #partitions = 0
+  #done = 0
+  #lineOpen = false
+  records = 0
+  bytes = 0
+  checked = 0
+
+  constructor(what: string, json: boolean, clock: Clock) {
+    this.#what = what
+    this.#json = json
+    this.#clock = clock
+    this.#shownAt = clock.now()
+  }
+
+  readonly take = (event: Progress): void => {
+    switch (event.type) {
+      case 'begun':
+        this.#partitions = event.partitions
+        break
+      case 'moved':
+        this.records += event.records
+        this.bytes += event.bytes
+        break
+      case 'checked':
+        this.checked += event.bytes
+        break
+      case 'partition-done':
+        this.#done++
+        break
+      default:
+        this.#say(event.type, event.text)
+        return
+    }
+    const now = this.#clock.now()
+    if (now - this.#shownAt < (this.#terminal ? TERMINAL_EVERY_MS : LINE_EVERY_MS)) return
+    this.#shownAt = now
+    this.#show()
+  }
+
+  end(): void {
+    if (this.#lineOpen) process.stderr.write('\n')
+    this.#lineOpen = false
+  }
+
+  #say(kind: 'note' | 'warning', text: string): void {
+    if (this.#json) {
+      process.stderr.write(`${JSON.stringify({ event: kind, text })}\n`)
+      return
+    }
+    this.end()
+    process.stderr.write(`${kind === 'warning' ? colors.yellow(kind) : colors.dim(kind)}: ${text}\n`)
+  }
+
+  #show(): void {
+    const facts = {
+      partitions: this.#partitions,
+      done: this.#done,
+      records: this.records,
+      bytes: this.bytes,
+      checked: this.checked,
+    }
+    if (this.#json) {
+      process.stderr.write(`${JSON.stringify({ event: 'progress', ...facts })}\n`)
+      return
+    }
+    const parts = [
+      `${String(facts.done).padStart(String(facts.partitions).length)}/${facts.partitions} partitions`,
+      `${count(facts.records).padStart(11)} records`,
+      bytes(facts.bytes).padStart(7),
+    ]
+    if (facts.checked > 0) parts.push(`${bytes(facts.checked).padStart(7)} checked`)
+    const text = `${colors.cyan(this.#what)}  ${parts.join('  ')}`
+    process.stderr.write(this.#terminal ? `\r\x1b[2K${text}` : `${text}\n`)
+    this.#lineOpen = this.#terminal
+  }
+}
