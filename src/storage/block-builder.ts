@@ -7,10 +7,21 @@
  *     entries    s s s L s s L
  *     pieces     [header s s s] [L] [s s] [L] [padding]
  *
+ * The block's sum is over all of it, but of a large entry the sum is known already: it carries its own, and two sums combine
+ * without a look at the bytes. At 16 KiB the second pass over them was measured to cost a fifth of the whole write and sync.
+ *
  * One block is in flight at a time, so one buffer serves them all. It must not be touched until the write has completed.
  */
-import type { Entry } from './entry.ts'
-import { BLOCK_ALIGNMENT, BLOCK_HEADER_BYTES, blockFootprint, sealBlock, writeBlockHeader } from './journal-format.ts'
+import { crc32c } from '../stdx/index.ts'
+import { crcThrough, type Entry } from './entry.ts'
+import {
+  BLOCK_ALIGNMENT,
+  BLOCK_HEADER_BYTES,
+  BLOCK_SUM_FROM,
+  blockFootprint,
+  sealBlock,
+  writeBlockHeader,
+} from './journal-format.ts'
 
 /** Entries from this size on are not copied. */
 const COPY_BELOW_BYTES = 8 << 10
@@ -37,23 +48,29 @@ export class BlockBuilder {
     // Copied and not yet a piece: [from, at) of the buffer.
     let from = 0
     let at = BLOCK_HEADER_BYTES
-    for (const { bytes } of entries) {
+    let crc = 0
+    for (const entry of entries) {
+      const { bytes } = entry
       if (bytes.length < COPY_BELOW_BYTES) {
         buffer.set(bytes, at)
         at += bytes.length
         continue
       }
-      if (at > from) pieces.push(buffer.subarray(from, at))
+      if (at > from) {
+        crc = crc32c(buffer.subarray(from === 0 ? BLOCK_SUM_FROM : from, at), crc)
+        pieces.push(buffer.subarray(from, at))
+      }
       from = at
+      crc = crcThrough(crc, entry)
       pieces.push(bytes)
     }
     const padding = blockFootprint(bodyBytes) - BLOCK_HEADER_BYTES - bodyBytes
-    if (at > from) pieces.push(buffer.subarray(from, at))
-    sealBlock(buffer, 0, [pieces[0]!.subarray(BLOCK_HEADER_BYTES), ...pieces.slice(1)])
     if (at > from) {
+      crc = crc32c(buffer.subarray(from === 0 ? BLOCK_SUM_FROM : from, at), crc)
       buffer.fill(0, at, at + padding)
-      pieces[pieces.length - 1] = buffer.subarray(from, at + padding)
+      pieces.push(buffer.subarray(from, at + padding))
     } else if (padding > 0) pieces.push(this.#padding.subarray(0, padding))
+    sealBlock(buffer, crc)
     return pieces
   }
 
@@ -62,7 +79,7 @@ export class BlockBuilder {
     const block = Buffer.alloc(blockFootprint(body.length))
     writeBlockHeader(block, 0, this.#incarnation, { sequence, bodyBytes: body.length, entryCount })
     body.copy(block, BLOCK_HEADER_BYTES)
-    sealBlock(block, 0, [block.subarray(BLOCK_HEADER_BYTES, BLOCK_HEADER_BYTES + body.length)])
+    sealBlock(block, crc32c(block.subarray(BLOCK_SUM_FROM, BLOCK_HEADER_BYTES + body.length)))
     return [block]
   }
 

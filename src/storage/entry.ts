@@ -22,7 +22,7 @@
  * the wrong predecessor does not verify, because the sum covers shard, term, index and the predecessor's sum.
  * The bytes with a worked example: docs/formats/entry.md.
  */
-import { assert, crc32c } from '../stdx/index.ts'
+import { assert, crc32c, crc32cCombine } from '../stdx/index.ts'
 
 export const ENTRY_HEADER_BYTES = 64
 export const ENTRY_VERSION = 1
@@ -144,6 +144,12 @@ export function detachEntry(entry: Entry): Entry {
   const bytes = Buffer.allocUnsafeSlow(entry.bytes.length)
   bytes.set(entry.bytes)
   return { ...entry, bytes }
+}
+
+/** The sum of what `crc` is the sum of and the entry behind it, from the sum that the entry carries: its payload is not read. */
+export function crcThrough(crc: number, entry: Entry): number {
+  const { bytes } = entry
+  return crc32cCombine(crc32c(bytes.subarray(0, 8), crc), entry.crc, bytes.length - 8)
 }
 
 export function payloadOf(entry: Entry): Buffer {

@@ -43,6 +43,8 @@ import { FORMAT_VERSION, readable, writeVersions } from './versions.ts'
 export const BLOCK_ALIGNMENT = 4096
 export const SEGMENT_HEADER_BYTES = 64
 export const BLOCK_HEADER_BYTES = 40
+/** What a block's sum covers begins behind the sum. */
+export const BLOCK_SUM_FROM = 8
 /** No block is longer: its body is one call's entries, or calls up to a few MiB. A longer length is not believed. */
 export const BLOCK_BODY_BYTES_MAX = 1 << 30
 
@@ -112,11 +114,9 @@ export function writeBlockHeader(
   into.writeUInt32LE(0, at + 36)
 }
 
-/** Sums header and body and writes the sum. `body` are its pieces in order. */
-export function sealBlock(header: Buffer, at: number, body: readonly Uint8Array[]): void {
-  let crc = crc32c(header.subarray(at + 8, at + BLOCK_HEADER_BYTES))
-  for (const piece of body) if (piece.length > 0) crc = crc32c(piece, crc)
-  header.writeUInt32LE(crc, at + 4)
+/** `crc` is the sum of everything from `BLOCK_SUM_FROM` to the end of the body. */
+export function sealBlock(block: Buffer, crc: number): void {
+  block.writeUInt32LE(crc, 4)
 }
 
 export function isBlockMagic(bytes: Buffer, at: number): boolean {
@@ -136,7 +136,7 @@ export function peekBlockHeader(bytes: Buffer, at: number): BlockHeader | null {
 /** `bytes` holds header and body from `at` on. */
 export function blockVerifies(bytes: Buffer, at: number, bodyBytes: number): boolean {
   const end = at + BLOCK_HEADER_BYTES + bodyBytes
-  return end <= bytes.length && crc32c(bytes.subarray(at + 8, end)) === bytes.readUInt32LE(at + 4)
+  return end <= bytes.length && crc32c(bytes.subarray(at + BLOCK_SUM_FROM, end)) === bytes.readUInt32LE(at + 4)
 }
 
 /** Bytes that a block with this body takes in the file. */
