@@ -1,10 +1,12 @@
 #!/usr/bin/env node
-/** `npm run bench -- produce | consume`: what this machine gives, as a table for people and JSON for machines. */
+/** `npm run bench -- produce | consume | journal`: what this machine gives, as a table for people and JSON for machines. */
 import fs from 'node:fs'
+import os from 'node:os'
 import { Command } from 'commander'
 import { table } from '../src/cli/print.ts'
 import { benchConsume } from './consume.ts'
-import { benchProduce } from './produce.ts'
+import { benchJournal, type JournalReport } from './journal.ts'
+import { benchProduce, type Row } from './produce.ts'
 
 interface Flags {
   readonly seconds: string
@@ -35,7 +37,30 @@ suite('produce', 'One-record produce requests, acks all: requests/s, MB/s, laten
 suite('consume', 'Reading a topic back from its start and at its tail: records/s, MB/s.').action(
   (rows: string[], flags: Flags) => report(benchConsume(rows, options(flags)), flags),
 )
+program
+  .command('journal')
+  .description(
+    'The journal against a bare loop of the same writes and syncs; syncs by number of shards. Exit 1 below a bar.',
+  )
+  .argument('[loads...]', 'WRITERSxBYTES[xPAUSE-MS] (default: a set)')
+  .option('--seconds <N>', 'per slice; short ones share what else the machine does', '0.15')
+  .option('--rounds <N>', 'rounds; the median of their ratios counts', '41')
+  .option('--shards <LIST>', 'numbers of shards to compare; 0 to leave that out', '1,10,100,1000')
+  .option('--directory <DIR>', 'on the disk to be measured', os.tmpdir())
+  .option('--json <FILE>', 'write the figures there')
+  .action(async (loads: string[], { seconds, rounds, shards, directory, json }: Record<string, string>) => {
+    const counts = shards!
+      .split(',')
+      .map(Number)
+      .filter((count) => count > 0)
+    const numbers = { seconds: Number(seconds), rounds: Number(rounds), shards: counts }
+    reportBars(await benchJournal(loads, { directory: directory!, ...numbers, progress }), json)
+  })
 await program.parseAsync()
+
+function progress(text: string): void {
+  process.stderr.write(process.stderr.isTTY ? `\r${text}\x1b[K` : `${text}\n`)
+}
 
 function options(flags: Flags) {
   return {
@@ -43,26 +68,40 @@ function options(flags: Flags) {
     rounds: Number(flags.rounds),
     nodes: flags.nodes.split(',').map(Number),
     ceiling: flags.ceiling ?? null,
-    progress: (text: string) => process.stderr.write(process.stderr.isTTY ? `\r${text}\x1b[K` : `${text}\n`),
+    progress,
   }
 }
 
-async function report(running: Promise<readonly Record<string, string | number>[]>, flags: Flags): Promise<void> {
+async function report(running: Promise<readonly Row[]>, flags: Flags): Promise<void> {
   const rows = await running
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
   if (flags.json !== undefined) fs.writeFileSync(flags.json, `${JSON.stringify(rows, null, 2)}\n`)
-  const titles = [...new Set(rows.flatMap((row) => Object.keys(row)))]
-  console.log(
-    table(
-      rows,
-      titles.map((title) => ({
-        title,
-        value: (row: Record<string, string | number>) => String(row[title] ?? ''),
-        right: true,
-      })),
-    ),
-  )
+  print(rows)
   const failed = rows.filter((row) => Number(row.errors ?? 0) > 0).length
   console.log(`\nbench: ${rows.length} rows, ${failed} with errors`)
   process.exitCode = failed > 0 ? 1 : 0
+}
+
+function reportBars({ rows, shardRows, missed }: JournalReport, json: string | undefined): void {
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+  if (json !== undefined) fs.writeFileSync(json, `${JSON.stringify({ rows, shardRows, missed }, null, 2)}\n`)
+  print(rows)
+  if (shardRows.length > 0) {
+    console.log()
+    print(shardRows)
+  }
+  for (const one of missed) console.log(`\nMISSED: ${one}`)
+  console.log(`\nbench: ${missed.length === 0 ? 'all bars held' : `${missed.length} bars missed`}`)
+  process.exitCode = missed.length === 0 ? 0 : 1
+}
+
+function print(rows: readonly Row[]): void {
+  const titles = [...new Set(rows.flatMap((row) => Object.keys(row)))]
+  const value = (title: string) => (row: Row) => String(row[title] ?? '')
+  console.log(
+    table(
+      rows,
+      titles.map((title) => ({ title, value: value(title), right: true })),
+    ),
+  )
 }

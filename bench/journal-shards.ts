@@ -1,0 +1,191 @@
+/**
+ * What shards cost the disk: a node with one, ten, a hundred, a thousand partitions under the same load. The journal's syncs per
+ * second must not grow with them; a checkpoint may sync the log of every shard that was written to since the one before, once.
+ *
+ * The nodes run side by side in this process, each on its own directory with a disk that counts, and are loaded in turn.
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import { surroundings } from '../src/embedding.ts'
+import { apis } from '../src/gateways/kafka/index.ts'
+import { TidemarkNode, TraceFile } from '../src/node.ts'
+import { parseNodeOptions } from '../src/node-options.ts'
+import type { NodeEvent } from '../src/observability/index.ts'
+import { nodePlatform } from '../src/platform/nodejs/index.ts'
+import { encodeBatch } from '../src/records/index.ts'
+import { CountingDisk } from './counting-disk.ts'
+import { median, type Row } from './produce.ts'
+import { leadersOf, RawClient } from './raw-client.ts'
+
+const TOPIC = 'bench'
+const CONNECTIONS = 4
+const IN_FLIGHT = 64
+const VALUE_BYTES = 512
+/** Small, so that a few seconds see many of them; every shard is active in each all the same. */
+const JOURNAL_SEGMENT_BYTES = 4 << 20
+/** Two measured rates of the same thing differ by so much on a busy machine. */
+const TOLERANCE = 1.15
+
+export interface ShardsOptions {
+  readonly seconds: number
+  readonly rounds: number
+  readonly shards: readonly number[]
+  readonly progress: (text: string) => void
+}
+
+export async function measureShards(
+  directory: string,
+  { seconds, rounds, shards, progress }: ShardsOptions,
+): Promise<{ rows: Row[]; missed: string[] }> {
+  const nodes: LoadedNode[] = []
+  try {
+    for (const count of shards) {
+      progress(`${count} shards: starting`)
+      nodes.push(await LoadedNode.start(path.join(directory, `${count}`), count))
+    }
+    for (let round = 0; round <= rounds; round++) {
+      for (const node of nodes) {
+        progress(`${node.shards} shards: round ${round} of ${rounds}`)
+        await node.run(seconds, round > 0)
+      }
+    }
+    const rows = nodes.map((node) => node.row())
+    const missed: string[] = []
+    const [one, ...more] = rows
+    for (const row of more)
+      if (Number(row['journal syncs/s']) > Number(one!['journal syncs/s']) * TOLERANCE)
+        missed.push(
+          `${row.shards} shards: ${row['journal syncs/s']} journal syncs/s, with one ${one!['journal syncs/s']}`,
+        )
+    for (const node of nodes) missed.push(...node.excess)
+    return { rows, missed }
+  } finally {
+    for (const node of nodes) await node.stop()
+  }
+}
+
+class LoadedNode {
+  readonly shards: number
+  readonly excess: string[] = []
+  readonly #node: TidemarkNode
+  readonly #disk: CountingDisk
+  readonly #clients: RawClient[]
+  readonly #records = encodeBatch([{ key: null, value: Buffer.alloc(VALUE_BYTES, 'x') }], { timestamp: Date.now() })
+  readonly #rates: { requests: number; syncs: number }[] = []
+  readonly #active = new Set<number>()
+  readonly #checkpoints: { captured: number; active: number }[] = []
+  #segments = 0
+  readonly #syncedBefore: number
+  #next = 0
+
+  static async start(directory: string, shards: number): Promise<LoadedNode> {
+    fs.mkdirSync(directory, { recursive: true })
+    const real = nodePlatform()
+    const disk = new CountingDisk(real.disk)
+    let loaded: LoadedNode | null = null
+    const address = '127.0.0.1:0'
+    const options = parseNodeOptions({ id: '1', data: directory, kafka: address, peer: address })
+    const node = await TidemarkNode.start(options, {
+      ...surroundings({ ...real, disk }),
+      withHttp: false,
+      log: () => {},
+      terminated: (error) => {
+        throw error
+      },
+      traceFile: new Observer((event) => loaded?.note(event), real.clock),
+      tuning: { storage: { journalSegmentBytes: JOURNAL_SEGMENT_BYTES } },
+    })
+    const { host, port } = node.kafkaAddress
+    const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => RawClient.connect(`${host}:${port}`)))
+    const topics = [{ name: TOPIC, numPartitions: shards, replicationFactor: 1, assignments: [], configs: [] }]
+    await clients[0]!.request(apis.createTopics, 5, { topics, timeoutMs: 30_000 })
+    await leadersOf(clients[0]!, TOPIC, 60_000)
+    loaded = new LoadedNode(node, disk, clients, shards)
+    return loaded
+  }
+
+  private constructor(node: TidemarkNode, disk: CountingDisk, clients: RawClient[], shards: number) {
+    this.#node = node
+    this.#disk = disk
+    this.#clients = clients
+    this.shards = shards
+    this.#syncedBefore = disk.counts.shards.syncs
+  }
+
+  note({ event }: NodeEvent): void {
+    if (event.type === 'stream-appended') this.#active.add(event.shard)
+    else if (event.type === 'segment-entered') this.#segments++
+    else if (event.type === 'checkpointed') {
+      const active = this.#active.size
+      // Metadata moves too, without a stream.
+      if (event.captured > active + 1)
+        this.excess.push(`${this.shards} shards: a checkpoint captured ${event.captured}, ${active} were written to`)
+      this.#checkpoints.push({ captured: event.captured, active })
+      this.#active.clear()
+    }
+  }
+
+  async run(seconds: number, counts: boolean): Promise<void> {
+    const endsAt = performance.now() + seconds * 1000
+    const { journal } = this.#disk.counts
+    const before = journal.syncs
+    const from = performance.now()
+    let requests = 0
+    await Promise.all(
+      this.#clients.flatMap((client) =>
+        Array.from({ length: IN_FLIGHT / CONNECTIONS }, async () => {
+          for (; performance.now() < endsAt; requests++) await this.#produce(client)
+        }),
+      ),
+    )
+    const elapsed = (performance.now() - from) / 1000
+    if (counts) this.#rates.push({ requests: requests / elapsed, syncs: (journal.syncs - before) / elapsed })
+  }
+
+  row(): Row {
+    const mean = (values: number[]): number =>
+      Math.round(values.reduce((a, b) => a + b, 0) / Math.max(1, values.length))
+    return {
+      shards: this.shards,
+      'requests/s': Math.round(median(this.#rates.map(({ requests }) => requests))),
+      'journal syncs/s': Math.round(median(this.#rates.map(({ syncs }) => syncs))),
+      'requests/sync': Math.round(10 * median(this.#rates.map(({ requests, syncs }) => requests / syncs))) / 10,
+      'journal segments': this.#segments,
+      checkpoints: this.#checkpoints.length,
+      'active shards': mean(this.#checkpoints.map(({ active }) => active)),
+      captured: mean(this.#checkpoints.map(({ captured }) => captured)),
+      'shard log syncs': this.#disk.counts.shards.syncs - this.#syncedBefore,
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) client.close()
+    await this.#node.stop()
+  }
+
+  async #produce(client: RawClient): Promise<void> {
+    const index = this.#next++ % this.shards
+    const { responses } = await client.request(apis.produce, 7, {
+      transactionalId: null,
+      acks: -1,
+      timeoutMs: 30_000,
+      topicData: [{ name: TOPIC, partitionData: [{ index, records: this.#records }] }],
+    })
+    const errorCode = responses[0]?.partitionResponses[0]?.errorCode
+    if (errorCode !== 0) throw new Error(`partition ${index} answered ${errorCode}`)
+  }
+}
+
+/** Sees every event of the node, and writes none of them down. */
+class Observer extends TraceFile {
+  readonly #seen: (event: NodeEvent) => void
+
+  constructor(seen: (event: NodeEvent) => void, clock: ConstructorParameters<typeof TraceFile>[1]['clock']) {
+    super(1, { clock, write: () => {} })
+    this.#seen = seen
+  }
+
+  override note(event: NodeEvent): void {
+    this.#seen(event)
+  }
+}
