@@ -10,7 +10,7 @@
  */
 import fs from 'node:fs'
 import { Command } from 'commander'
-import colors from 'picocolors'
+import { colors } from '../src/cli/colors.ts'
 import { count, table } from '../src/cli/print.ts'
 import { Prng } from '../src/stdx/index.ts'
 import { readTraces } from './check-trace.ts'

@@ -1,7 +1,8 @@
 /** The progress of a backup: one line that is rewritten on a terminal, a line every few seconds elsewhere; on standard error. */
-import colors from 'picocolors'
+
 import type { Progress } from '../backup/index.ts'
 import type { Clock } from '../platform/index.ts'
+import { colors } from './colors.ts'
 import { bytes, count } from './print.ts'
 
 const TERMINAL_EVERY_MS = 100

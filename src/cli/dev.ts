@@ -1,6 +1,6 @@
 /** `tidemark dev`: a cluster of real processes on this machine, for looking and for trying to break. */
 import path from 'node:path'
-import colors from 'picocolors'
+import { colors } from './colors.ts'
 import { DevCluster } from './dev-cluster.ts'
 import { CliError } from './errors.ts'
 

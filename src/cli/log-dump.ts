@@ -3,7 +3,7 @@
  *
  * With filters a file appears only once something in it fits, so that one entry of a large directory is a few lines.
  */
-import colors from 'picocolors'
+
 import {
   batchesOf,
   type DamageItem,
@@ -14,6 +14,7 @@ import {
   type LogItem,
   recordsOf,
 } from '../storage/index.ts'
+import { colors } from './colors.ts'
 import { byteRange, detailsOf, entryKindName, KIND_NAMES, shown, time } from './log-text.ts'
 import { bytes } from './print.ts'
 

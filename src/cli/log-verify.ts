@@ -1,6 +1,7 @@
 /** `tidemark log verify`: one line per file, every damaged place, and an exit code for scripts. */
-import colors from 'picocolors'
+
 import { type DamageItem, type FileTally, type LogItem, Tally } from '../storage/index.ts'
+import { colors } from './colors.ts'
 import { damageLines, type Line } from './log-dump.ts'
 import { KIND_NAMES } from './log-text.ts'
 import { count } from './print.ts'

@@ -1,5 +1,5 @@
 /** Aligned tables for people. Colours only where standard output is a terminal (or FORCE_COLOR says so). */
-import colors from 'picocolors'
+import { colors } from './colors.ts'
 
 export interface Column<T> {
   readonly title: string

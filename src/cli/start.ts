@@ -2,7 +2,6 @@
 import fs from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import colors from 'picocolors'
 import { surroundings } from '../embedding.ts'
 import { HttpError } from '../gateways/http/index.ts'
 import { type LogLine, NodeError, TidemarkNode, TraceFile } from '../node.ts'
@@ -19,6 +18,7 @@ import {
 import { type Clock, PlatformError } from '../platform/index.ts'
 import { nodePlatform } from '../platform/nodejs/index.ts'
 import { StorageError } from '../storage/index.ts'
+import { colors } from './colors.ts'
 import { CliError } from './errors.ts'
 
 type StartFlags = Record<string, string | boolean | undefined> & {

@@ -1,6 +1,7 @@
 /** `tidemark status`: what the page shows, in a terminal. */
-import colors from 'picocolors'
+
 import type { ClusterStatus, ShardStatus } from '../gateways/http/index.ts'
+import { colors } from './colors.ts'
 import { CliError } from './errors.ts'
 import { bytes, count, duration, table } from './print.ts'
 
