@@ -2,6 +2,13 @@
  * For each example of docs/formats: the fields that the product's decoder finds in its bytes, in order, with their names and how
  * a value is written. The test compares them with the page, field by field.
  */
+import { decodeManifest } from '../../src/backup/manifest.ts'
+import {
+  decodeSegmentHeader as decodeBackupHeader,
+  decodeSegmentFooter,
+  SEGMENT_FOOTER_BYTES,
+  SEGMENT_HEADER_BYTES,
+} from '../../src/backup/segment-format.ts'
 import { ItemType } from '../../src/cluster/peer-messages.ts'
 import { decodeData, type SnapshotChunk } from '../../src/cluster/peer-messages-data.ts'
 import { FRAME_HEADER_BYTES } from '../../src/cluster/peer-wire.ts'
@@ -61,6 +68,7 @@ export const DECODERS: Readonly<Record<string, readonly Decoder[]>> = {
   'checkpoint.md': [checkpoint],
   'record-batch.md': [recordBatch],
   'snapshot.md': [snapshotBody, snapshotChunk],
+  'backup.md': [backupSegment, backupManifest],
 }
 
 function whole<T>(decoded: T): Exclude<T, Error | string | null> {
@@ -69,6 +77,44 @@ function whole<T>(decoded: T): Exclude<T, Error | string | null> {
     () => `does not decode: ${decoded}`,
   )
   return decoded as Exclude<T, Error | string | null>
+}
+
+function backupSegment(bytes: Buffer): Found[] {
+  const footerAt = bytes.length - SEGMENT_FOOTER_BYTES
+  const header = whole(decodeBackupHeader(bytes))
+  const footer = whole(decodeSegmentFooter(bytes.subarray(footerAt)))
+  assert(footer.crc === crc32c(bytes.subarray(0, footerAt)), 'the sum of the example')
+  return [
+    ['magic', 'text', 'TMBACKUP'],
+    ['version', 'u', 1],
+    zeros,
+    ['partition', 'u', header.partition],
+    ['topicId', 'hex', header.topicId],
+    ['number', 'u', header.number],
+    ['baseOffset', 'u', header.baseOffset],
+    ['previousCrc', 'sum', header.previousCrc],
+    zeros,
+    ['headerCrc', 'sum', bytes.readUInt32LE(60)],
+    ['batches', 'hex', bytes.toString('hex', SEGMENT_HEADER_BYTES, footerAt)],
+    ['magic', 'text', 'TMBE'],
+    ['crc', 'sum', footer.crc],
+    ['nextOffset', 'u', footer.nextOffset],
+    ['bytes', 'u', footer.bytes],
+    ['maxTimestamp', 'f64', footer.maxTimestamp],
+    ['records', 'u', footer.records],
+    ['footerCrc', 'sum', bytes.readUInt32LE(footerAt + 36)],
+  ]
+}
+
+function backupManifest(bytes: Buffer): Found[] {
+  const manifest = decodeManifest(bytes, 'manifest.json')
+  return [
+    ['opening', 'text', '{"body":'],
+    ['body', 'text', JSON.stringify(manifest)],
+    ['middle', 'text', ',"crc32c":"'],
+    ['crc32c', 'text', bytes.toString('latin1', bytes.length - 11, bytes.length - 3)],
+    ['closing', 'text', '"}\n'],
+  ]
 }
 
 const versions: readonly Found[] = [
