@@ -6,16 +6,13 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { surroundings } from '../src/embedding.ts'
-import { apis } from '../src/gateways/kafka/index.ts'
-import { TidemarkNode, TraceFile } from '../src/node.ts'
-import { parseNodeOptions } from '../src/node-options.ts'
+import { type TidemarkNode, TraceFile } from '../src/node.ts'
 import type { NodeEvent } from '../src/observability/index.ts'
 import { nodePlatform } from '../src/platform/nodejs/index.ts'
-import { encodeBatch } from '../src/records/index.ts'
 import { CountingDisk } from './counting-disk.ts'
+import { produceTo, sameRecords, startLocalNode } from './local-node.ts'
 import { median, type Row } from './produce.ts'
-import { leadersOf, RawClient } from './raw-client.ts'
+import { RawClient } from './raw-client.ts'
 
 const TOPIC = 'bench'
 const CONNECTIONS = 4
@@ -70,7 +67,7 @@ class LoadedNode {
   readonly #node: TidemarkNode
   readonly #disk: CountingDisk
   readonly #clients: RawClient[]
-  readonly #records = encodeBatch([{ key: null, value: Buffer.alloc(VALUE_BYTES, 'x') }], { timestamp: Date.now() })
+  readonly #records = sameRecords(1, VALUE_BYTES)
   readonly #rates: { requests: number; syncs: number }[] = []
   readonly #active = new Set<number>()
   readonly #checkpoints: { captured: number; active: number }[] = []
@@ -83,23 +80,15 @@ class LoadedNode {
     const real = nodePlatform()
     const disk = new CountingDisk(real.disk)
     let loaded: LoadedNode | null = null
-    const address = '127.0.0.1:0'
-    const options = parseNodeOptions({ id: '1', data: directory, kafka: address, peer: address })
-    const node = await TidemarkNode.start(options, {
-      ...surroundings({ ...real, disk }),
-      withHttp: false,
-      log: () => {},
-      terminated: (error) => {
-        throw error
-      },
+    const { node, broker } = await startLocalNode({
+      data: directory,
+      platform: { ...real, disk },
+      topic: TOPIC,
+      partitions: shards,
       traceFile: new Observer((event) => loaded?.note(event), real.clock),
-      tuning: { storage: { journalSegmentBytes: JOURNAL_SEGMENT_BYTES } },
+      storage: { journalSegmentBytes: JOURNAL_SEGMENT_BYTES },
     })
-    const { host, port } = node.kafkaAddress
-    const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => RawClient.connect(`${host}:${port}`)))
-    const topics = [{ name: TOPIC, numPartitions: shards, replicationFactor: 1, assignments: [], configs: [] }]
-    await clients[0]!.request(apis.createTopics, 5, { topics, timeoutMs: 30_000 })
-    await leadersOf(clients[0]!, TOPIC, 60_000)
+    const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => RawClient.connect(broker)))
     loaded = new LoadedNode(node, disk, clients, shards)
     return loaded
   }
@@ -134,7 +123,8 @@ class LoadedNode {
     await Promise.all(
       this.#clients.flatMap((client) =>
         Array.from({ length: IN_FLIGHT / CONNECTIONS }, async () => {
-          for (; performance.now() < endsAt; requests++) await this.#produce(client)
+          for (; performance.now() < endsAt; requests++)
+            await produceTo(client, TOPIC, this.#next++ % this.shards, this.#records)
         }),
       ),
     )
@@ -161,18 +151,6 @@ class LoadedNode {
   async stop(): Promise<void> {
     for (const client of this.#clients) client.close()
     await this.#node.stop()
-  }
-
-  async #produce(client: RawClient): Promise<void> {
-    const index = this.#next++ % this.shards
-    const { responses } = await client.request(apis.produce, 7, {
-      transactionalId: null,
-      acks: -1,
-      timeoutMs: 30_000,
-      topicData: [{ name: TOPIC, partitionData: [{ index, records: this.#records }] }],
-    })
-    const errorCode = responses[0]?.partitionResponses[0]?.errorCode
-    if (errorCode !== 0) throw new Error(`partition ${index} answered ${errorCode}`)
   }
 }
 

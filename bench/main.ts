@@ -1,12 +1,14 @@
 #!/usr/bin/env node
-/** `npm run bench -- produce | consume | journal`: what this machine gives, as a table for people and JSON for machines. */
+/** `npm run bench -- produce | consume | journal | recovery`: what this machine gives, as a table for people and JSON for machines. */
 import fs from 'node:fs'
 import os from 'node:os'
 import { Command } from 'commander'
 import { table } from '../src/cli/print.ts'
 import { benchConsume } from './consume.ts'
 import { benchJournal, type JournalReport } from './journal.ts'
+import { benchChoices } from './journal-choices.ts'
 import { benchProduce, type Row } from './produce.ts'
+import { benchRecovery } from './recovery.ts'
 
 interface Flags {
   readonly seconds: string
@@ -55,6 +57,33 @@ program
       .filter((count) => count > 0)
     const numbers = { seconds: Number(seconds), rounds: Number(rounds), shards: counts }
     reportBars(await benchJournal(loads, { directory: directory!, ...numbers, progress }), json)
+  })
+program
+  .command('journal-choices')
+  .description('What decision 5 rests on: kinds of calls, sizes of segments, payloads written once or twice.')
+  .option('--seconds <N>', 'per slice', '0.1')
+  .option('--rounds <N>', 'rounds', '20')
+  .option('--images <LIST>', 'file systems to make in images and to measure too, such as ext4,xfs; needs root', '')
+  .option('--directory <DIR>', 'on the disk to be measured', os.tmpdir())
+  .option('--json <FILE>', 'write the figures there')
+  .action(async ({ seconds, rounds, images, directory, json }: Record<string, string>) => {
+    const kinds = images!.split(',').filter((kind) => kind !== '')
+    const numbers = { seconds: Number(seconds), rounds: Number(rounds) }
+    const rows = await benchChoices({ directory: directory!, images: kinds, ...numbers, progress })
+    reportBars({ rows, shardRows: [], missed: [] }, json)
+  })
+program
+  .command('recovery')
+  .description(
+    'From the start of a process to the first acknowledged write, on directories of killed nodes. Exit 1 above a bar.',
+  )
+  .argument('[only...]', 'parts of names (default: all)')
+  .option('--runs <N>', 'runs of each; the median counts', '5')
+  .option('--directory <DIR>', 'on the disk to be measured', os.tmpdir())
+  .option('--json <FILE>', 'write the figures there')
+  .action(async (only: string[], { runs, directory, json }: Record<string, string>) => {
+    const { rows, missed } = await benchRecovery({ directory: directory!, runs: Number(runs), only, progress })
+    reportBars({ rows, shardRows: [], missed }, json)
   })
 await program.parseAsync()
 

@@ -12,16 +12,13 @@
  */
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
-import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { table } from '../src/cli/print.ts'
-import { apis } from '../src/gateways/kafka/index.ts'
-import { encodeBatch } from '../src/records/index.ts'
 import { BenchCluster } from './bench-cluster.ts'
-import { RawClient } from './raw-client.ts'
+import { firstAcknowledgement, firstWrite } from './first-write.ts'
 
 interface Row {
   readonly figure: string
@@ -37,12 +34,10 @@ const SINGLE_BAR_MS = 350
 const EMBEDDED_BAR_MS = 150
 const IDLE_BAR_MB = 85
 const IDLE_AFTER_MS = 10_000
-const GIVE_UP_MS = 20_000
 const TOPIC = 'first'
 
 const isSource = import.meta.url.endsWith('.ts')
 const here = (file: string): string => fileURLToPath(new URL(`${file}${isSource ? '.ts' : '.js'}`, import.meta.url))
-const MAIN = here('../src/main')
 const LIBRARY = here('../src/index')
 
 if (process.argv[2] === '--embedded-child') await embeddedChild()
@@ -145,74 +140,8 @@ function bareInterpreter(): Promise<number> {
 
 /** From the spawn to the acknowledgement of one record, then a clean stop. */
 async function singleNode(data: string): Promise<number> {
-  const [kafka, http, peer] = await freePorts(3)
-  const args = [
-    'start',
-    '--quiet',
-    '--data',
-    data,
-    '--kafka',
-    `127.0.0.1:${kafka}`,
-    '--http',
-    `127.0.0.1:${http}`,
-    '--peer',
-    `127.0.0.1:${peer}`,
-  ]
-  const from = performance.now()
-  const child = spawn(process.execPath, [...process.execArgv, MAIN, ...args], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  try {
-    await firstAcknowledgement(`127.0.0.1:${kafka}`)
-    return performance.now() - from
-  } finally {
-    child.kill('SIGTERM')
-    await ended
-  }
-}
-
-async function firstAcknowledgement(broker: string): Promise<void> {
-  const client = await connectSoon(broker)
-  try {
-    await until('a leader', async () => {
-      const { topics } = await client.request(apis.metadata, 9, {
-        topics: [{ name: TOPIC }],
-        allowAutoTopicCreation: true,
-      })
-      return (topics[0]?.partitions[0]?.leaderId ?? -1) >= 0
-    })
-    await until('an acknowledgement', async () => {
-      const records = encodeBatch([{ key: null, value: Buffer.from('first') }], { timestamp: Date.now() })
-      const request = {
-        transactionalId: null,
-        acks: -1,
-        timeoutMs: 1000,
-        topicData: [{ name: TOPIC, partitionData: [{ index: 0, records }] }],
-      }
-      const { responses } = await client.request(apis.produce, 8, request)
-      return responses[0]?.partitionResponses[0]?.errorCode === 0
-    })
-  } finally {
-    client.close()
-  }
-}
-
-async function connectSoon(broker: string): Promise<RawClient> {
-  let client: RawClient | null = null
-  await until('a listener', async () => {
-    client = await RawClient.connect(broker).catch(() => null)
-    return client !== null
-  })
-  return client!
-}
-
-async function until(what: string, attempt: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + GIVE_UP_MS
-  while (!(await attempt())) {
-    if (performance.now() > deadline) throw new Error(`waited ${GIVE_UP_MS} ms in vain for ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
+  const { acknowledgedMs } = await firstWrite({ data, topic: TOPIC, end: 'SIGTERM' })
+  return acknowledgedMs
 }
 
 interface EmbeddedTimes {
@@ -241,7 +170,7 @@ async function embeddedChild(): Promise<void> {
   const from = performance.now()
   const tidemark = await Tidemark.start({ memory: true })
   const started = performance.now()
-  await firstAcknowledgement(tidemark.kafka.brokers[0]!)
+  await firstAcknowledgement(tidemark.kafka.brokers[0]!, TOPIC)
   const times: EmbeddedTimes = { startMs: started - from, acknowledgedMs: performance.now() - from }
   await tidemark.stop()
   process.send!(times, () => process.disconnect())
@@ -263,18 +192,4 @@ async function idleMegabytes(): Promise<number[]> {
 function residentMegabytes(pid: number | null): number {
   const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8')
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)![1]) / 1024
-}
-
-function freePorts(count: number): Promise<number[]> {
-  const one = (): Promise<net.Server> =>
-    new Promise((resolve, reject) => {
-      const server = net.createServer()
-      server.once('error', reject)
-      server.listen(0, '127.0.0.1', () => resolve(server))
-    })
-  return Promise.all(Array.from({ length: count }, one)).then(async (servers) => {
-    const ports = servers.map((server) => (server.address() as net.AddressInfo).port)
-    await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-    return ports
-  })
 }

@@ -27,6 +27,28 @@ test('journal: what arrives during a sync shares the next block', () => {
   )
 })
 
+test('journal: who comes to an idle journal waits for one write and one sync, and for nothing else', () => {
+  const world = new World()
+  const storage = world.open()
+  const calls: string[] = []
+  world.disk.fault = (operation, path) => {
+    if (path.includes('/journal/')) calls.push(operation)
+    return null
+  }
+  for (const entry of chain(16, 5)) {
+    calls.length = 0
+    let told = false
+    storage.append([entry], () => {
+      told = true
+    })
+    // A call of this disk takes a turn: none is spent on waiting for company.
+    let turns = 0
+    while (!told && world.clock.step()) turns++
+    assert.deepEqual([turns, ...calls], [2, 'write', 'datasync'])
+    world.clock.settle()
+  }
+})
+
 test('journal: what its callers append when they are told shares one block', () => {
   const world = new World()
   const storage = world.open()

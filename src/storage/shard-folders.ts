@@ -12,7 +12,7 @@
  * installed snapshot and the removal of what it replaced. Some of them may be gone and others not, in any order. They are
  * certain to be useless, and go.
  */
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Disk } from '../platform/index.ts'
 import type { Checkpoint, StoredShard } from './checkpoint-format.ts'
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
@@ -75,10 +75,13 @@ export function* tidyShards(
     } else {
       const kept = keptSegments(checkpoint.shards.get(shard), names)
       const inUse = checkpoint.shards.get(shard)?.log?.firstIndex ?? 0
+      // Ten thousand segments in one folder are not unusual.
+      const isKept = new Set(kept)
+      const indexInUse = basename(shardIndexFile(folder, inUse))
       const useless = names.filter((name) => {
         const first = firstIndexIn(name)
         // An index beside the segment in use is from a life in which that one was left already.
-        return first !== null && (!kept.includes(first) || shardIndexFile(folder, inUse) === join(folder, name))
+        return first !== null && (!isKept.has(first) || name === indexInUse)
       })
       yield* removeFiles(disk, folder, useless)
       sealed.set(
