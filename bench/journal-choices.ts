@@ -1,5 +1,5 @@
 /**
- * `bench journal-choices`: what docs/decisions/0005-journal-writes.md rests on, to be measured again wherever somebody doubts it.
+ * `bench journal-choices`: what docs/decisions/0006-journal-writes.md rests on, to be measured again wherever somebody doubts it.
  *
  *     calls       write, then fdatasync; against one write to a file opened with O_DSYNC
  *     segments    16, 64 and 256 MiB, written over and over

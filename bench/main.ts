@@ -60,7 +60,7 @@ program
   })
 program
   .command('journal-choices')
-  .description('What decision 5 rests on: kinds of calls, sizes of segments, payloads written once or twice.')
+  .description('What decision 6 rests on: kinds of calls, sizes of segments, payloads written once or twice.')
   .option('--seconds <N>', 'per slice', '0.1')
   .option('--rounds <N>', 'rounds', '20')
   .option('--images <LIST>', 'file systems to make in images and to measure too, such as ext4,xfs; needs root', '')
