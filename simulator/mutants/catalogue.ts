@@ -8,6 +8,7 @@ import type { PatchMutant } from './patch.ts'
 import { CLUSTER_PATCHES } from './patches-cluster.ts'
 import { CUT_PATCHES } from './patches-cuts.ts'
 import { REPLICATION_PATCHES } from './patches-replication.ts'
+import { RESTORE_PATCHES } from './patches-restore.ts'
 import { SNAPSHOT_PATCHES } from './patches-snapshots.ts'
 import { STORAGE_PATCHES } from './patches-storage.ts'
 import { STREAMS_PATCHES } from './patches-streams.ts'
@@ -18,6 +19,7 @@ export const PATCHES: readonly PatchMutant[] = [
   ...SNAPSHOT_PATCHES,
   ...STORAGE_PATCHES,
   ...STREAMS_PATCHES,
+  ...RESTORE_PATCHES,
   ...CLUSTER_PATCHES,
 ]
 

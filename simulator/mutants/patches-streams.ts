@@ -120,8 +120,9 @@ export const STREAMS_PATCHES: readonly PatchMutant[] = [
     edits: [
       {
         file: 'streams/partition',
-        find: 'if (producerId !== -1 && ours)',
-        replace: 'if (producerId !== -1 && ours && this.#term !== 0)',
+        find: 'if (producerId !== -1) this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at));',
+        replace:
+          'if (producerId !== -1 && this.#term !== 0) this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at));',
       },
     ],
   },

@@ -32,6 +32,11 @@ export interface AdministratorScenario {
   readonly intervalMs: number
 }
 
+export interface RestorerScenario {
+  readonly name: string
+  readonly intervalMs: number
+}
+
 export interface RegistersScenario {
   readonly shards: number
   /** Per shard. */
@@ -125,6 +130,13 @@ export function administratorsOf(draw: Draw): AdministratorScenario[] {
     name: `admin-${i}`,
     topics: pick(draw, `administrated topics ${i}`, [1, 2]),
     intervalMs: pick(draw, `administration ${i}`, [400, 800, 1500]),
+  }))
+}
+
+export function restorersOf(draw: Draw): RestorerScenario[] {
+  return Array.from({ length: pick(draw, 'restorers', [0, 0, 1]) }, (_, i) => ({
+    name: `restorer-${i}`,
+    intervalMs: pick(draw, `restoring ${i}`, [200, 400, 800]),
   }))
 }
 

@@ -16,6 +16,7 @@ import type {
   GroupScenario,
   ProducerScenario,
   RegistersScenario,
+  RestorerScenario,
   ShrinkingScenario,
 } from './clients.ts'
 
@@ -65,6 +66,7 @@ export interface Scenario {
   readonly groups?: readonly GroupScenario[]
   readonly administrators?: readonly AdministratorScenario[]
   readonly registers?: RegistersScenario
+  readonly restorers?: readonly RestorerScenario[]
   readonly shrinking?: ShrinkingScenario
   /** Faults happen until then; the clients go on, all heals, and what must be true in the end is checked. */
   readonly durationMs: number

@@ -6,7 +6,7 @@
  */
 import { Prng } from '../../src/stdx/index.ts'
 import type { NetworkOptions } from '../network/delays.ts'
-import { administratorsOf, type Draw, groupsOf, producersOf, registersOf, shrinkingOf } from './clients.ts'
+import { administratorsOf, type Draw, groupsOf, producersOf, registersOf, restorersOf, shrinkingOf } from './clients.ts'
 import type { Outsider, Profile, Scenario, Tuning } from './scenario.ts'
 import { damageOf, directedOf, faultsOf } from './schedule.ts'
 
@@ -58,6 +58,7 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
     administrators: administratorsOf(draw),
     registers: registersOf(draw),
     ...(shrinking === null ? {} : { shrinking }),
+    restorers: restorersOf(draw),
     durationMs,
     ...(beyond ? { beyond } : {}),
     network,

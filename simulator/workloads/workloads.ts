@@ -12,6 +12,7 @@ import { Consumer } from './consumer.ts'
 import { Group } from './group.ts'
 import { Producer } from './producer.ts'
 import { RegisterClient, RegisterSeats } from './register-client.ts'
+import { Restorer } from './restorer.ts'
 import { ShrinkingTopic } from './shrinking-topic.ts'
 import { TopicAdministrator } from './topic-administrator.ts'
 
@@ -26,6 +27,7 @@ export class Workloads {
   readonly administrators: readonly TopicAdministrator[]
   readonly registers: readonly RegisterClient[]
   readonly shrinking: ShrinkingTopic | null
+  readonly restorers: readonly Restorer[]
   readonly #interfere: (name: string, client: KafkaClient) => KafkaClient
 
   /** `interfere` puts something between a client and what it is told. */
@@ -68,6 +70,9 @@ export class Workloads {
               excuses,
             },
           )
+    this.restorers = (scenario.restorers ?? []).map(
+      (restorer) => new Restorer({ ...restorer, replication }, own(restorer.name)),
+    )
     const { registers } = scenario
     if (registers === undefined) this.registers = []
     else {
@@ -89,6 +94,7 @@ export class Workloads {
     for (const administrator of this.administrators) administrator.start()
     for (const register of this.registers) register.start()
     this.shrinking?.start()
+    for (const restorer of this.restorers) restorer.start()
   }
 
   /** The faults are over: nothing new is begun, and those who went come back. */
@@ -98,6 +104,7 @@ export class Workloads {
     for (const administrator of this.administrators) administrator.stop()
     for (const register of this.registers) register.stop()
     this.shrinking?.stop()
+    for (const restorer of this.restorers) restorer.stop()
   }
 
   /** Who has not come to an end yet, for people; null when all have. Asked again and again after `stop`. */
@@ -123,6 +130,7 @@ export class Workloads {
     }
     for (const { deeds } of this.administrators) for (const [deed, times] of deeds) add(`topic ${deed}`, times)
     for (const [deed, times] of this.shrinking?.deeds ?? []) add(`shrinking ${deed}`, times)
+    for (const { deeds } of this.restorers) for (const [deed, times] of deeds) add(`restore ${deed}`, times)
     for (const { outcomes } of this.registers)
       for (const [kind, times] of Object.entries(outcomes)) add(`register ${kind}`, times)
     return tally

@@ -12,7 +12,7 @@ import {
 import { Metadata, nodeChange } from './metadata.ts'
 import { MetadataDraft } from './metadata-draft.ts'
 import { TOPIC_SETTINGS, topicSettingDefect } from './topic-config.ts'
-import { createOnce, deleteOnce, type PlanContext, planCreation, planDeletion } from './topic-planner.ts'
+import { createOnce, deleteOnce, type PlanContext, planCreation, planDeletion, planFinish } from './topic-planner.ts'
 
 const ALL_UP: PlanContext = { isUp: () => true, expectedNodes: 3, patient: false }
 
@@ -221,4 +221,54 @@ test('commands survive the wire, and nothing else passes', () => {
     }),
     { numRuns: 50 },
   )
+})
+
+test('a topic to be restored knows its offsets, is asked for again without harm, and is opened once', () => {
+  const restored = [
+    { baseOffset: 10, startOffset: 12, endOffset: 40 },
+    { baseOffset: 0, startOffset: 0, endOffset: 0 },
+  ]
+  const draft = draftOf()
+  const configs = { 'retention.ms': '5' }
+  assert.equal(answer({ restored, configs }, draft), 'created')
+  const topic = draft.topic('orders')!
+  assert.deepEqual([topic.restoring, topic.partitions.map((partition) => partition.restored)], [true, restored])
+  assert.equal(answer({ restored, configs }, draft), 'created', 'the same again')
+  assert.equal(draft.topic('orders'), topic)
+  for (const other of [restored.slice(1), [restored[0]!, { ...restored[1]!, endOffset: 1 }]])
+    assert.equal(answer({ restored: other, configs }, draft), 'TOPIC_EXISTS')
+  assert.equal(answer({ restored, configs: { 'retention.ms': '6' } }, draft), 'TOPIC_EXISTS')
+  assert.equal(answer({ restored }, draft), 'TOPIC_EXISTS')
+  assert.equal(answer({}, draft), 'TOPIC_EXISTS')
+  assert.equal(answer({ restored: [] }), 'INVALID_REQUEST')
+  assert.equal(answer({ restored: [{ baseOffset: 5, startOffset: 4, endOffset: 9 }] }), 'INVALID_REQUEST')
+
+  // Through the log and back, as every node sees it.
+  const metadata = new Metadata()
+  const applied = () => {
+    for (const { key, value } of draft.changes()) metadata.set(key, value)
+    return metadata.topics.get('orders')!
+  }
+  assert.deepEqual(applied(), topic)
+  assert.equal(planFinish({ name: 'orders', id: 'b'.repeat(32) }, draft).error?.code, 'UNKNOWN_TOPIC')
+  for (let i = 0; i < 2; i++) assert.equal(planFinish({ name: 'orders', id: topic.id }, draft).error, null)
+  const { restoring: _over, ...open } = topic
+  assert.deepEqual(applied(), open)
+  assert.equal(answer({ restored, configs }, draft), 'TOPIC_EXISTS')
+})
+
+test('commands of a restore that are none are not believed', () => {
+  const since = { request: 'a'.repeat(32), since: 0 }
+  const creation = (restored: unknown) =>
+    decodeCommand(
+      Buffer.from(
+        JSON.stringify({ type: 'create-topics', ...since, patienceMs: 0, topics: [{ ...ask({}), restored }] }),
+      ),
+    )
+  assert.notEqual(creation([{ baseOffset: 1, startOffset: 1, endOffset: 2 }]), null)
+  for (const wrong of [{}, [null], [{ baseOffset: -1, startOffset: 1, endOffset: 2 }], [{ baseOffset: 1 }]])
+    assert.equal(creation(wrong), null)
+  const finish = (topics: unknown) => decodeCommand(Buffer.from(JSON.stringify({ type: 'finish-restore', topics })))
+  assert.notEqual(finish([{ name: 'a', id: 'b'.repeat(32) }]), null)
+  for (const wrong of [{}, [{ name: 'a' }], [{ name: 1, id: 'b'.repeat(32) }]]) assert.equal(finish(wrong), null)
 })

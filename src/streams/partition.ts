@@ -410,10 +410,10 @@ export class Partition implements StateMachine, Advancing {
       bytes = batchBytesOf(payload, at)
       assert(bytes >= BATCH_HEADER_BYTES, () => `shard ${entry.shard}: entry ${entry.index} holds no batch at ${at}`)
       this.#times.add(baseOffsetOf(payload, at), maxTimestampOf(payload, at), bytes)
-      const producerId = producerIdOf(payload, at)
+      // What was restored says nothing of this cluster's producers.
       const ours = this.#restored === null || baseOffsetOf(payload, at) >= this.#restored.endOffset
-      if (producerId !== -1 && ours)
-        this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at))
+      const producerId = ours ? producerIdOf(payload, at) : -1
+      if (producerId !== -1) this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at))
     }
   }
 
