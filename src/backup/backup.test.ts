@@ -69,7 +69,8 @@ async function folderWith(
   }
   const nextOffset = segments.at(-1)?.nextOffset ?? startOffset
   const partitions = [{ startOffset, nextOffset, segments }]
-  const settings = {}
+  // Its records are of 1970: a minute after the restore nothing would be left of them.
+  const settings = { 'retention.ms': '-1' }
   const topic: ManifestTopic = {
     name: 'tides',
     id: TOPIC_ID,
@@ -400,5 +401,38 @@ test('backup: a log that is not the one it was is refused, and so are leftovers 
     await next.seal()
     await assert.rejects(backup(disk), coded('LOG_WENT_BACK', /ends at offset 1, the backup holds it up to 3/))
     await client.refresh()
+  })
+})
+
+test('backup: a log that was cut between two runs, in a batch and beyond what was copied; restored from where it starts', async () => {
+  const disk = newDisk()
+  await withNode(async ({ backup, events, send, tidemark }) => {
+    const admin = new kafkajs.Kafka({
+      brokers: [...tidemark.kafka.brokers],
+      logLevel: kafkajs.logLevel.NOTHING,
+    }).admin()
+    await admin.connect()
+    const cut = async (offset: string) => {
+      // This client looks for leaders among the topics that it has asked about before.
+      await admin.fetchTopicOffsets('tides')
+      await admin.deleteTopicRecords({ topic: 'tides', partitions: [{ partition: 0, offset }] })
+    }
+    const taken = async () => (await backup(disk)).topics[0]!.partitions[0]!
+    await send('tides', ['a', 'b', 'c'])
+    assert.deepEqual([(await taken()).startOffset, (await taken()).nextOffset], [0, 3])
+    await cut('1')
+    assert.deepEqual([(await taken()).startOffset, (await taken()).segments.length], [1, 1])
+    await send('tides', ['d', 'e'])
+    await send('tides', ['f', 'g', 'h'])
+    await cut('6')
+    const last = await taken()
+    assert.ok(events.some((event) => event.type === 'warning' && /offsets 3 to 5 were cut/.test(event.text)))
+    assert.deepEqual([last.startOffset, last.segments.map(({ baseOffset }) => baseOffset)], [6, [0, 5]])
+    await admin.disconnect()
+  })
+  await withNode(async ({ client, restore }) => {
+    await restore(disk)
+    await client.refresh()
+    assert.deepEqual(await readMarks(client, client.topics.get('tides')!, 0), { startOffset: 6, highWatermark: 8 })
   })
 })

@@ -22,6 +22,11 @@ export function deleteRecords(
         answer.errorCode = absent(context, name, partitionIndex)
         return answer
       }
+      // What a restore compares must stay.
+      if (partition.restoring) {
+        answer.errorCode = KafkaError.OFFSET_NOT_AVAILABLE
+        return answer
+      }
       missing++
       partition.deleteRecords(offset, request.timeoutMs, (error, lowWatermark) => {
         answer.errorCode = error

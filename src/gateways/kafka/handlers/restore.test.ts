@@ -103,6 +103,9 @@ test('batches keep their offsets and bytes; nobody else sees them before the end
   assert.equal((await fetch(name, 1001, -1)).errorCode, KafkaError.OFFSET_NOT_AVAILABLE)
   assert.deepEqual(await listOffset(name, -1), [KafkaError.OFFSET_NOT_AVAILABLE, -1])
   assert.deepEqual(await produce(name, stored(0, 1, 0)), [KafkaError.LEADER_NOT_AVAILABLE, -1])
+  const records = { name, partitions: [{ partitionIndex: 0, offset: 1004 }] }
+  const deletion = await client.request(apis.deleteRecords, 1, { topics: [records], timeoutMs: 1000 })
+  assert.equal(deletion.topics[0]!.partitions[0]!.errorCode, KafkaError.OFFSET_NOT_AVAILABLE)
   assert.equal((await fetch(name, 1001, RESTORING_REPLICA_ID)).errorCode, 0)
 
   const finish = { topics: [{ name, topicId }] }
