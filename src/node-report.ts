@@ -59,7 +59,10 @@ export class NodeReport {
       return "the cluster does not know this node's present address yet"
     }
     for (const replica of host.replicas()) {
-      if (replica.standing.leader === null) return `shard ${replica.id} has no leader`
+      const { leader, role, settled } = replica.standing
+      if (leader === null) return `shard ${replica.id} has no leader`
+      if (role === 'leader' && !settled)
+        return `shard ${replica.id} has a new leader, this node, that has committed nothing yet`
     }
     return null
   }

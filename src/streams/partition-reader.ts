@@ -45,8 +45,8 @@ const SCAN_BYTES = 1 << 20
 export class PartitionReader {
   readonly #shard: Shard
   readonly #times: TimeIndex
-  /** Reads that wait for the leader to be settled. */
-  #early: { readonly again: () => void; readonly done: (result: FetchResult) => void }[] = []
+  /** Reads and questions about offsets that wait for the leader to be settled. */
+  #early: { readonly again: () => void; readonly refuse: (error: KafkaErrorCode) => void }[] = []
 
   constructor(shard: Shard, times: TimeIndex) {
     this.#shard = shard
@@ -68,7 +68,7 @@ export class PartitionReader {
         const result = this.read(offset, maxBytes, atLeastOne, leaderEpoch, done)
         if (result !== null) done(result)
       }
-      this.#early.push({ again, done })
+      this.#early.push({ again, refuse: (error) => done(this.#result(error)) })
       return null
     }
     if (offset < shard.startOffset || offset > shard.endOffset) return this.#result(KafkaError.OFFSET_OUT_OF_RANGE)
@@ -93,7 +93,7 @@ export class PartitionReader {
   close(): void {
     const early = this.#early
     this.#early = []
-    for (const { done } of early) done(this.#result(KafkaError.UNKNOWN_TOPIC_OR_PARTITION))
+    for (const { refuse } of early) refuse(KafkaError.UNKNOWN_TOPIC_OR_PARTITION)
   }
 
   #collect(
@@ -141,7 +141,7 @@ export class PartitionReader {
     const stale = checkLeaderEpoch(leaderEpoch, term)
     if (stale !== KafkaError.NONE) return stale
     if (role !== 'leader') return KafkaError.NOT_LEADER_OR_FOLLOWER
-    // Before it is settled nobody may be told where the log ends: reads wait, questions about marks are refused.
+    // Before it is settled nobody may be told where the log ends: reads and questions about offsets wait for that.
     return settled && !this.#shard.leadsNow() ? KafkaError.NOT_LEADER_OR_FOLLOWER : KafkaError.NONE
   }
 
@@ -153,24 +153,26 @@ export class PartitionReader {
     return { error, highWatermark, logStartOffset, lastStableOffset: highWatermark, slices, bytes }
   }
 
-  /** Leader, settled and sure of it: everything else would let offsets go backwards between two answers. */
-  #refusalOfMarks(leaderEpoch: number): KafkaErrorCode {
-    const refusal = this.#refusal(leaderEpoch)
-    if (refusal !== KafkaError.NONE) return refusal
-    return this.#shard.standing.settled ? KafkaError.NONE : KafkaError.OFFSET_NOT_AVAILABLE
-  }
-
+  /** Of a leader that is not settled: refused. It is asked while a client truncates, and every client asks again. */
   epochEnd(requested: number, leaderEpoch: number): EpochEnd & { readonly error: KafkaErrorCode } {
-    const error = this.#refusalOfMarks(leaderEpoch)
+    const refusal = this.#refusal(leaderEpoch)
+    const error =
+      refusal === KafkaError.NONE && !this.#shard.standing.settled ? KafkaError.OFFSET_NOT_AVAILABLE : refusal
     if (error !== KafkaError.NONE) return { error, leaderEpoch: -1, endOffset: -1 }
     return { error, ...epochEndIn(this.#shard.epochs, requested, this.#shard.committedOffset) }
   }
 
   listOffset(timestamp: number, leaderEpoch: number, done: OffsetDone): void {
     const shard = this.#shard
-    const refusal = this.#refusalOfMarks(leaderEpoch)
+    const refuse = (error: KafkaErrorCode): void => done(error, -1, -1, -1)
+    const refusal = this.#refusal(leaderEpoch)
     if (refusal !== KafkaError.NONE) {
-      done(refusal, -1, -1, -1)
+      refuse(refusal)
+      return
+    }
+    if (!shard.standing.settled) {
+      // Refused, kafkajs' admin gives up: it asks again only for topics it does not know.
+      this.#early.push({ again: () => this.listOffset(timestamp, leaderEpoch, done), refuse })
       return
     }
     switch (timestamp) {

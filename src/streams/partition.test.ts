@@ -442,11 +442,30 @@ test('read: who does not lead, or is not sure, or is asked for another epoch, sa
   shard.depose(2)
   assert.deepEqual([errorOf(-1), errorOf(1)], [6, 74])
   shard.elect(3)
-  assert.equal(listOffset(on, ListOffset.latest)[0], 78)
   assert.equal(partition.epochEnd(1, -1).error, 78)
   shard.settle()
   assert.equal(errorOf(3), 0)
   assert.equal(listOffset(on, ListOffset.latest)[0], 0)
+})
+
+test('listOffset: a leader that is not settled yet answers when it is, or when it leads no more', () => {
+  const { shard, partition } = rig()
+  const answers: [number, number][] = []
+  const ask = () => partition.listOffset(ListOffset.latest, -1, (error, offset) => answers.push([error, offset]))
+  shard.depose(2)
+  shard.elect(3)
+  ask()
+  assert.deepEqual(answers, [], 'where the log ends is not known yet')
+  shard.settle()
+  assert.deepEqual(answers, [[0, 0]])
+  shard.depose(2)
+  shard.elect(5)
+  ask()
+  shard.depose(6)
+  assert.deepEqual(answers, [
+    [0, 0],
+    [6, -1],
+  ])
 })
 
 test('listOffset: ends, and the first record that is not older, whatever the order of timestamps', () => {

@@ -39,10 +39,7 @@ export function listOffsets(
       }
       missing++
       partition.listOffset(timestamp, currentLeaderEpoch, (error, offset, found, leaderEpoch) => {
-        answer.errorCode =
-          error === KafkaError.OFFSET_NOT_AVAILABLE && exchange.apiVersion < OFFSET_NOT_AVAILABLE_VERSION
-            ? KafkaError.LEADER_NOT_AVAILABLE
-            : error
+        answer.errorCode = error
         answer.offset = offset
         answer.timestamp = found
         answer.leaderEpoch = leaderEpoch
