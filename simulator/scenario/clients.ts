@@ -149,8 +149,14 @@ export function registersOf(draw: Draw): RegistersScenario {
   }
 }
 
-/** Files of a few entries, so that there is always one to let go. */
-export function shrinkingOf(draw: Draw): ShrinkingScenario | null {
+/** The share of a shrinking topic in what a disk can do, so bounded, is about a third. */
+const DISK_CALLS_PER_ENTRY = 16
+
+/**
+ * Files of a few entries, so that there is always one to let go. Each costs a dozen calls of the disk: one that is asked for more
+ * than it can do falls behind for as long as it is, and checkpoints and snapshots behind it.
+ */
+export function shrinkingOf(draw: Draw, [fastUs, slowUs]: readonly [number, number]): ShrinkingScenario | null {
   if (draw('shrinking').below(3) === 0) return null
   const retentionBytes = pick(draw, 'retention bytes', ['-1', '2000', '20000'])
   const retentionMs = pick(draw, 'retention ms', ['-1', '-1', '2000', '10000'])
@@ -164,7 +170,10 @@ export function shrinkingOf(draw: Draw): ShrinkingScenario | null {
     name: 'shrinking',
     configs: { ...segments, 'retention.bytes': retentionBytes, 'retention.ms': retentionMs },
     byItself,
-    intervalMs: pick(draw, 'shrinking interval', [100, 250]),
+    intervalMs: Math.max(
+      pick(draw, 'shrinking interval', [100, 250]),
+      Math.ceil((DISK_CALLS_PER_ENTRY * (fastUs + slowUs)) / 2000),
+    ),
     deleteEveryMs: pick(draw, 'deletions', byItself ? [null, 700, 3000] : [700, 3000]),
   }
 }

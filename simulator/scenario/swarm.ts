@@ -38,7 +38,6 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
     }
   })
   const beyond = profile === 'beyond' || (profile === 'all' && draw('beyond').below(12) === 0)
-  const shrinking = shrinkingOf(draw)
   const networkBase = pick('network', [100, 300, 1_000, 5_000])
   const networkUs = [networkBase, networkBase * pick('network jitter', [2, 10])] as const
   const network = {
@@ -47,6 +46,8 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
     rarePer100k: pick('rare delays', [0, 0, 5, 30]),
   }
   const diskBase = pick('disk', [50, 200, 1_000, 4_000])
+  const diskUs = [diskBase, diskBase * pick('disk jitter', [2, 10])] as const
+  const shrinking = shrinkingOf(draw, diskUs)
   return {
     seed,
     nodes,
@@ -69,7 +70,7 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
     tuning: tuningOf(draw, nodes, slowTravelMs(networkUs, network)),
     core: { order: shuffled(draw('core'), nodes), outsiders: outsidersOf(draw('outsiders'), nodes) },
     networkUs,
-    diskUs: [diskBase, diskBase * pick('disk jitter', [2, 10])],
+    diskUs,
     journalSegmentBytes: pick('journal segment', [128 << 10, 512 << 10, 4 << 20]),
     shardSegmentBytes: pick('shard segment', [32 << 10, 256 << 10, 4 << 20]),
     shardLogFlushBytes: pick('flush', [1 << 10, 16 << 10, 256 << 10]),
