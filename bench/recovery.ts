@@ -25,6 +25,7 @@ import { RawClient } from './raw-client.ts'
 const TOPIC = 'bench'
 const CONNECTIONS = 4
 const IN_FLIGHT = 64
+const UNSEALED_RECORDS_MAX = 1000
 
 interface Situation {
   readonly name: string
@@ -170,13 +171,16 @@ async function makeAndDie(situation: Situation, data: string): Promise<void> {
   let sealed = 0
   let records = 0
   let uncoveredBytes = 0
+  const sealing: (() => void)[] = []
   const enough = (): boolean =>
     sealed >= (until.sealed ?? 0) && records >= (until.records ?? 0) && uncoveredBytes >= (until.uncoveredBytes ?? 0)
   const platform = nodePlatform()
   class Counter extends TraceFile {
     override note({ event }: Parameters<TraceFile['note']>[0]): void {
-      if (event.type === 'shard-segment-sealed') sealed++
-      else if (event.type === 'journal-synced') uncoveredBytes += event.bytes
+      if (event.type === 'shard-segment-sealed') {
+        sealed++
+        for (const go of sealing.splice(0)) go()
+      } else if (event.type === 'journal-synced') uncoveredBytes += event.bytes
       else if (event.type === 'segment-entered') uncoveredBytes = 0
     }
   }
@@ -187,13 +191,18 @@ async function makeAndDie(situation: Situation, data: string): Promise<void> {
   let next = 0
   const writer = async (client: RawClient): Promise<void> => {
     while (!enough()) {
+      // Shard logs are written in the background: without this, the node would stop with five times the segments that were asked for.
+      if (until.sealed !== undefined && records > CONNECTIONS * sealed + UNSEALED_RECORDS_MAX)
+        await new Promise<void>((resolve) => sealing.push(resolve))
       await produceTo(client, TOPIC, next++ % partitions, batch)
       records += recordsPerBatch
     }
     if (situation.stops !== true) process.kill(process.pid, 'SIGKILL')
   }
   const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => RawClient.connect(broker)))
-  await Promise.all(clients.flatMap((client) => Array.from({ length: IN_FLIGHT / CONNECTIONS }, () => writer(client))))
+  // What is in flight at once may become one entry, and every entry its own segment.
+  const writersEach = until.sealed === undefined ? IN_FLIGHT / CONNECTIONS : 1
+  await Promise.all(clients.flatMap((client) => Array.from({ length: writersEach }, () => writer(client))))
   for (const client of clients) client.close()
   await node.stop()
 }
