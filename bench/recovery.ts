@@ -32,7 +32,7 @@ interface Situation {
   readonly barMs: number | null
   readonly partitions: number
   readonly recordsPerBatch: number
-  readonly storage: { readonly journalSegmentBytes?: number; readonly shardSegmentBytes?: number }
+  readonly storage: Partial<Record<'journalSegmentBytes' | 'shardSegmentBytes' | 'shardLogFlushBytes', number>>
   /** The child ends when it has come so far. */
   readonly until: { readonly sealed?: number; readonly records?: number; readonly uncoveredBytes?: number }
   /** Killed if not said otherwise. */
@@ -53,7 +53,7 @@ const SITUATIONS: readonly Situation[] = [
     barMs: 1000,
     partitions: 1,
     recordsPerBatch: 1,
-    storage: { shardSegmentBytes: 256, journalSegmentBytes: 1 << 20 },
+    storage: { shardSegmentBytes: 256, shardLogFlushBytes: 1, journalSegmentBytes: 1 << 20 },
     until: { sealed: 10_000 },
     stops: true,
   },
@@ -62,7 +62,7 @@ const SITUATIONS: readonly Situation[] = [
     barMs: 1000,
     partitions: 100,
     recordsPerBatch: 1,
-    storage: { shardSegmentBytes: 256, journalSegmentBytes: 1 << 20 },
+    storage: { shardSegmentBytes: 256, shardLogFlushBytes: 1, journalSegmentBytes: 1 << 20 },
     until: { sealed: 10_000 },
     stops: true,
   },

@@ -32,7 +32,7 @@ import { GATEWAY_DEFAULTS, KafkaGateway } from './gateways/kafka/index.ts'
 import { formatAddress, type NodeOptions } from './node-options.ts'
 import { NodeReport } from './node-report.ts'
 import { type LogLine, Metrics, type NodeEvent, NodeLog, type TraceFile } from './observability/index.ts'
-import type { Address, Network, Platform } from './platform/index.ts'
+import type { Address, Network, Platform, Timer } from './platform/index.ts'
 import {
   HOST_DEFAULTS,
   type HostOptions,
@@ -89,6 +89,8 @@ export interface NodeCollaborators {
 }
 
 const RESIGN_PATIENCE_MS = 3000
+/** By then a node that was waited for has served. */
+const PAGE_AFTER_MS = 1000
 
 export class TidemarkNode {
   readonly #options: NodeOptions
@@ -101,6 +103,7 @@ export class TidemarkNode {
   readonly #groups = new GroupCoordinators()
   readonly #kafka: KafkaGateway
   readonly #http: HttpGateway | null
+  #pageTimer: Timer | null = null
   readonly #metrics: Metrics
   readonly #log: NodeLog
   readonly #report: NodeReport
@@ -295,6 +298,8 @@ export class TidemarkNode {
     for (const { id, peer } of this.#options.cluster) if (id !== this.#options.id) this.#mesh.setPeer(id, peer)
     welcomeNewcomers(this.#cluster, voters, this.#mesh)
     this.#state = 'running'
+    const http = this.#http
+    if (http !== null) this.#pageTimer = clock.after(PAGE_AFTER_MS, () => void http.readPage())
     await new Promise<void>((resolve) => clock.endOfTurn(resolve))
   }
 
@@ -438,6 +443,7 @@ export class TidemarkNode {
     this.#streams.close()
     this.#cluster.stop()
     await new Promise<void>((resolve) => this.#kafka.stop(resolve))
+    this.#pageTimer?.cancel()
     await this.#http?.stop()
     await new Promise<void>((resolve) => this.#mesh.stop(resolve))
     // Nothing may be appended while the directory is being closed: a node that has just started is still electing itself.

@@ -50,7 +50,7 @@ export interface StorageCollaborators {
   readonly fatal: (error: StorageError) => void
 }
 
-const JOURNAL_SEGMENT_BYTES = 64 << 20
+const JOURNAL_SEGMENT_BYTES = 32 << 20
 const SHARD_SEGMENT_BYTES = 256 << 20
 const SHARD_LOG_FLUSH_BYTES = 512 << 10
 const SHARD_LOGS_BUFFER_BYTES_MAX = 32 << 20

@@ -4,8 +4,8 @@
  * None of it is on the path of a record, so it uses a library for HTTP, promises, and JSON. It only reads: whatever changes
  * the cluster goes through the Kafka protocol. Everything it says comes from functions handed in by the composition root.
  *
- * The port is bound at the start, the library comes with the first request: a node that is wanted for its first write should
- * not load it before, and one that nobody looks at should not keep it.
+ * The port is bound at the start, the library and the page come when somebody asks, or a little later: a node that is wanted for
+ * its first write should not load them before.
  */
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -61,7 +61,6 @@ export class HttpGateway {
 
   start(): Promise<Address> {
     const { host, port } = this.#options.listen
-    this.#page = readPage(this.#options.dashboardDirectory)
     return new Promise((resolve, reject) => {
       const server = createServer((request, response) => {
         this.#answer ??= this.#listener()
@@ -90,6 +89,12 @@ export class HttpGateway {
         } else reject(new HttpError({ code: 'LISTEN_FAILED', host, port }, `--http ${host}:${port}: ${error.message}`))
       })
     })
+  }
+
+  /** Reads the page's files, if nobody has asked for it yet: later, the disk may hang. */
+  readPage(): Promise<ReadonlyMap<string, PageFile>> {
+    this.#page ??= readPage(this.#options.dashboardDirectory)
+    return this.#page
   }
 
   stop(): Promise<void> {
@@ -143,7 +148,7 @@ export class HttpGateway {
   }
 
   async #file(c: Context, name: string): Promise<Response> {
-    const file = (await this.#page)?.get(name)
+    const file = (await this.readPage()).get(name)
     if (file !== undefined) return c.body(file.body, 200, { ...PAGE_HEADERS, 'content-type': file.contentType })
     return c.json({ error: 'NOT_FOUND', message: `the page has no file ${name}, or it was not installed` }, 404)
   }
