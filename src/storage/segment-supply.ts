@@ -9,7 +9,7 @@
  *
  * The name is durable before the file is handed out, so the journal's switch costs one ordinary block write. The first
  * segment of an opening is small (a few MiB are written in ten milliseconds), the next ones grow to the full size, so neither
- * the first write of a node nor the first full segment waits for 64 MiB of zeros.
+ * the first write of a node nor the first full segment waits for a whole segment of zeros.
  */
 
 import type { Clock, Disk, DiskFile } from '../platform/index.ts'
