@@ -1,5 +1,5 @@
 /** A disk that counts what is asked of it, by the part of the data directory that it is asked for. */
-import type { Disk, DiskCallback, DiskFile, OpenMode } from '../src/platform/index.ts'
+import type { Disk, DiskCallback, DiskFile, DiskSpace, OpenMode } from '../src/platform/index.ts'
 
 export type Area = 'journal' | 'shards' | 'other'
 
@@ -52,8 +52,8 @@ export class CountingDisk implements Disk {
     this.#disk.syncDirectory(path, done)
   }
 
-  freeBytes(path: string, done: DiskCallback<number>): void {
-    this.#disk.freeBytes(path, done)
+  space(path: string, done: DiskCallback<DiskSpace | null>): void {
+    this.#disk.space(path, done)
   }
 
   claim(path: string, done: DiskCallback<{ release(done: () => void): void }>): void {

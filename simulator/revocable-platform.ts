@@ -205,7 +205,7 @@ function gatedDisk(gate: Gate, disk: Disk): Disk {
     remove: (path, done) => void (may() && disk.remove(path, guard(done))),
     removeDirectory: (path, done) => void (may() && disk.removeDirectory(path, guard(done))),
     syncDirectory: (path, done) => void (may() && disk.syncDirectory(path, guard(done))),
-    freeBytes: (path, done) => void (may() && disk.freeBytes(path, guard(done))),
+    space: (path, done) => void (may() && disk.space(path, guard(done))),
     claim: (path, done) => void (may() && disk.claim(path, guard(done))),
   }
 }

@@ -119,7 +119,7 @@ export class ShadowDisk {
           done(error)
         })
       },
-      freeBytes: (path, done) => disk.freeBytes(path, done),
+      space: (path, done) => disk.space(path, done),
       claim: (path, done) => disk.claim(path, done),
       open: (path, mode, done) => {
         disk.open(path, mode, (error, file) => {

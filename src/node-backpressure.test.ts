@@ -185,7 +185,7 @@ function slow(disk: MemoryDisk): Disk {
     remove: (path, done) => disk.remove(path, done),
     removeDirectory: (path, done) => disk.removeDirectory(path, done),
     syncDirectory: (path, done) => disk.syncDirectory(path, done),
-    freeBytes: (path, done) => disk.freeBytes(path, done),
+    space: (path, done) => disk.space(path, done),
     claim: (path, done) => disk.claim(path, done),
   }
 }

@@ -85,7 +85,7 @@ export class Deletions implements Checker {
       },
       syncDirectory: (path, done) => disk.syncDirectory(path, done),
       removeDirectory: (path, done) => disk.removeDirectory(path, done),
-      freeBytes: (path, done) => disk.freeBytes(path, done),
+      space: (path, done) => disk.space(path, done),
       claim: (path, done) => disk.claim(path, done),
       open: (path, mode, done) => {
         if (mode !== 'read') this.#seen(node, path)

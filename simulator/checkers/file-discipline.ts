@@ -111,7 +111,7 @@ class Process {
       makeDirectory: (path, done) => disk.makeDirectory(path, done),
       list: (path, done) => disk.list(path, done),
       removeDirectory: (path, done) => disk.removeDirectory(path, done),
-      freeBytes: (path, done) => disk.freeBytes(path, done),
+      space: (path, done) => disk.space(path, done),
       claim: (path, done) => disk.claim(path, done),
       rename: (from, to, done) => {
         this.#beforeRename(from, to)

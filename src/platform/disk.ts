@@ -25,13 +25,19 @@ export interface Disk {
   removeDirectory(path: string, done: DiskCallback<void>): void
   /** Makes the names in this directory durable. */
   syncDirectory(path: string, done: DiskCallback<void>): void
-  /** Bytes free for this directory's file system, for unprivileged writers. */
-  freeBytes(path: string, done: DiskCallback<number>): void
+  /** Of this directory's file system. null: it does not say, which is not the same as having none. */
+  space(path: string, done: DiskCallback<DiskSpace | null>): void
   /**
    * Takes the directory for this process until it ends or `release` is called; `DISK_IN_USE` when another holds it. The
    * claim of a killed process is void at once.
    */
   claim(path: string, done: DiskCallback<{ release(done: () => void): void }>): void
+}
+
+export interface DiskSpace {
+  /** For unprivileged writers. */
+  readonly freeBytes: number
+  readonly totalBytes: number
 }
 
 export type OpenMode = 'read' | 'write' | 'create' | 'exclusive'
@@ -40,12 +46,16 @@ export interface DiskFile {
   readonly path: string
   /**
    * Writes all the buffers, one after the other, at `position`. A short write (Node.js reports one without an exception when
-   * the disk fills) is continued; if it cannot be, the error is `DISK_FULL` and the bytes in the range are unknown.
+   * the disk fills) is continued; if it cannot be, the error is `DISK_FULL` and the bytes in the range are unknown. No other
+   * byte is touched: the same write may be tried again.
    */
   write(buffers: readonly Uint8Array[], position: number, done: DiskCallback<void>): void
   /** Reads up to `into.length` bytes; fewer only at the end of the file. */
   read(into: Uint8Array, position: number, done: DiskCallback<number>): void
-  /** Makes all completed writes durable, and the size when it changed. */
+  /**
+   * Makes all completed writes durable, and the size when it changed. Never `DISK_FULL`: a sync that failed for lack of room is as
+   * final as any other, and must not look like something that can be tried again.
+   */
   datasync(done: DiskCallback<void>): void
   /** Sets the length; a longer file reads as zeros there. Durable after `datasync`. */
   truncate(length: number, done: DiskCallback<void>): void

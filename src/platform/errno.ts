@@ -41,6 +41,16 @@ export function diskError(path: string, operation: string, error: NodeJS.ErrnoEx
   }
 }
 
+/**
+ * Of a sync. Whatever the errno, nothing is known about any un-synced byte: delayed allocation and quotas can make it ENOSPC, and
+ * whoever waited for room and synced again would be told a lie ("fsyncgate").
+ */
+export function syncError(path: string, operation: string, error: NodeJS.ErrnoException): PlatformError {
+  const errno = error.code ?? 'UNKNOWN'
+  const details = { code: 'DISK_FAILED', path, operation, errno } as const
+  return new PlatformError(details, `cannot ${operation} ${path}: ${error.message}`, { cause: error })
+}
+
 export function diskFull(path: string, operation: string, why: string, options?: { cause: unknown }): PlatformError {
   return new PlatformError(
     { code: 'DISK_FULL', path },

@@ -180,7 +180,7 @@ export class HostWorld {
       remove: (path, done) => disk.remove(path, done),
       removeDirectory: (path, done) => disk.removeDirectory(path, done),
       syncDirectory: (path, done) => disk.syncDirectory(path, done),
-      freeBytes: (path, done) => disk.freeBytes(path, done),
+      space: (path, done) => disk.space(path, done),
       claim: (path, done) => disk.claim(path, done),
     }
   }

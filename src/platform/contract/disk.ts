@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Disk, DiskFile, OpenMode } from '../disk.ts'
+import type { Disk, DiskFile, DiskSpace, OpenMode } from '../disk.ts'
 import { answer, type Drive, refusal } from './drive.ts'
 
 export interface DiskUnderTest {
@@ -157,10 +157,11 @@ export function diskContract(name: string, open: () => Promise<DiskUnderTest>): 
     assert.throws(() => file.datasync(() => {}), /closed/)
   })
 
-  chapter('free space is a number, of a directory that exists', async (t) => {
-    assert.ok((await answer<number>(t.drive, (done) => t.disk.freeBytes(t.path(''), done))) > 0)
+  chapter('space is free or taken, of a directory that exists', async (t) => {
+    const space = await answer<DiskSpace | null>(t.drive, (done) => t.disk.space(t.path(''), done))
+    assert.ok(space !== null && space.freeBytes > 0 && space.totalBytes >= space.freeBytes, JSON.stringify(space))
     const absent = t.path('nothing')
-    assert.equal(await refusal(t.drive, (done) => t.disk.freeBytes(absent, done)), 'DISK_NOT_FOUND')
+    assert.equal(await refusal(t.drive, (done) => t.disk.space(absent, done)), 'DISK_NOT_FOUND')
   })
 
   chapter('a claim excludes others until it is released', async (t) => {
@@ -186,8 +187,10 @@ export function diskContract(name: string, open: () => Promise<DiskUnderTest>): 
       const file = await t.open('a', 'create')
       t.subject.limit!(100_000)
       const big = Buffer.alloc(400_000, 1)
-      assert.equal(await refusal(t.drive, (done) => file.write([big, big], 0, done)), 'DISK_FULL')
+      await t.write(file, 0, 'before')
+      assert.equal(await refusal(t.drive, (done) => file.write([big, big], 6, done)), 'DISK_FULL')
       assert.ok((await t.size(file)) <= 100_000 + 4096)
+      assert.equal(await t.read(file, 0, 6), 'before')
       await answer(t.drive, (done) => file.truncate(0, done))
       await t.write(file, 0, 'fits')
       assert.equal(await t.read(file, 0, 99), 'fits')

@@ -22,7 +22,7 @@ export type DiskOperation =
   | 'remove'
   | 'removeDirectory'
   | 'syncDirectory'
-  | 'freeBytes'
+  | 'space'
   | 'claim'
   | 'write'
   | 'read'

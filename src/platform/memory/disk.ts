@@ -10,8 +10,8 @@
  */
 import { assert } from '../../stdx/index.ts'
 import type { Clock } from '../clock.ts'
-import type { Disk, DiskCallback, DiskFile, OpenMode } from '../disk.ts'
-import { diskError, diskFull } from '../errno.ts'
+import type { Disk, DiskCallback, DiskFile, DiskSpace, OpenMode } from '../disk.ts'
+import { diskError, diskFull, syncError } from '../errno.ts'
 import { PlatformError } from '../errors.ts'
 import type { Random } from '../random.ts'
 import type { DiskCondition, DiskFault, DiskOperation, DiskTrouble } from './condition.ts'
@@ -22,6 +22,8 @@ import { Platter } from './platter.ts'
 export interface MemoryDiskOptions {
   /** Above this writes answer DISK_FULL, after what fits was written. */
   readonly capacityBytes?: number
+  /** The device's size, as `space` tells it; `capacityBytes` where not said. */
+  readonly totalBytes?: number
   /**
    * Whether a power loss can be asked for. Without it writes and names count as durable at once and nothing is kept of what
    * they replaced.
@@ -56,7 +58,10 @@ export class MemoryDisk implements Disk {
   condition: DiskCondition | null = null
   /** May be changed at any time, as if somebody else filled the disk or made room. */
   capacityBytes: number
+  /** What `space` answers is that nobody knows. */
+  spaceUnknown = false
 
+  readonly #totalBytes: number
   readonly #clock: Clock
   readonly #tracks: boolean
   readonly #root: Directory
@@ -71,12 +76,13 @@ export class MemoryDisk implements Disk {
   constructor(options: MemoryDiskOptions, collaborators: { clock: Clock }, survived?: Directory) {
     this.#clock = collaborators.clock
     this.capacityBytes = options.capacityBytes ?? 2 ** 40
+    this.#totalBytes = options.totalBytes ?? this.capacityBytes
     this.#tracks = options.powerLoss ?? true
     this.#root = survived ?? new Directory(this.#tracks)
     this.#usedBytes = survived?.settle() ?? 0
   }
 
-  /** Bytes that files take, as `freeBytes` counts them. */
+  /** Bytes that files take, as `space` counts them. */
   get usedBytes(): number {
     return this.#usedBytes
   }
@@ -138,9 +144,10 @@ export class MemoryDisk implements Disk {
   }
 
   #successor(root = this.#root): MemoryDisk {
-    const options = { capacityBytes: this.capacityBytes, powerLoss: this.#tracks }
+    const options = { capacityBytes: this.capacityBytes, totalBytes: this.#totalBytes, powerLoss: this.#tracks }
     const successor = new MemoryDisk(options, { clock: this.#clock }, root)
     successor.condition = this.condition
+    successor.spaceUnknown = this.spaceUnknown
     return successor
   }
 
@@ -222,10 +229,11 @@ export class MemoryDisk implements Disk {
     })
   }
 
-  freeBytes(path: string, done: DiskCallback<number>): void {
-    this.#submit('freeBytes', path, done, () => {
+  space(path: string, done: DiskCallback<DiskSpace | null>): void {
+    this.#submit('space', path, done, () => {
       if (this.#find(path) === undefined) throw refusal(path, 'measure the free space of', 'ENOENT')
-      return Math.max(0, this.capacityBytes - this.#usedBytes)
+      const freeBytes = Math.max(0, this.capacityBytes - this.#usedBytes)
+      return this.spaceUnknown ? null : { freeBytes, totalBytes: this.#totalBytes }
     })
   }
 
@@ -433,7 +441,9 @@ function attempt(call: Call, trouble: DiskTrouble | null = null): unknown {
 }
 
 function refusal(path: string, operation: string, errno: string): PlatformError {
-  return diskError(path, operation, Object.assign(new Error(errno), { code: errno }))
+  const error = Object.assign(new Error(errno), { code: errno })
+  if (operation === 'datasync' || operation === 'syncDirectory') return syncError(path, operation, error)
+  return diskError(path, operation, error)
 }
 
 function parts(path: string): string[] {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { answer, realDrive } from '../contract/drive.ts'
-import type { DiskFile } from '../disk.ts'
+import type { DiskFile, DiskSpace } from '../disk.ts'
 import type { Connection } from '../network.ts'
 import { nodePlatform } from '../nodejs/index.ts'
 import { MemoryDisk, MemoryNetwork } from './index.ts'
@@ -122,6 +122,33 @@ test('a fault hits the operation that it names', async () => {
     { code: 'DISK_FULL' },
   )
   await answer(drive, (done) => file.datasync(done))
+})
+
+test('a sync for which there is no room is a failed sync, never a full disk that one may wait for', async () => {
+  const disk = new MemoryDisk({}, { clock })
+  const file = await openFile(disk, 'f')
+  disk.fault = (operation) => (operation === 'datasync' || operation === 'syncDirectory' ? 'ENOSPC' : null)
+  await assert.rejects(
+    answer(drive, (done) => file.datasync(done)),
+    { code: 'DISK_FAILED', details: { code: 'DISK_FAILED', path: 'f', operation: 'datasync', errno: 'ENOSPC' } },
+  )
+  await assert.rejects(
+    answer(drive, (done) => disk.syncDirectory('', done)),
+    { code: 'DISK_FAILED' },
+  )
+})
+
+test('space: others take some and give it back, the device stays as large as it is, and may not tell', async () => {
+  const disk = new MemoryDisk({ totalBytes: 1 << 20, capacityBytes: 256 << 10 }, { clock })
+  const file = await openFile(disk, 'f')
+  await answer(drive, (done) => file.write([Buffer.alloc(10_000)], 0, done))
+  const ask = (of: MemoryDisk) => answer<DiskSpace | null>(drive, (done) => of.space('', done))
+  assert.deepEqual(await ask(disk), { freeBytes: 240 << 10, totalBytes: 1 << 20 })
+  disk.capacityBytes = 512 << 10
+  assert.deepEqual(await ask(disk.kill(random)), { freeBytes: 496 << 10, totalBytes: 1 << 20 })
+  const silent = new MemoryDisk({}, { clock })
+  silent.spaceUnknown = true
+  assert.equal(await ask(silent), null)
 })
 
 test('a process that dies resets its peers; a machine that vanishes leaves them in silence', async () => {

@@ -8,8 +8,8 @@
  */
 import * as fs from 'node:fs'
 import { assert } from '../../stdx/index.ts'
-import type { Disk, DiskCallback, DiskFile, OpenMode } from '../disk.ts'
-import { diskError } from '../errno.ts'
+import type { Disk, DiskCallback, DiskFile, DiskSpace, OpenMode } from '../disk.ts'
+import { diskError, syncError } from '../errno.ts'
 import type { PlatformError } from '../errors.ts'
 import { claimDirectory } from './claim.ts'
 import { NodeFile } from './file.ts'
@@ -20,6 +20,8 @@ const OPEN_FLAGS: Record<OpenMode, number> = {
   create: fs.constants.O_RDWR | fs.constants.O_CREAT,
   exclusive: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL,
 }
+
+const SPACE_UNKNOWN: ReadonlySet<string> = new Set(['ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EPERM', 'EACCES'])
 
 export class NodeDisk implements Disk {
   makeDirectory(path: string, done: DiskCallback<void>): void {
@@ -59,15 +61,19 @@ export class NodeDisk implements Disk {
     fs.open(path, fs.constants.O_RDONLY, (error, descriptor) => {
       if (error) return done(diskError(path, 'sync the directory', error))
       fs.fsync(descriptor, (failure) => {
-        fs.close(descriptor, () => done(failure && diskError(path, 'sync the directory', failure)))
+        fs.close(descriptor, () => done(failure && syncError(path, 'sync the directory', failure)))
       })
     })
   }
 
-  freeBytes(path: string, done: DiskCallback<number>): void {
+  /** Some file systems (FUSE, network shares) have no answer, or answer with zeros; sandboxes forbid the question. */
+  space(path: string, done: DiskCallback<DiskSpace | null>): void {
     fs.statfs(path, (error, stats) => {
-      if (error) done(diskError(path, 'measure the free space of', error))
-      else done(null, stats.bavail * stats.bsize)
+      if (error) {
+        if (SPACE_UNKNOWN.has(error.code ?? '')) done(null, null)
+        else done(diskError(path, 'measure the free space of', error))
+      } else if (stats.blocks === 0) done(null, null)
+      else done(null, { freeBytes: stats.bavail * stats.bsize, totalBytes: stats.blocks * stats.bsize })
     })
   }
 

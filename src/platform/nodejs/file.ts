@@ -2,7 +2,7 @@
 import * as fs from 'node:fs'
 import { assert } from '../../stdx/index.ts'
 import type { DiskCallback, DiskFile } from '../disk.ts'
-import { diskError, diskFull } from '../errno.ts'
+import { diskError, diskFull, syncError } from '../errno.ts'
 
 /** The kernel takes at most this many buffers in one call (IOV_MAX on Linux and macOS). */
 const BUFFERS_PER_CALL_MAX = 1024
@@ -59,7 +59,7 @@ export class NodeFile implements DiskFile {
   }
 
   datasync(done: DiskCallback<void>): void {
-    fs.fdatasync(this.#open(), (error) => done(error && diskError(this.path, 'sync', error)))
+    fs.fdatasync(this.#open(), (error) => done(error && syncError(this.path, 'sync', error)))
   }
 
   truncate(length: number, done: DiskCallback<void>): void {
