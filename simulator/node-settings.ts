@@ -2,6 +2,7 @@
 
 import type { NodeTuning } from '../src/node.ts'
 import type { NodeOptions } from '../src/node-options.ts'
+import { DISK_STUCK_MS } from '../src/storage/index.ts'
 import type { Scenario } from './scenario/scenario.ts'
 
 export const DATA = '/tidemark'
@@ -22,7 +23,7 @@ export function nodeAt({ host }: { readonly host: string }): number {
   return Number(host.slice('node-'.length))
 }
 
-export function optionsOf(id: number, nodes: readonly number[]): NodeOptions {
+export function optionsOf(id: number, nodes: readonly number[], scenario: Scenario): NodeOptions {
   const host = hostOf(id)
   return {
     id,
@@ -38,6 +39,8 @@ export function optionsOf(id: number, nodes: readonly number[]): NodeOptions {
     allowInsecure: true,
     defaultPartitions: 1,
     groupInitialRebalanceDelayMs: 0,
+    diskReserveBytes: scenario.diskReserveBytes ?? null,
+    diskStuckMs: DISK_STUCK_MS,
   }
 }
 

@@ -220,7 +220,7 @@ export class World implements Truth {
         fired: (site) => this.buggify.fired(site),
       }),
     })
-    const started = TidemarkNode.start(optionsOf(id, this.nodes), {
+    const started = TidemarkNode.start(optionsOf(id, this.nodes, this.scenario), {
       platform,
       log: (line: LogLine) => {
         if (gate.isOpen) this.note(id, line.message)

@@ -41,6 +41,8 @@ test('without any settings: one node on the loopback interface, at the documente
     allowInsecure: false,
     defaultPartitions: 4,
     groupInitialRebalanceDelayMs: 300,
+    diskReserveBytes: null,
+    diskStuckMs: 700,
   })
 })
 

@@ -30,6 +30,10 @@ export interface NodeOptions {
   readonly defaultPartitions: number
   /** How long the first members of a new consumer group wait for others. */
   readonly groupInitialRebalanceDelayMs: number
+  /** Of the data directory's file system, kept for what must always be written; null: as much as suits it. */
+  readonly diskReserveBytes: number | null
+  /** A journal write that takes longer costs this node its leaderships. */
+  readonly diskStuckMs: number
 }
 
 interface Setting {
@@ -86,6 +90,16 @@ export const SETTINGS = [
     flag: 'group-initial-rebalance-delay-ms',
     argument: 'MS',
     help: 'how long a new consumer group waits for more members (default 300)',
+  },
+  {
+    flag: 'disk-reserve-bytes',
+    argument: 'BYTES',
+    help: 'with less than this free, records are refused (default 256 MiB or 5 % of the disk; never above 10 %)',
+  },
+  {
+    flag: 'disk-stuck-ms',
+    argument: 'MS',
+    help: 'after so long without an answer from the disk this node leads nothing (default 700)',
   },
 ] as const satisfies readonly Setting[]
 
@@ -169,6 +183,11 @@ export function parseNodeOptions(raw: RawSettings): NodeOptions {
       0,
       600_000,
     ),
+    diskReserveBytes:
+      raw['disk-reserve-bytes'] === undefined
+        ? null
+        : integer('disk-reserve-bytes', raw['disk-reserve-bytes'], 0, Number.MAX_SAFE_INTEGER),
+    diskStuckMs: integer('disk-stuck-ms', raw['disk-stuck-ms'] ?? '700', 50, 600_000),
   }
   if (cluster.length > 0 && own === undefined) {
     throw invalid(

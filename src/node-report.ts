@@ -11,6 +11,7 @@ import {
   type NodeStatus,
   type ReplicaStatus,
 } from './gateways/http/index.ts'
+import type { NodeDisk } from './node-disk.ts'
 import { formatAddress } from './node-options.ts'
 import type { ReplicationHost } from './replication/index.ts'
 import { heldBy, movedBy, type Partition } from './streams/index.ts'
@@ -21,6 +22,7 @@ export interface ReportSources {
   readonly mesh: PeerMesh
   readonly partition: (shard: number) => Partition | undefined
   readonly journal: () => JournalStatus
+  readonly disk: NodeDisk
   /** Voters and learners of the metadata shard. */
   readonly members: readonly number[]
   /** This node as others are to know it. */
@@ -46,7 +48,7 @@ export class NodeReport {
   /** What keeps this node from serving its shards, in a sentence; null when nothing does. */
   waitingFor(): string | null {
     const { cluster, host, members } = this.#from
-    const absent = this.#from.absent()
+    const absent = this.#from.absent() ?? this.#from.disk.stuck
     if (absent !== null) return absent
     if (cluster.clusterId === null)
       return `the cluster is being formed: waiting for a quorum of ${members.length} members`
@@ -84,6 +86,7 @@ export class NodeReport {
       memoryBytes: memoryBytes(),
       ready: waitingFor === null,
       waitingFor,
+      disk: this.#from.disk.status,
       counters: { ...counters() },
       journal: this.#from.journal(),
       shards: [...this.replicas()],

@@ -29,6 +29,7 @@ import {
 } from './cluster/index.ts'
 import { type ClusterStatus, HttpGateway, type NodeStatus } from './gateways/http/index.ts'
 import { GATEWAY_DEFAULTS, KafkaGateway } from './gateways/kafka/index.ts'
+import { NodeDisk } from './node-disk.ts'
 import { formatAddress, type NodeOptions } from './node-options.ts'
 import { NodeReport } from './node-report.ts'
 import { type LogLine, Metrics, type NodeEvent, NodeLog, type TraceFile } from './observability/index.ts'
@@ -97,6 +98,7 @@ export class TidemarkNode {
   readonly #with: NodeCollaborators
   readonly #storage: Storage
   readonly #mesh: PeerMesh
+  readonly #disk: NodeDisk
   readonly #cluster: Cluster
   readonly #host: ReplicationHost
   readonly #streams: Streams
@@ -131,6 +133,9 @@ export class TidemarkNode {
           fatal: (error) => {
             if (opened !== null) opened.#fatal(error)
           },
+          full: () => {
+            if (opened !== null) opened.#disk.refused()
+          },
         },
         done,
       ),
@@ -155,7 +160,11 @@ export class TidemarkNode {
     this.#storage = storage
     this.#startedAt = clock.now()
     this.#log = new NodeLog(collaborators.log)
-    this.#metrics = new Metrics({ shards: () => this.#report.replicas(), memoryBytes: collaborators.memoryBytes })
+    this.#metrics = new Metrics({
+      shards: () => this.#report.replicas(),
+      memoryBytes: collaborators.memoryBytes,
+      disk: () => this.#disk.status,
+    })
     const lamport = new LamportClock(storage.highestStamp)
     this.#mesh = new PeerMesh(
       { self: options.id, listen: options.peer, ...MESH_DEFAULTS, ...collaborators.tuning?.mesh },
@@ -176,6 +185,17 @@ export class TidemarkNode {
             )
           }
         },
+      },
+    )
+    const { id: node, data: directory, diskReserveBytes: reserveBytes, diskStuckMs: stuckMs } = options
+    this.#disk = new NodeDisk(
+      { node, directory, reserveBytes, stuckMs },
+      {
+        platform,
+        storage,
+        mesh: this.#mesh,
+        trace: (event) => this.#note({ layer: 'storage', event }),
+        changed: () => this.#host.disksChanged(),
       },
     )
     this.#cluster = new Cluster(
@@ -234,6 +254,7 @@ export class TidemarkNode {
         storage,
         wire: this.#mesh,
         contact: this.#mesh.contact,
+        disks: this.#disk.all,
         lamport,
         trace: (event) => this.#note({ layer: 'replication', event }),
         standingChanged: (shard, standing) => this.#standingChanged(shard, standing),
@@ -252,6 +273,7 @@ export class TidemarkNode {
       mesh: this.#mesh,
       partition: (shard) => this.#streams.partition(shard),
       journal: () => this.#storage.journalKept,
+      disk: this.#disk,
       members: this.#members,
       record: () => this.#record(),
       absent: () => (this.#state === 'running' ? null : `the node is ${this.#state}`),
@@ -297,6 +319,7 @@ export class TidemarkNode {
     }
     for (const { id, peer } of this.#options.cluster) if (id !== this.#options.id) this.#mesh.setPeer(id, peer)
     welcomeNewcomers(this.#cluster, voters, this.#mesh)
+    this.#disk.start()
     this.#state = 'running'
     const http = this.#http
     if (http !== null) this.#pageTimer = clock.after(PAGE_AFTER_MS, () => void http.readPage())
@@ -406,7 +429,7 @@ export class TidemarkNode {
 
   #isCaughtUp(shard: number, peer: number): boolean {
     const raft = this.#host.replica(shard)?.raft
-    return raft !== undefined && (raft.progress.get(peer)?.match ?? -1) >= raft.commit
+    return raft !== undefined && this.#disk.all.isWell(peer) && (raft.progress.get(peer)?.match ?? -1) >= raft.commit
   }
 
   // ── what is seen from outside ─────────────────────────────────────────────────────────────────────────────────────────
@@ -439,6 +462,7 @@ export class TidemarkNode {
     if (this.#state === 'stopping' || this.#state === 'stopped') return
     const wasRunning = this.#state === 'running'
     this.#state = 'stopping'
+    this.#disk.stop()
     if (wasRunning) await new Promise<void>((resolve) => this.#host.resign(RESIGN_PATIENCE_MS, resolve))
     this.#streams.close()
     this.#cluster.stop()
@@ -466,6 +490,7 @@ export class TidemarkNode {
   #terminate(error: NodeError): void {
     if (this.#state === 'stopped') return
     this.#state = 'stopped'
+    this.#disk.stop()
     this.#host.stop()
     // Where the process goes on without this node, its clients and peers must not wait for answers that never come.
     this.#with.platform.clock.endOfTurn(() => {

@@ -96,9 +96,9 @@ export const STORAGE_PATCHES: readonly PatchMutant[] = [
     edits: [
       {
         file: 'storage/checkpointer',
-        find: 'yield* replaceFile(disk, checkpointFile(this.#options.directory), pieces);',
+        find: 'return { pieces, shards: this.#stored.size, journalFrom, freed };',
         replace:
-          'if (freed > 0) this.#the.freed(journal.forget(freed)); yield* replaceFile(disk, checkpointFile(this.#options.directory), pieces);',
+          'if (freed > 0) this.#the.freed(journal.forget(freed)); return { pieces, shards: this.#stored.size, journalFrom, freed };',
       },
       {
         file: 'storage/checkpointer',

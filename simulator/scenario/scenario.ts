@@ -82,6 +82,8 @@ export interface Scenario {
   readonly shardSegmentBytes: number
   readonly shardLogFlushBytes: number
   readonly tailCacheBytes: number
+  /** What a node keeps of its disk for what must always be written; as much as suits a large one when absent. */
+  readonly diskReserveBytes?: number
   /** Where the product's own timings and sizes are others than its defaults. */
   readonly tuning?: Tuning
   /** How the cluster heals: a core of it first. */

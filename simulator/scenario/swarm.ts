@@ -75,6 +75,7 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
     shardSegmentBytes: pick('shard segment', [32 << 10, 256 << 10, 4 << 20]),
     shardLogFlushBytes: pick('flush', [1 << 10, 16 << 10, 256 << 10]),
     tailCacheBytes: pick('tail cache', [64 << 10, 1 << 20]),
+    diskReserveBytes: pick('disk reserve', [4 << 20, 16 << 20]),
     sectors: pick('sectors', [
       { tornPermille: 0, garbledPermille: 0 },
       { tornPermille: 50, garbledPermille: 50 },

@@ -165,6 +165,7 @@ export class TestReplica implements Shard {
   }
 
   readonly hasRoom = true
+  readonly refusal = null
   onRoom(): void {}
 
   leadsNow(): boolean {

@@ -5,6 +5,7 @@
  *   the wire                            `PeerMesh`: sessions, heartbeats, requests, news of leaders
  */
 export { Cluster } from './cluster.ts'
+export { ClusterDisks } from './cluster-disks.ts'
 export {
   CLUSTER_DEFAULTS,
   type ClusterCollaborators,

@@ -68,6 +68,19 @@ export class NodeLog {
             )
       case 'segment-not-prepared':
         return warning(`journal segment ${event.number} could not be prepared: ${event.reason}`)
+      case 'disk-full':
+        return warning(`${event.work} waits for room: ${event.reason}`)
+      case 'disk-low': {
+        const left =
+          event.freeBytes === null ? 'the disk takes no more' : `${event.freeBytes} bytes of the disk are left`
+        return error(`${left}, the reserve is ${event.reserveBytes}: records are refused until there is more`)
+      }
+      case 'disk-ample':
+        return info('the disk has room again: records are taken')
+      case 'disk-stuck':
+        return error(`the disk has not answered for ${event.milliseconds} ms: this node leads nothing until it does`)
+      case 'disk-answers':
+        return info(`the disk answers again, after ${event.milliseconds} ms`)
       case 'shard-quarantined':
         return warning(`shard ${event.shard}: files set aside at ${event.path}`)
       case 'storage-failed':

@@ -31,7 +31,8 @@ async function scrape(metrics: Metrics): Promise<Map<string, number>> {
 }
 
 function metricsOf(shards: ShardView[] = []): Metrics {
-  return new Metrics({ shards: () => shards, memoryBytes: () => 1234 })
+  const disk = { freeBytes: 99, reserveBytes: 100, low: 'low', stuckMs: 0 }
+  return new Metrics({ shards: () => shards, memoryBytes: () => 1234, disk: () => disk })
 }
 
 test('events are counted, states are read when somebody asks', async () => {
@@ -66,6 +67,10 @@ test('events are counted, states are read when somebody asks', async () => {
     ['tidemark_sessions_lost_total', 1],
     ['tidemark_kafka_connections', 1],
     ['tidemark_memory_bytes', 1234],
+    ['tidemark_disk_free_bytes', 99],
+    ['tidemark_disk_reserve_bytes', 100],
+    ['tidemark_disk_low', 1],
+    ['tidemark_disk_stuck', 0],
     ['tidemark_high_water_mark{topic="orders",partition="2"}', 40],
     ['tidemark_low_water_mark{topic="orders",partition="2"}', 5],
     ['tidemark_end_offset{topic="orders",partition="2"}', 44],

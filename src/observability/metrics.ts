@@ -19,6 +19,12 @@ export interface MetricsSources {
     readonly startMovedBy: string | null
   }>
   readonly memoryBytes: () => number
+  readonly disk: () => {
+    readonly freeBytes: number | null
+    readonly reserveBytes: number
+    readonly low: string | null
+    readonly stuckMs: number
+  }
 }
 
 const SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
@@ -88,6 +94,7 @@ export class Metrics {
     })
     this.#connections = new Gauge({ name: 'tidemark_kafka_connections', help: 'Open Kafka connections', registers })
     this.#readOnDemand(sources)
+    this.#readDisk(sources)
   }
 
   #readOnDemand(sources: MetricsSources): void {
@@ -138,6 +145,28 @@ export class Metrics {
       collect() {
         this.set(sources.memoryBytes())
       },
+    })
+  }
+
+  #readDisk({ disk }: MetricsSources): void {
+    const registers = [this.#registry]
+    const gauge = (name: string, help: string, value: () => number): void => {
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(value())
+        },
+      })
+    }
+    gauge('tidemark_disk_free_bytes', 'Free on the disk of the data directory, NaN: unknown', () => {
+      return disk().freeBytes ?? Number.NaN
+    })
+    gauge('tidemark_disk_reserve_bytes', 'With less than this free, records are refused', () => disk().reserveBytes)
+    gauge('tidemark_disk_low', '1 while records are refused for lack of room', () => (disk().low === null ? 0 : 1))
+    gauge('tidemark_disk_stuck', '1 while the disk does not answer and this node leads nothing', () => {
+      return disk().stuckMs > 0 ? 1 : 0
     })
   }
 

@@ -12,6 +12,8 @@ export type StepDownReason =
   | 'transferred'
   /** This node was asked to. */
   | 'asked'
+  /** This node's disk does not answer. */
+  | 'disk-stuck'
 
 export type RaftEvent =
   | {

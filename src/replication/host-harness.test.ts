@@ -8,6 +8,7 @@ import type { Disk, DiskFile, Platform } from '../platform/index.ts'
 import { MemoryDisk, MemoryNetwork } from '../platform/memory/index.ts'
 import { assert, must } from '../stdx/index.ts'
 import { Storage } from '../storage/index.ts'
+import type { Disks } from './disks.ts'
 import type { RaftEvent } from './events.ts'
 import { ReplicationHost } from './host.ts'
 import type { HostEvent } from './host-events.ts'
@@ -46,8 +47,12 @@ export class TestHost {
           alive: (node) => world.isUp(id, node),
           answeredAt: (node) => (world.isUp(id, node) ? world.clock.now() : Number.NEGATIVE_INFINITY),
         },
+        disks: world.disksAt(id),
         lamport: new LamportClock(storage.highestStamp),
-        trace: (event) => world.events.push({ node: id, event }),
+        trace: (event) => {
+          world.events.push({ node: id, event })
+          if (event.type === 'leader-stepped-down') world.steppedDown.push([id, event.reason])
+        },
         standingChanged: () => {},
         endOfTurn: () => {},
         holdAppends: (hold) => {
@@ -69,6 +74,7 @@ export class TestHost {
       machine: (handle) => {
         if (this.#world.machine !== null) return this.#world.machine(this.id, handle)
         const machine = new TestMachine(handle)
+        if (this.#world.holdsRecords) Object.defineProperty(machine, 'cutBySnapshot', { value: false })
         this.machines.set(shard, machine)
         return machine
       },
@@ -102,9 +108,39 @@ export class HostWorld {
   /** Disks whose syncs do not return for as long as the test says so. */
   readonly stuck = new Set<NodeId>()
   #stuckSyncs: (() => void)[] = []
+  /** What all nodes know of each other's disks. */
+  readonly lowDisks = new Set<NodeId>()
+  readonly stuckDisks = new Set<NodeId>()
+  /** Machines whose log is the data itself. */
+  holdsRecords = false
+  readonly steppedDown: [NodeId, string][] = []
 
   constructor(options: Partial<HostOptions> = {}) {
     this.options = options
+  }
+
+  disksAt(self: NodeId): Disks {
+    const { lowDisks, stuckDisks } = this
+    return {
+      get allWell() {
+        return lowDisks.size === 0 && stuckDisks.size === 0
+      },
+      get low() {
+        return lowDisks.has(self) ? `node ${self} is low` : null
+      },
+      get stuck() {
+        return stuckDisks.has(self)
+      },
+      isLow: (node) => lowDisks.has(node),
+      isWell: (node) => !lowDisks.has(node) && !stuckDisks.has(node),
+    }
+  }
+
+  /** These disks are low from now on, and no others. */
+  low(...nodes: NodeId[]): void {
+    this.lowDisks.clear()
+    for (const node of nodes) this.lowDisks.add(node)
+    for (const { host } of this.nodes) host.disksChanged()
   }
 
   node(id: NodeId): TestHost {

@@ -2,6 +2,7 @@
 import type { Platform, PlatformError } from '../platform/index.ts'
 import type { Storage, StorageError } from '../storage/index.ts'
 import type { Contact } from './contact.ts'
+import type { Disks } from './disks.ts'
 import type { RaftEvent } from './events.ts'
 import type { HostEvent } from './host-events.ts'
 import type { LamportClock } from './lamport.ts'
@@ -60,6 +61,8 @@ export interface HostCollaborators {
   readonly storage: Storage
   readonly wire: Wire
   readonly contact: Contact
+  /** All are well where nobody says otherwise. `disksChanged` when they say something else. */
+  readonly disks?: Disks
   readonly lamport: LamportClock
   readonly trace: (event: RaftEvent | HostEvent) => void
   /** Role, term or leader of a shard changed here. */

@@ -11,6 +11,7 @@
 import type { Clock, Timer } from '../platform/index.ts'
 import { must } from '../stdx/index.ts'
 import type { RecoveredShard, ShardCheckpoint } from '../storage/index.ts'
+import { canSpareTheLow, type Disks, refusalOf, WELL } from './disks.ts'
 import type { HostCollaborators, HostOptions, ShardSpec } from './host-options.ts'
 import type { Message, NodeId, ShardId } from './messages.ts'
 import { Raft } from './raft.ts'
@@ -26,6 +27,7 @@ export class ReplicationHost implements WireEvents {
   readonly #options: HostOptions
   readonly #with: HostCollaborators
   readonly #clock: Clock
+  readonly #disks: Disks
   readonly #replicas = new Map<ShardId, Replica>()
   readonly #peers = new Set<NodeId>()
   /**
@@ -47,6 +49,7 @@ export class ReplicationHost implements WireEvents {
     this.#options = options
     this.#with = collaborators
     this.#clock = collaborators.platform.clock
+    this.#disks = collaborators.disks ?? WELL
     collaborators.storage.setCheckpointSource({
       activeShards: () => this.#activeShards(),
       capture: (shard) => this.#capture(shard),
@@ -81,6 +84,7 @@ export class ReplicationHost implements WireEvents {
         schedule: this.#schedule,
         standingChanged: (changed, standing) => this.#with.standingChanged(changed.id, standing),
         nodeHasRoom: () => this.#hasRoom(),
+        refusal: ({ raft: { voters } }) => refusalOf(voters, this.#disks, this.#isReached),
         awaitsRoom: (waiting) => this.#awaitingRoom.add(waiting),
         chance: (site) => this.#with.platform.random.chance(site),
         storageFailed: (error) => this.#with.fatal(error),
@@ -101,7 +105,7 @@ export class ReplicationHost implements WireEvents {
       if (this.#with.wire.isUp(peer)) raft.peerUp(peer)
     }
     // The preferred leader of a new shard need not wait for anybody's patience to end.
-    if (recovered === null && spec.voters[0] === this.#options.self) raft.campaign()
+    if (recovered === null && spec.voters[0] === this.#options.self && !this.#disks.stuck) raft.campaign()
     for (const { from, message } of this.#early.get(spec.shard) ?? []) raft.step(from, message)
     this.#early.delete(spec.shard)
     return replica
@@ -156,9 +160,19 @@ export class ReplicationHost implements WireEvents {
         now: () => this.#clock.now(),
         stamp: () => this.#with.lamport.tick(),
         trace: this.#with.trace,
+        withholds: (node) => this.#withholds(spec, node),
       },
     )
   }
+
+  /** The last bytes of a disk are not for records that a quorum has elsewhere. The follower catches up when it has room. */
+  #withholds({ shard, voters }: ShardSpec, node: NodeId): boolean {
+    const disks = this.#disks
+    if (disks.allWell || !disks.isLow(node) || this.#replicas.get(shard)?.holdsRecords !== true) return false
+    return canSpareTheLow(voters, disks, this.#isReached)
+  }
+
+  readonly #isReached = (node: NodeId): boolean => node === this.#options.self || this.#with.wire.isUp(node)
 
   /** The committed removal of the shard was applied: nothing of it is needed any more. */
   remove(shard: ShardId): void {
@@ -186,7 +200,7 @@ export class ReplicationHost implements WireEvents {
       return
     }
     // Nodes that stop together would hand everything round among themselves.
-    if (this.#resigning && message.type === 'campaign-now') return
+    if ((this.#resigning || this.#disks.stuck) && message.type === 'campaign-now') return
     replica.raft.step(from, message)
     this.#schedule(replica)
   }
@@ -208,6 +222,7 @@ export class ReplicationHost implements WireEvents {
       replica.raft.peerUp(node)
       if (replica.raft.hasReady()) this.#schedule(replica)
     }
+    if (!this.#disks.allWell) this.disksChanged()
   }
 
   /** A closed session is evidence at once: the shards that this peer led are without a leader until they hear otherwise. */
@@ -216,9 +231,40 @@ export class ReplicationHost implements WireEvents {
       replica.raft.peerDown(node)
       if (replica.raft.hasReady() || replica.raft.needsTick) this.#schedule(replica)
     }
+    if (!this.#disks.allWell) this.disksChanged()
+  }
+
+  /** Some disk became low, stuck, or well again; or somebody who counted came or went while one is. */
+  disksChanged(): void {
+    this.#giveWay()
+    for (const replica of this.#replicas.values()) {
+      replica.raft.wake()
+      if (replica.raft.hasReady()) this.#schedule(replica)
+    }
+  }
+
+  /**
+   * Where this node's disk does not answer, it leads nothing: nobody is to wait for it who can be served by others. Where it is
+   * low, partitions go to those who can take records, if there are any; the rest it leads as before.
+   */
+  #giveWay(): void {
+    const { stuck, low } = this.#disks
+    if (!stuck && low === null) return
+    for (const replica of this.#replicas.values()) {
+      const { raft } = replica
+      if (raft.role !== 'leader' || raft.voters.length === 1) continue
+      if (stuck) raft.stepDown('disk-stuck')
+      else if (replica.holdsRecords && raft.settled && raft.transferringTo === null) {
+        const heir = raft.bestSuccessor((node) => this.#isReached(node) && this.#disks.isWell(node))
+        if (heir === null) continue
+        raft.transfer(heir)
+      }
+      this.#schedule(replica)
+    }
   }
 
   contactTick(): void {
+    this.#giveWay()
     const freshSince = this.#clock.now() - this.#options.electionTimeoutMs
     let fresh = ''
     for (const peer of this.#peers) {
@@ -249,7 +295,8 @@ export class ReplicationHost implements WireEvents {
       let leading = 0
       for (const replica of this.#replicas.values()) {
         if (replica.raft.role !== 'leader') continue
-        const heir = replica.raft.bestSuccessor((node) => this.#with.wire.isUp(node))
+        const well = (node: NodeId): boolean => this.#isReached(node) && this.#disks.isWell(node)
+        const heir = replica.raft.bestSuccessor(well) ?? replica.raft.bestSuccessor(this.#isReached)
         if (heir === null) continue
         leading++
         replica.raft.transfer(heir)
@@ -323,6 +370,8 @@ export class ReplicationHost implements WireEvents {
     }
     this.#ticking.add(replica)
     this.#ticker ??= this.#clock.every(this.#options.tickMs, () => {
+      // Nobody campaigns whose votes would not come to the disk. Leaders in doubt are none for long: they give way.
+      if (this.#disks.stuck) return
       for (const ticking of this.#ticking) {
         ticking.raft.tick()
         this.#schedule(ticking)

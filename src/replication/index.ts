@@ -4,6 +4,7 @@
  */
 export type { Contact } from './contact.ts'
 export { CutReason, decodeCut } from './cut.ts'
+export type { Disks } from './disks.ts'
 export { ReplicationError } from './errors.ts'
 export type { RaftEvent } from './events.ts'
 export { ReplicationHost } from './host.ts'

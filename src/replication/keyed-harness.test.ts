@@ -66,6 +66,7 @@ export class KeyedShard implements Shard {
   readonly log: Entry[] = []
   standing: Standing = { role: 'follower', term: 0, leader: null, settled: false }
   readonly hasRoom = true
+  readonly refusal = null
   readonly startIndex = 1
   readonly startOffset = 0
   readonly epochs: readonly Epoch[] = []

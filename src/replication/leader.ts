@@ -278,7 +278,8 @@ export class Leader implements Behaviour {
         this.#probe(progress)
         continue
       }
-      while (progress.next <= log.lastIndex && progress.inflight.bytes < inflightBytes) {
+      const window = core.withholds(progress.node) ? 0 : inflightBytes
+      while (progress.next <= log.lastIndex && progress.inflight.bytes < window) {
         if (progress.next <= log.anchorIndex) {
           this.#read(progress)
           break
@@ -343,7 +344,7 @@ export class Leader implements Behaviour {
     const { log, options } = this.#core
     const { next } = progress
     // At the election the entries go along, for they most probably fit; after that a probe only asks.
-    const first = !progress.probed && next > log.anchorIndex
+    const first = !progress.probed && next > log.anchorIndex && !this.#core.withholds(progress.node)
     progress.probed = true
     this.#send(progress, this.#append(next, first ? log.slice(next, options.maxAppendBytes) : NO_ENTRIES))
   }

@@ -69,6 +69,6 @@ export function majorityBallot(voters: readonly NodeId[], votes: ReadonlyMap<Nod
   return voters.length - refused < majority ? 'lost' : 'open'
 }
 
-function majorityOf(count: number): number {
+export function majorityOf(count: number): number {
   return Math.floor(count / 2) + 1
 }

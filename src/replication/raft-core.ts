@@ -56,6 +56,8 @@ export interface RaftCollaborators {
   /** The Lamport stamp for the entry that a new leader writes. */
   readonly stamp: () => number
   readonly trace: (event: RaftEvent) => void
+  /** Leader: send this node no entries for now (its disk has no room, and a quorum does without). `wake` when that changes. */
+  readonly withholds?: (node: NodeId) => boolean
 }
 
 export interface RecoveredRaft {
@@ -118,6 +120,7 @@ export class RaftCore {
   readonly stamp: () => number
   readonly electionTimeoutMs: number
   readonly trace: (event: RaftEvent) => void
+  readonly withholds: (node: NodeId) => boolean
   readonly log: RaftLog
   readonly persistence: Persistence
   term: number
@@ -181,6 +184,7 @@ export class RaftCore {
     this.stamp = collaborators.stamp
     this.electionTimeoutMs = options.electionTimeoutMs
     this.trace = collaborators.trace
+    this.withholds = collaborators.withholds ?? (() => false)
     this.#random = collaborators.random
     this.#roles = roles
     this.log = log

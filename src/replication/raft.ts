@@ -27,6 +27,7 @@ import type { Entry } from '../storage/index.ts'
 import { Candidate } from './candidate.ts'
 import { Configuration } from './configuration.ts'
 import type { LogStart } from './cut.ts'
+import type { StepDownReason } from './events.ts'
 import { Follower } from './follower.ts'
 import { Leader } from './leader.ts'
 import type { Message, NodeId, Outgoing } from './messages.ts'
@@ -216,10 +217,10 @@ export class Raft {
   }
 
   /** Stop leading and say so. For a node that is about to stop, or whose disk is stuck. */
-  stepDown(): void {
+  stepDown(reason: StepDownReason = 'asked'): void {
     const leader = this.#leading
     if (leader === null) return
-    leader.stoppedLeading('asked')
+    leader.stoppedLeading(reason)
     this.#core.follow(null, this.#core.longPatience())
   }
 
@@ -228,6 +229,11 @@ export class Raft {
     const core = this.#core
     if (this.role === 'leader' || !core.configuration.isVoter(core.self) || core.hasLiveLeader()) return
     core.campaign('pre-vote')
+  }
+
+  /** Leader: somebody may be sent what was withheld from it. */
+  wake(): void {
+    if (this.#leading !== null) this.#core.dirty = true
   }
 
   snapshotTaken(snapshot: Snapshot): void {

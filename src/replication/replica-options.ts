@@ -22,6 +22,8 @@ export interface ReplicaCollaborators {
   readonly standingChanged: (replica: Replica, standing: Standing) => void
   /** False while the node as a whole must not take more. */
   readonly nodeHasRoom: () => boolean
+  /** Why the node takes no records for this shard now. */
+  readonly refusal: (replica: Replica) => string | null
   /** Somebody waits for this replica's room: `offerRoom` when there is some. */
   readonly awaitsRoom: (replica: Replica) => void
   readonly storageFailed: (error: StorageError | PlatformError) => void

@@ -188,6 +188,15 @@ export class Replica implements Shard {
     return this.raft.uncommittedBytes < this.#options.uncommittedBytesMax && this.#with.nodeHasRoom()
   }
 
+  get refusal(): string | null {
+    return this.#with.refusal(this)
+  }
+
+  /** The log is the data itself: it takes whatever clients have, and nobody can say that it will be small. */
+  get holdsRecords(): boolean {
+    return this.#machine?.cutBySnapshot !== true
+  }
+
   onRoom(callback: () => void): void {
     this.#awaitingRoom.push(callback)
     this.#with.awaitsRoom(this)

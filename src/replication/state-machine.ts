@@ -78,6 +78,8 @@ export interface Shard {
   readonly standing: Standing
   /** Calls `draft` at the end of this turn. */
   requestProposal(): void
+  /** Why this leader takes no records now, in a sentence for clients; null: it does. What must always be written is not asked. */
+  readonly refusal: string | null
   /** False while the limits on uncommitted bytes are reached: push back to the sockets until `onRoom` fires. */
   readonly hasRoom: boolean
   onRoom(callback: () => void): void

@@ -19,7 +19,6 @@
 import type { Clock, Disk } from '../platform/index.ts'
 import { assert } from '../stdx/index.ts'
 import { replaceFile } from './atomic-file.ts'
-import type { Background } from './background.ts'
 import { encodeCheckpoint, type ShardCheckpoint, type ShardLogPosition, type StoredShard } from './checkpoint-format.ts'
 import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
@@ -30,8 +29,8 @@ import type { Journal } from './journal.ts'
 import type { Covered, JournalSegment } from './journal-segment.ts'
 import { checkpointFile } from './layout.ts'
 import { isLater, type LogStart } from './log-start.ts'
-import { type Procedure, run } from './procedure.ts'
 import { Removals } from './removals.ts'
+import { isFull, type Room } from './room.ts'
 import type { ShardLog } from './shard-log.ts'
 
 /** Closed segments that may wait for a shard that lags before its tail is written again. */
@@ -52,7 +51,7 @@ export interface CheckpointSource {
 export interface CheckpointerCollaborators {
   readonly disk: Disk
   readonly clock: Clock
-  readonly background: Background
+  readonly room: Room
   readonly journal: Journal
   readonly logs: ReadonlyMap<number, ShardLog>
   readonly trace: (event: StorageEvent) => void
@@ -64,6 +63,15 @@ export interface CheckpointerCollaborators {
 }
 
 const startOf = ({ startIndex: index, startOffset: offset }: ShardCheckpoint): LogStart => ({ index, offset })
+
+/** A checkpoint on its way to the disk. `freed`: so many of the oldest segments go when it is there. */
+interface Composed {
+  readonly pieces: readonly Uint8Array[]
+  readonly shards: number
+  readonly journalFrom: number
+  readonly freed: number
+}
+
 const NOTHING = { index: 0, entryTerm: 0, crc: 0, nextOffset: 0, stamp: 0, startIndex: 1, startOffset: 0, epochs: [] }
 const EVERYTHING: Covered = { index: Number.MAX_SAFE_INTEGER, term: Number.MAX_SAFE_INTEGER, vote: 1 }
 
@@ -174,7 +182,7 @@ export class Checkpointer {
     }
     this.#running = true
     let tell = done
-    const { background, clock, journal } = this.#the
+    const { room, disk, clock, journal } = this.#the
     const started = clock.now()
     const installs = this.#installs.ready()
     if (installs.length === this.#installs.size) this.#takeUpRemovals()
@@ -184,24 +192,30 @@ export class Checkpointer {
     }
     const captured = this.#capture()
     this.#syncLogs(captured, (positions) => {
-      const write = (): void =>
-        background.write((finished) =>
-          run(this.#write(captured, installs, positions, started), (error) => {
-            finished()
-            if (error !== null) return this.#fail(error)
-            this.#cutLogs(captured, positions)
-            this.#installs.finish(installs, () => {
-              this.#running = false
-              const next = this.#next
-              this.#next = null
-              tell()
-              if (next === null || this.#stopped) return
-              this.take(() => {
-                for (const waiting of next) waiting()
-              })
-            })
-          }),
-        )
+      if (this.#stopped) return
+      let composed: Composed | null = null
+      const attempt = () => {
+        composed ??= this.#compose(captured, installs, positions)
+        return replaceFile(disk, checkpointFile(this.#options.directory), composed.pieces)
+      }
+      const written = (error: Error | null): void => {
+        // Given up, with the storage: the journal has what the file would have said.
+        if (isFull(error)) return
+        if (error !== null) return this.#fail(error)
+        this.#written(composed!, captured.size + installs.length, started)
+        this.#cutLogs(captured, positions)
+        this.#installs.finish(installs, () => {
+          this.#running = false
+          const next = this.#next
+          this.#next = null
+          tell()
+          if (next === null || this.#stopped) return
+          this.take(() => {
+            for (const waiting of next) waiting()
+          })
+        })
+      }
+      const write = (): void => void room.run('the checkpoint', attempt, written)
       // What is committed may not be on this disk yet. Were the file to speak of entries that the journal does not hold, those
       // that they replaced would stand behind it after a power loss, in a log that is none.
       if (journal.queuedBytes === 0) write()
@@ -315,14 +329,16 @@ export class Checkpointer {
     one()
   }
 
-  *#write(
+  /** What the file is to say, decided once: whatever happens until it is written goes into the next. */
+  #compose(
     captured: Map<number, ShardCheckpoint>,
     installs: readonly Install[],
     positions: Map<number, ShardLogPosition | null>,
-    started: number,
-  ): Procedure<void> {
-    const { disk, journal } = this.#the
+  ): Composed {
+    const { journal } = this.#the
     for (const [shard, state] of captured) {
+      // Removed meanwhile, with a log for which the disk had no room: the journal still has what the file does not say.
+      if (this.#removals.has(shard) && (positions.get(shard)?.lastIndex ?? 0) < state.index) continue
       const journalAfter = this.#stored.get(shard)?.journalAfter ?? 0
       this.#stored.set(shard, { state, log: positions.get(shard) ?? null, journalAfter })
     }
@@ -344,11 +360,14 @@ export class Checkpointer {
       shards: this.#stored,
       removed: this.#removals.gone,
     })
-    yield* replaceFile(disk, checkpointFile(this.#options.directory), pieces)
+    return { pieces, shards: this.#stored.size, journalFrom, freed }
+  }
+
+  #written({ pieces, shards, journalFrom, freed }: Composed, captured: number, started: number): void {
+    const { journal, clock, trace } = this.#the
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
-    const milliseconds = this.#the.clock.now() - started
-    const [shards, count] = [this.#stored.size, captured.size + installs.length]
-    this.#the.trace({ type: 'checkpointed', shards, captured: count, bytes, journalFrom, milliseconds })
+    const milliseconds = clock.now() - started
+    trace({ type: 'checkpointed', shards, captured, bytes, journalFrom, milliseconds })
     if (freed > 0) this.#the.freed(journal.forget(freed))
   }
 

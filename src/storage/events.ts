@@ -5,6 +5,14 @@ export type StorageEvent =
   | { type: 'segment-prepared'; number: number; bytes: number; recycled: boolean; milliseconds: number }
   /** The disk has no room for the next segment; the present one grows meanwhile. */
   | { type: 'segment-not-prepared'; number: number; reason: string }
+  /** There is no room for this background work: it waits, and is tried again. */
+  | { type: 'disk-full'; work: string; reason: string }
+  /** Less is left than must always be writable: until there is more, records are refused. `freeBytes` null: unknown, yet full. */
+  | { type: 'disk-low'; freeBytes: number | null; reserveBytes: number }
+  | { type: 'disk-ample'; freeBytes: number | null; reserveBytes: number }
+  /** A journal write has not come back for so long: until it does, this node leads nothing. */
+  | { type: 'disk-stuck'; milliseconds: number }
+  | { type: 'disk-answers'; milliseconds: number }
   | { type: 'segment-entered'; number: number; firstSequence: number }
   | { type: 'segments-freed'; numbers: number[]; recycled: number }
   | { type: 'checkpointed'; shards: number; captured: number; bytes: number; journalFrom: number; milliseconds: number }

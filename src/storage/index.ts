@@ -1,5 +1,6 @@
 /** What is durable on this node: the journal, the shards' logs, the checkpoint, and who the disk is. */
 export type { ShardCheckpoint } from './checkpoint-format.ts'
+export { DISK_STUCK_MS, DiskWatch, type DiskWatchOptions } from './disk-watch.ts'
 export * from './entry.ts'
 export * from './errors.ts'
 export type * from './events.ts'

@@ -129,6 +129,11 @@ export class Journal {
     return this.#queuedBytes + this.#flyingBytes
   }
 
+  /** The block that is being written and synced, 0 when there is none. */
+  get blockInFlight(): number {
+    return this.#state === 'writing' ? this.#nextSequence : 0
+  }
+
   get failed(): boolean {
     return this.#state === 'failed'
   }

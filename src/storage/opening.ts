@@ -111,8 +111,8 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
   }
   const numbers = [...scan.unused, ...scan.segments].map(({ number }) => number)
   const needed = scan.last === null ? 0 : BLOCK_ALIGNMENT + blockFootprint(scan.last.body.length)
-  const bytes = Math.max(Math.min(FIRST_SEGMENT_BYTES, segmentBytes), needed)
-  const segment = yield* supply.make(Math.max(0, ...numbers) + 1, bytes)
+  const wanted = Math.min(FIRST_SEGMENT_BYTES, segmentBytes)
+  const segment = yield* supply.make(Math.max(0, ...numbers) + 1, wanted, needed)
   const nextSequence = scan.last === null ? Math.max(from, through + 1) : scan.last.sequence
   return {
     fresh,

@@ -10,15 +10,20 @@
  * The name is durable before the file is handed out, so the journal's switch costs one ordinary block write. The first
  * segment of an opening is small (a few MiB are written in ten milliseconds), the next ones grow to the full size, so neither
  * the first write of a node nor the first full segment waits for a whole segment of zeros.
+ *
+ * A new file takes no more than a quarter of what the disk has left: zeros that fill it to the last byte would fail the journal's own
+ * next write, which ends the node. So on a disk that is low the journal goes on in small segments and in those it has.
  */
 
-import type { Clock, Disk, DiskFile } from '../platform/index.ts'
+import { type Clock, type Disk, type DiskFile, type DiskSpace, PlatformError } from '../platform/index.ts'
 import { assert } from '../stdx/index.ts'
 import type { Background } from './background.ts'
 import type { StorageEvent } from './events.ts'
 import { isNotFound } from './identity.ts'
+import { BLOCK_ALIGNMENT } from './journal-format.ts'
 import { journalDirectory, journalSegmentFile } from './layout.ts'
 import { call, type Procedure, run } from './procedure.ts'
+import { isFull } from './room.ts'
 
 /** Written at a time. */
 const ZEROS_BYTES = 1 << 20
@@ -26,8 +31,12 @@ const ZEROS_BYTES = 1 << 20
 const SYNC_EVERY_BYTES = 8 << 20
 /** After a failure (a full disk) the next attempt waits so long. */
 const RETRY_AFTER_MS = 1000
-/** Spare files kept besides the prepared one. */
+/** Spare files kept besides the prepared one; on a disk that is low. */
 const SPARES_MAX = 2
+const SPARES_MAX_SAVING = 1
+/** Of what is left on the disk, at the most, for a new file; and below this none is made. */
+const SHARE_OF_FREE = 0.25
+const SEGMENT_BYTES_MIN = 64 << 10
 
 export interface PreparedSegment {
   readonly number: number
@@ -57,6 +66,10 @@ export class SegmentSupply {
   readonly #trace: (event: StorageEvent) => void
   /** Full-sized files that nothing needs, under names from earlier lives. */
   readonly #spares: SpareFile[] = []
+  /** The disk is low: what is not needed to go on goes back to it. */
+  saving = false
+  /** There was no room for the next segment. */
+  onFull: () => void = () => {}
   #state: 'idle' | 'preparing' | 'ready' | 'closed' = 'idle'
   #prepared: PreparedSegment | null = null
   #retryAtMs = Number.NEGATIVE_INFINITY
@@ -87,6 +100,7 @@ export class SegmentSupply {
         if (this.#state !== 'closed') this.#state = 'idle'
         this.#retryAtMs = this.#clock.now() + RETRY_AFTER_MS
         this.#trace({ type: 'segment-not-prepared', number, reason: error.message })
+        if (isFull(error)) this.onFull()
       } else if (this.#state === 'closed') prepared!.file.close(() => {})
       else {
         this.#state = 'ready'
@@ -110,9 +124,15 @@ export class SegmentSupply {
 
   /** Takes over a file that nothing needs; false if it is not wanted and should be removed. */
   offer(spare: SpareFile): boolean {
-    if (spare.bytes !== this.#segmentBytes || this.#spares.length >= SPARES_MAX) return false
+    const most = this.saving ? SPARES_MAX_SAVING : SPARES_MAX
+    if (spare.bytes !== this.#segmentBytes || this.#spares.length >= most) return false
     this.#spares.push(spare)
     return true
+  }
+
+  /** The disk is full and others need room: what was kept for later is theirs. */
+  surrender(): readonly SpareFile[] {
+    return this.#spares.splice(0)
   }
 
   close(done: () => void): void {
@@ -123,12 +143,13 @@ export class SegmentSupply {
     else done()
   }
 
-  /** The procedure behind `prepare`, also run, before anything else, for the first segment of an opening. */
-  *make(number: number, bytes: number): Procedure<PreparedSegment> {
-    return yield* this.#make(number, bytes, undefined)
+  /** The procedure behind `prepare`, also run, before anything else, for the first segment of an opening, which needs so much. */
+  *make(number: number, wanted: number, needed: number): Procedure<PreparedSegment> {
+    const bytes = Math.max(yield* this.#fitting(wanted), needed, SEGMENT_BYTES_MIN)
+    return yield* this.#create(number, Math.min(bytes, Math.max(wanted, needed)))
   }
 
-  *#make(number: number, bytes: number, spare: SpareFile | undefined): Procedure<PreparedSegment> {
+  *#make(number: number, wanted: number, spare: SpareFile | undefined): Procedure<PreparedSegment> {
     const path = journalSegmentFile(this.#directory, number)
     const directory = journalDirectory(this.#directory)
     if (spare !== undefined) {
@@ -137,6 +158,21 @@ export class SegmentSupply {
       const file = yield* this.#step<DiskFile>((done) => this.#disk.open(path, 'write', done))
       return { number, path, bytes: spare.bytes, file }
     }
+    const bytes = yield* this.#fitting(wanted)
+    if (bytes >= Math.min(wanted, SEGMENT_BYTES_MIN)) return yield* this.#create(number, bytes)
+    throw new PlatformError({ code: 'DISK_FULL', path }, `there is no room for ${path} beside what must be written`)
+  }
+
+  *#fitting(wanted: number): Procedure<number> {
+    const space = yield* this.#step<DiskSpace | null>((done) => this.#disk.space(this.#directory, done))
+    if (space === null) return wanted
+    const share = Math.floor((space.freeBytes * SHARE_OF_FREE) / BLOCK_ALIGNMENT) * BLOCK_ALIGNMENT
+    return Math.min(wanted, share)
+  }
+
+  *#create(number: number, bytes: number): Procedure<PreparedSegment> {
+    const path = journalSegmentFile(this.#directory, number)
+    const directory = journalDirectory(this.#directory)
     const file = yield* this.#step<DiskFile>((done) => this.#disk.open(path, 'create', done))
     try {
       yield* this.#step<void>((done) => file.truncate(0, done))

@@ -226,13 +226,24 @@ export class SegmentWriter {
   *#reopen(): Procedure<DiskFile> {
     const { path } = this.segments.at(-1)!
     const file = yield* call<DiskFile>((done) => this.#disk.open(path, 'write', done))
-    const size = yield* call<number>((done) => file.size(done))
-    if (size < this.#position!.bytes) {
-      yield* call<void>((done) => file.close(() => done(null)))
-      throw damaged(this.segments.at(-1)!, size, 'the file is shorter than was written')
-    }
-    yield* call<void>((done) => file.truncate(this.#position!.bytes, done))
+    yield* this.#orClose(file, this.#cutBehindEnd(file))
     return file
+  }
+
+  *#cutBehindEnd(file: DiskFile): Procedure<void> {
+    const size = yield* call<number>((done) => file.size(done))
+    if (size < this.#position!.bytes) throw damaged(this.segments.at(-1)!, size, 'the file is shorter than was written')
+    yield* call<void>((done) => file.truncate(this.#position!.bytes, done))
+  }
+
+  /** A step that fails may be made again, and opens the file anew. */
+  *#orClose(file: DiskFile, step: Procedure<void>): Procedure<void> {
+    try {
+      yield* step
+    } catch (error) {
+      yield* call<void>((done) => file.close(() => done(null)))
+      throw error
+    }
   }
 
   *#create(first: Entry): Procedure<void> {
@@ -246,9 +257,7 @@ export class SegmentWriter {
     const createdMs = this.#wall()
     const header = encodeShardSegmentHeader({ shard, previousCrc, firstIndex, firstOffset, createdMs })
     const file = yield* call<DiskFile>((done) => this.#disk.open(segment.path, 'create', done))
-    yield* call<void>((done) => file.truncate(0, done))
-    yield* call<void>((done) => file.write([header], 0, done))
-    yield* call<void>((done) => this.#disk.syncDirectory(directory, done))
+    yield* this.#orClose(file, this.#begin(file, header))
     segment.firstOffset = firstOffset
     segment.bytes = SHARD_SEGMENT_HEADER_BYTES
     segment.indexed = true
@@ -269,6 +278,12 @@ export class SegmentWriter {
     }
   }
 
+  *#begin(file: DiskFile, header: Uint8Array): Procedure<void> {
+    yield* call<void>((done) => file.truncate(0, done))
+    yield* call<void>((done) => file.write([header], 0, done))
+    yield* call<void>((done) => this.#disk.syncDirectory(this.#options.directory, done))
+  }
+
   *#seal(): Procedure<void> {
     const position = this.#position!
     const segment = this.segments.at(-1)!
@@ -282,9 +297,7 @@ export class SegmentWriter {
     const summary = { shard, firstIndex, lastIndex, nextOffset, segmentBytes, maxTimestamp, segmentCrc, lastCrc }
     assert(segment.bytes === segmentBytes, () => `${segment.path} is ${segment.bytes} bytes long, not ${segmentBytes}`)
     const index = yield* call<DiskFile>((done) => this.#disk.open(segment.indexPath, 'create', done))
-    // Not synced: a lost or torn index fails its sum and is built again.
-    yield* call<void>((done) => index.truncate(0, done))
-    yield* call<void>((done) => index.write([encodeSegmentIndex(summary, segment.index)], 0, done))
+    yield* this.#orClose(index, this.#fill(index, encodeSegmentIndex(summary, segment.index)))
     yield* call<void>((done) => index.close(() => done(null)))
     yield* call<void>((done) => file.close(() => done(null)))
     this.#file = null
@@ -292,6 +305,12 @@ export class SegmentWriter {
     this.#leaveSegment = false
     this.#jitterDraw = null
     this.#with.trace({ type: 'shard-segment-sealed', shard, firstIndex, lastIndex, bytes: segmentBytes })
+  }
+
+  /** Not synced: a lost or torn index fails its sum and is built again. */
+  *#fill(index: DiskFile, bytes: Uint8Array): Procedure<void> {
+    yield* call<void>((done) => index.truncate(0, done))
+    yield* call<void>((done) => index.write([bytes], 0, done))
   }
 }
 

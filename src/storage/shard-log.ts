@@ -28,7 +28,8 @@ import { type Entry, nextOffsetAfter } from './entry.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { isLater, type LogStart } from './log-start.ts'
-import { type Procedure, run } from './procedure.ts'
+import type { Procedure } from './procedure.ts'
+import { isFull, type Room } from './room.ts'
 import { Segment } from './segment.ts'
 import { type SegmentFacts, segmentFacts } from './segment-facts.ts'
 import { type SegmentLimits, SegmentWriter } from './segment-writer.ts'
@@ -52,6 +53,7 @@ export interface ShardLogCollaborators {
   readonly disk: Disk
   readonly clock: Clock
   readonly background: Background
+  readonly room: Room
   readonly trace: (event: StorageEvent) => void
   readonly fatal: (error: StorageError) => void
   /** So many more bytes are buffered (or fewer); true while the sum over all shards is above its limit. */
@@ -112,6 +114,7 @@ export class ShardLog {
   #replacement: Replacement | null = null
   #state: 'idle' | 'working' | 'failed' | 'closed' = 'idle'
   #onIdle: (() => void) | null = null
+  #giveUp: () => void = () => {}
 
   constructor(
     options: ShardLogOptions,
@@ -289,13 +292,18 @@ export class ShardLog {
     this.#collaborators.trace({ type: 'shard-log-cut', shard: this.shard, firstIndex, segments: segments.length })
   }
 
-  /** Finishes what is in flight and lets the files go. What is only buffered stays in the journal. */
+  /**
+   * Finishes what is in flight and lets the files go. What is only buffered stays in the journal, and what the disk has no room
+   * for: whoever waits for a sync of that is told that there is none.
+   */
   close(done: () => void): void {
     if (this.#state === 'working') {
       this.#onIdle = () => this.close(done)
+      this.#giveUp()
       return
     }
     this.#state = 'closed'
+    for (const waiter of this.#syncs.splice(0)) waiter.done(null)
     this.#writer.close(done)
   }
 
@@ -306,19 +314,20 @@ export class ShardLog {
   #work(): void {
     if (this.#state !== 'idle' || !this.#hasWork()) return
     this.#state = 'working'
-    this.#collaborators.background.write((finished) => {
-      run(this.#nextJob(), (error, tell) => {
-        finished()
-        if (error !== null) return this.#fail(error)
-        this.#state = 'idle'
+    // What is tried again is chosen again: a removal that came meanwhile makes the room that a write waits for.
+    const next = (): Procedure<() => void> => this.#nextJob()
+    this.#giveUp = this.#collaborators.room.run(`the log of shard ${this.shard}`, next, (error, tell) => {
+      if (error !== null && !isFull(error)) return this.#fail(error)
+      this.#state = 'idle'
+      if (error === null) {
         tell!()
         this.#work()
-        if (this.#state === 'idle') {
-          const onIdle = this.#onIdle
-          this.#onIdle = null
-          onIdle?.()
-        }
-      })
+      }
+      if (this.#state === 'idle') {
+        const onIdle = this.#onIdle
+        this.#onIdle = null
+        onIdle?.()
+      }
     })
   }
 

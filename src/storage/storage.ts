@@ -25,6 +25,7 @@ import { identityFile, shardDirectory } from './layout.ts'
 import { type Claim, claimDirectory, type Opened, openDirectory } from './opening.ts'
 import { call, type Procedure, run } from './procedure.ts'
 import type { RecoveredShard } from './replay.ts'
+import { Room } from './room.ts'
 import { namesIn, removeFiles, removeFolder } from './shard-folders.ts'
 import { EMPTY_LOG, ShardLog, type ShardLogStart } from './shard-log.ts'
 
@@ -48,6 +49,8 @@ export interface StorageCollaborators {
   readonly trace: (event: StorageEvent) => void
   /** Nothing can be trusted any more: stop the node (exit code 70). Called once. */
   readonly fatal: (error: StorageError) => void
+  /** Background work was refused for lack of room: it waits for `tryAgain`. */
+  readonly full?: () => void
 }
 
 const JOURNAL_SEGMENT_BYTES = 32 << 20
@@ -69,9 +72,11 @@ export class Storage {
   readonly #platform: Platform
   readonly #trace: (event: StorageEvent) => void
   readonly #onFatal: (error: StorageError) => void
+  readonly #onFull: () => void
   readonly #opened: Opened
   readonly #claim: Claim
   readonly #background: Background
+  readonly #room: Room
   readonly #journal: Journal
   readonly #checkpointer: Checkpointer
   readonly #logs = new Map<number, ShardLog>()
@@ -134,6 +139,9 @@ export class Storage {
     const chance = (site: string): boolean => platform.random.chance(site)
     const fatal = (error: StorageError): void => this.#fatal(error)
     const segmentBytes = options.journalSegmentBytes ?? JOURNAL_SEGMENT_BYTES
+    this.#room = new Room({ background, trace, refused: () => this.#refused() })
+    supply.onFull = () => this.#refused()
+    this.#onFull = collaborators.full ?? (() => {})
     this.#journal = new Journal(
       { diskIncarnation, incarnation, segmentBytes, segment, older, nextSequence },
       { clock, supply, trace, fatal, segmentClosed: () => this.#segmentClosed(), chance },
@@ -145,7 +153,7 @@ export class Storage {
       {
         disk,
         clock,
-        background,
+        room: this.#room,
         journal: this.#journal,
         logs: this.#logs,
         trace,
@@ -167,6 +175,29 @@ export class Storage {
 
   get journalKept(): { readonly segments: number; readonly heldBy: number | null } {
     return this.#checkpointer.journalKept
+  }
+
+  /** The block that is on its way to the disk, 0 when there is none. */
+  get journalBlockInFlight(): number {
+    return this.#journal.blockInFlight
+  }
+
+  /** Background work waits for the disk to have room. */
+  get awaitsRoom(): boolean {
+    return this.#room.awaited
+  }
+
+  /** What waits for room is tried again. */
+  tryAgain(): void {
+    if (this.#state === 'open') this.#room.tryAgain()
+  }
+
+  /** The disk is low: keep nothing that is not needed now, and let go of what a checkpoint can free. */
+  saveSpace(save: boolean): void {
+    const { supply } = this.#opened
+    if (supply.saving === save) return
+    supply.saving = save
+    if (save) this.#segmentClosed()
   }
 
   /** Makes the cluster's id part of this disk's identity. */
@@ -222,6 +253,7 @@ export class Storage {
         disk,
         clock,
         background: this.#background,
+        room: this.#room,
         trace: this.#trace,
         fatal: (error) => this.#fatal(error),
         buffered: (bytes) => this.#buffered(bytes),
@@ -303,8 +335,10 @@ export class Storage {
     assert(this.#state !== 'closing', 'closed twice')
     const failed = this.#state === 'failed'
     const finish = (): void => {
+      if (this.#state === 'closing') return
       this.#finishClosing = null
       this.#state = 'closing'
+      this.#room.giveUp()
       this.#checkpointer.stop()
       const logs = [...this.#logs.values()]
       const next = (): void => {
@@ -314,7 +348,8 @@ export class Storage {
       }
       next()
     }
-    if (failed || !(this.#checkpointer.hasSource || this.#checkpointer.busy)) {
+    // On a full disk there is no checkpoint to wait for; the journal has everything.
+    if (failed || this.#room.awaited || !(this.#checkpointer.hasSource || this.#checkpointer.busy)) {
       finish()
       return
     }
@@ -339,6 +374,13 @@ export class Storage {
     if (crowded && !this.#crowded) for (const log of this.#logs.values()) log.flush()
     this.#crowded = crowded
     return crowded
+  }
+
+  #refused(): void {
+    for (const { path } of this.#opened.supply.surrender())
+      this.#background.write((finished) => this.#platform.disk.remove(path, () => finished()))
+    this.#onFull()
+    this.#finishClosing?.()
   }
 
   #segmentClosed(): void {

@@ -55,7 +55,7 @@ const TABLE = [
   [53, 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED', false, 'Not allowed for this transactional id.'],
   [54, 'SECURITY_DISABLED', false, 'Security features are not enabled.'],
   [55, 'OPERATION_NOT_ATTEMPTED', false, 'Not attempted, because another part of the request failed.'],
-  [56, 'KAFKA_STORAGE_ERROR', true, 'The disk of this node failed.'],
+  [56, 'KAFKA_STORAGE_ERROR', true, 'The disk of this node, or of a quorum, takes no records at present.'],
   [58, 'SASL_AUTHENTICATION_FAILED', false, 'Authentication failed.'],
   [59, 'UNKNOWN_PRODUCER_ID', false, 'Nothing is known of this producer id.'],
   [60, 'REASSIGNMENT_IN_PROGRESS', false, 'The partition is being moved.'],

@@ -130,6 +130,52 @@ test('produce: refusals have the codes that Kafka answers', () => {
   assert.equal(shard.turn(), null)
 })
 
+test('produce: a disk without room refuses records, retriably and by name; what is in the log already is acknowledged again', () => {
+  const on = rig()
+  const { shard, partition, answers } = on
+  const batch = (sequence: number): Buffer => batchOf(1, { id: 7, sequence })
+  partition.produce(batch(0), 'quorum-journal', answers, 0)
+  shard.turn()
+  shard.commit()
+  assert.deepEqual(answers.take(), [[0, 0, 0]])
+  shard.refusal = "node 2's disk has 180 MiB left"
+  partition.produce(batch(0), 'quorum-journal', answers, 1)
+  partition.produce(batch(1), 'quorum-journal', answers, 2)
+  partition.produce(batchOf(1), 'none', answers, 3)
+  assert.deepEqual(
+    answers.take().map(([slot, error]) => [slot, error]),
+    [
+      [1, 0],
+      [2, 56],
+      [3, 56],
+    ],
+  )
+  assert.equal(shard.turn(), null)
+  assert.equal(read(on, 0).error, 0)
+  shard.refusal = null
+  // The second must not overtake the first, which its producer sends again.
+  partition.produce(batch(2), 'quorum-journal', answers, 4)
+  partition.produce(batch(1), 'quorum-journal', answers, 5)
+  shard.turn()
+  shard.commit()
+  const [early, again] = answers.take()
+  assert.ok(early![0] === 4 && early![1] !== 0)
+  assert.deepEqual([again![0], again![1]], [5, 0])
+})
+
+test('restore: a disk without room refuses what is restored, too, and takes it when there is some', () => {
+  const { shard, partition, answers } = rig({ restored: { endOffset: 3, finished: () => false } })
+  shard.refusal = "node 2's disk has 180 MiB left"
+  partition.restoreBatches(batchOf(3), answers, 0)
+  assert.deepEqual(answers.take(), [[0, 56, -1]])
+  assert.equal(shard.turn(), null)
+  shard.refusal = null
+  partition.restoreBatches(batchOf(3), answers, 1)
+  shard.turn()
+  shard.commit()
+  assert.deepEqual(answers.take(), [[1, 0, 0]])
+})
+
 test('produce: a compacted topic takes no record without a key', () => {
   const { partition, answers } = rig({ settings: { compacted: true } })
   partition.produce(

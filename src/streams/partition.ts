@@ -234,6 +234,13 @@ export class Partition implements StateMachine, Advancing {
         return
       }
     }
+    // After the producer's own history: what is in the log already is acknowledged again, disk or no disk.
+    const { refusal: noRoom } = this.#shard
+    if (noRoom !== null) {
+      this.#expectAgain(batch)
+      this.#refuse(waiter, slot, KafkaError.KAFKA_STORAGE_ERROR, noRoom)
+      return
+    }
     if (this.#pendingRecords === 0) {
       this.#pendingFirstOffset = this.#shard.endOffset
       this.#shard.requestProposal()
@@ -281,6 +288,8 @@ export class Partition implements StateMachine, Advancing {
     const from = this.#pendingRecords === 0 ? this.#shard.endOffset : this.#pendingFirstOffset + this.#pendingRecords
     const examined = examineRestored(bytes, from, this.#restored!.endOffset)
     if ('error' in examined) return refuse(examined.error, examined.message)
+    const { refusal: noRoom } = this.#shard
+    if (noRoom !== null) return refuse(KafkaError.KAFKA_STORAGE_ERROR, noRoom)
     if (this.#pendingRecords === 0) this.#pendingFirstOffset = from
     this.#shard.requestProposal()
     for (const batch of examined.batches) {

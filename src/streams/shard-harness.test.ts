@@ -19,6 +19,7 @@ import type { StreamsEvent } from './events.ts'
 import { Partition } from './partition.ts'
 import { PARTITION_SETTINGS_DEFAULTS, type PartitionSettings } from './partition-settings.ts'
 import type { ProduceWaiter } from './produce-waiters.ts'
+import type { RestoredPart } from './restored-range.ts'
 
 export class ManualClock implements Clock {
   time = 1000
@@ -78,6 +79,7 @@ export class ManualShard implements Shard {
   readonly log: Entry[] = []
   standing: Standing = { role: 'follower', term: 0, leader: null, settled: false }
   hasRoom = true
+  refusal: string | null = null
   sure = true
   startOffset = 0
   startIndex = 1
@@ -281,7 +283,12 @@ export interface Rig {
 
 /** A partition; with `lead` its leader in term 1, settled. */
 export function rig(
-  options: { lead?: boolean; settings?: Partial<PartitionSettings>; newProducersFrom?: number } = {},
+  options: {
+    lead?: boolean
+    settings?: Partial<PartitionSettings>
+    newProducersFrom?: number
+    restored?: RestoredPart
+  } = {},
 ): Rig {
   const shard = new ManualShard()
   const clock = new ManualClock()
@@ -289,7 +296,9 @@ export function rig(
   const settings = { ...PARTITION_SETTINGS_DEFAULTS, ...options.settings }
   const trace = (event: StreamsEvent) => void events.push(event)
   const { newProducersFrom = 0 } = options
-  const partition = new Partition({ topic: 'tides', index: 0, settings, newProducersFrom }, { shard, clock, trace })
+  const restored = options.restored === undefined ? {} : { restored: options.restored }
+  const of = { topic: 'tides', index: 0, settings, newProducersFrom, ...restored }
+  const partition = new Partition(of, { shard, clock, trace })
   shard.attach(partition)
   if (options.lead ?? true) {
     shard.elect(1)

@@ -23,6 +23,7 @@ const NODE: NodeStatus = {
   diskIncarnation: 'ff',
   uptimeMs: 4200,
   memoryBytes: 70_000_000,
+  disk: { freeBytes: 9e9, totalBytes: 1e10, reserveBytes: 256 << 20, low: null, stuckMs: 0 },
   ready: true,
   waitingFor: null,
   counters: {

@@ -53,6 +53,7 @@ function node(
     rack: null,
     uptimeMs: 10_000,
     memoryBytes: 1,
+    disk: null,
     leads: 1,
     replicas: 1,
     journal: null,

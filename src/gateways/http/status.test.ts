@@ -56,6 +56,7 @@ function report(node: number, shards: readonly ReplicaStatus[], changes: Partial
     diskIncarnation: '00',
     uptimeMs: 1000 * node,
     memoryBytes: 1_000_000,
+    disk: { freeBytes: null, totalBytes: null, reserveBytes: 0, low: null, stuckMs: 0 },
     ready: true,
     waitingFor: null,
     counters: COUNTERS,

@@ -14,6 +14,7 @@ export interface NodeStatus {
   readonly ready: boolean
   /** Why not, in a sentence; null when ready. */
   readonly waitingFor: string | null
+  readonly disk: DiskStatus
   readonly counters: Counters
   readonly journal: JournalStatus
   readonly shards: readonly ReplicaStatus[]
@@ -35,6 +36,19 @@ export interface KeptStatus {
   readonly startMovedBy: string | null
   /** What keeps it from starting higher, in a line for people; null where another node decides that. */
   readonly startHeldBy: string | null
+}
+
+/** Of the file system that holds the data directory. */
+export interface DiskStatus {
+  /** Null where the file system does not say. */
+  readonly freeBytes: number | null
+  readonly totalBytes: number | null
+  /** With less than this free, records are refused. */
+  readonly reserveBytes: number
+  /** Why records are refused, in a sentence; null when they are not. */
+  readonly low: string | null
+  /** For how long a journal write has not come back, once that is too long; 0: the disk answers. */
+  readonly stuckMs: number
 }
 
 /** Since the start of the node. Rates are differences of two looks. */
@@ -85,6 +99,7 @@ export interface ClusterNodeStatus {
   /** Null when the node did not answer. */
   readonly uptimeMs: number | null
   readonly memoryBytes: number | null
+  readonly disk: DiskStatus | null
   readonly leads: number
   readonly replicas: number
   readonly counters: Counters | null
@@ -163,6 +178,7 @@ export function mergeStatus(
         rack: node.rack,
         uptimeMs: report?.uptimeMs ?? null,
         memoryBytes: report?.memoryBytes ?? null,
+        disk: report?.disk ?? null,
         leads: leads.get(node.id) ?? 0,
         replicas: placed.get(node.id) ?? 0,
         counters: report?.counters ?? null,

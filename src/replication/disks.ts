@@ -1,0 +1,48 @@
+/**
+ * How the disks of the cluster are, as far as it bears on who leads and on what may be appended (docs/decisions/0007).
+ *
+ *     low      its last bytes are for votes, metadata and the like: it takes no records, and leads no partition where another could
+ *     stuck    it does not answer: its node leads nothing, and does not try to
+ */
+import type { NodeId } from './messages.ts'
+import { majorityOf } from './quorum.ts'
+
+export interface Disks {
+  /** Nothing is known to be wrong with any: the rest need not be asked. */
+  readonly allWell: boolean
+  /** Why this node's takes no records, in a sentence for clients; null: it does. */
+  readonly low: string | null
+  readonly stuck: boolean
+  /** This node's or another's. */
+  isLow(node: NodeId): boolean
+  /** Neither low nor stuck. */
+  isWell(node: NodeId): boolean
+}
+
+export const WELL: Disks = {
+  allWell: true,
+  low: null,
+  stuck: false,
+  isLow: () => false,
+  isWell: () => true,
+}
+
+/** Those whose disks are not low and who are in reach are a quorum: entries commit without the others. */
+export function canSpareTheLow(voters: readonly NodeId[], disks: Disks, isReached: (node: NodeId) => boolean): boolean {
+  const able = voters.filter((node) => !disks.isLow(node) && isReached(node))
+  return able.length >= majorityOf(voters.length)
+}
+
+/** Why a leader among these voters takes no records; null: it does. */
+export function refusalOf(
+  voters: readonly NodeId[],
+  disks: Disks,
+  isReached: (node: NodeId) => boolean,
+): string | null {
+  if (disks.allWell) return null
+  if (disks.low !== null) return disks.low
+  const low = voters.filter((node) => disks.isLow(node))
+  if (low.length === 0 || canSpareTheLow(voters, disks, isReached)) return null
+  const whose = low.length === 1 ? `the disk of node ${low[0]} is` : `the disks of nodes ${low.join(' and ')} are`
+  return `${whose} low, and without there is no quorum: writes are refused until there is more; reads, deletes and administration go on`
+}

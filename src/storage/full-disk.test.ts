@@ -1,0 +1,317 @@
+/**
+ * A disk that is full from some call on: every call that takes space, one after the other, is the first to be refused (F20, T18).
+ *
+ * Whatever it hits, nothing acknowledged is lost. Work that nobody was promised waits, goes on when there is room again, and ends
+ * nothing; only a journal block that is not taken ends the storage, with an error that says so; a start is refused with a typed
+ * error and succeeds when there is room.
+ */
+import { strict as assert } from 'node:assert'
+import { test } from 'node:test'
+import { PlatformError } from '../platform/index.ts'
+import type { DiskCall, DiskTrouble } from '../platform/memory/index.ts'
+import { Background } from './background.ts'
+import type { ShardCheckpoint } from './checkpoint-format.ts'
+import type { Entry } from './entry.ts'
+import { StorageError } from './errors.ts'
+import type { StorageEvent } from './events.ts'
+import { encodeHardState } from './hard-state.ts'
+import { chain, checkpointAt, World } from './harness.test.ts'
+import { shardDirectory } from './layout.ts'
+import { SegmentSupply } from './segment-supply.ts'
+import type { Storage } from './storage.ts'
+
+const STEPS = 36
+const [KEPT, REMOVED, INSTALLED] = [16, 17, 18]
+const LOGS = new Map([KEPT, REMOVED, INSTALLED].map((shard) => [shard, chain(shard, STEPS + 12, 700)]))
+const SNAPSHOT_INDEX = 9
+const CUT_INDEX = 13
+const REMOVED_AT = 15
+const INSTALLED_AT = 20
+const CUT_AT = 24
+const NAMED_AT = 26
+/** So many steps after the first refusal there is room again. */
+const FULL_STEPS = 5
+const SIZES = { journalSegmentBytes: 16 << 10, shardSegmentBytes: 4 << 10, shardLogFlushBytes: 2 << 10 }
+const TAKES_SPACE: ReadonlySet<string> = new Set(['write', 'open', 'rename', 'makeDirectory', 'truncate'])
+
+/** Takes `from - 1` calls that need space, half of the next if `short`, and then none until `hasRoom`. */
+class FullDisk {
+  readonly #from: number
+  readonly #short: boolean
+  calls = 0
+  refusedFirst: DiskCall | null = null
+  hasRoom = false
+
+  constructor(from: number, short: boolean) {
+    this.#from = from
+    this.#short = short
+  }
+
+  troubleWith(call: DiskCall): DiskTrouble | null {
+    if (!TAKES_SPACE.has(call.operation) || this.hasRoom || ++this.calls < this.#from) return null
+    const first = this.refusedFirst === null
+    this.refusedFirst ??= call
+    const half = this.#short && first && call.operation === 'write'
+    return half ? { kind: 'short', bytes: call.bytes >> 1, errno: 'ENOSPC' } : { kind: 'fail', errno: 'ENOSPC' }
+  }
+}
+
+class Driver {
+  readonly storage: Storage
+  readonly acknowledged = new Map<number, number>()
+  readonly #applied = new Map<number, number>([[KEPT, 0]])
+  #start = 1
+
+  constructor(storage: Storage) {
+    this.storage = storage
+    storage.setCheckpointSource({
+      activeShards: () => this.#applied.keys(),
+      capture: (shard) => this.#capture(shard),
+      tail: (shard) => LOGS.get(shard)!.slice(this.#applied.get(shard)),
+    })
+  }
+
+  step(step: number): void {
+    const entries: Entry[] = []
+    const shards = [KEPT, ...(step < REMOVED_AT ? [REMOVED] : []), ...(step > INSTALLED_AT ? [INSTALLED] : [])]
+    for (const shard of shards) {
+      if (shard === INSTALLED && !this.#applied.has(shard)) continue
+      entries.push(LOGS.get(shard)![this.#nextOf(shard, step)]!)
+    }
+    this.storage.append([encodeHardState(KEPT, step + 1, 1), ...entries], () => {
+      for (const entry of entries) {
+        this.acknowledged.set(entry.shard, entry.index)
+        if (entry.shard === REMOVED && step >= REMOVED_AT) continue
+        this.#applied.set(entry.shard, entry.index)
+        this.storage.openShardLog(entry.shard).append(entry)
+      }
+    })
+  }
+
+  #nextOf(shard: number, step: number): number {
+    return shard === INSTALLED ? this.#applied.get(shard)! : step
+  }
+
+  #capture(shard: number): ShardCheckpoint {
+    const state = checkpointAt(shard, LOGS.get(shard)!, this.#applied.get(shard) ?? 0)
+    if (shard !== KEPT) return state
+    return { ...state, startIndex: this.#start, startOffset: LOGS.get(KEPT)![this.#start - 1]!.firstOffset }
+  }
+
+  special(step: number): void {
+    const { storage } = this
+    if (step % 7 === 6) storage.checkpoint()
+    if (step === REMOVED_AT) {
+      this.#applied.delete(REMOVED)
+      storage.removeShard(REMOVED)
+    }
+    if (step === INSTALLED_AT) {
+      storage.installSnapshot(checkpointAt(INSTALLED, LOGS.get(INSTALLED)!, SNAPSHOT_INDEX), (error) => {
+        assert.equal(error, null)
+        this.#applied.set(INSTALLED, SNAPSHOT_INDEX)
+        this.acknowledged.set(INSTALLED, SNAPSHOT_INDEX)
+      })
+    }
+    if (step === CUT_AT) this.#start = CUT_INDEX
+    if (step === NAMED_AT) storage.setClusterId('c', (error) => assert.ok(error === null || isFull(error), `${error}`))
+  }
+}
+
+const isFull = (error: unknown): boolean => error instanceof PlatformError && error.code === 'DISK_FULL'
+
+type Ending = 'close' | 'kill' | 'power loss'
+type Outcome = 'never full' | 'start refused' | 'ended' | 'went on'
+
+function campaign(from: number, short: boolean, ending: Ending): { outcome: Outcome; calls: number } {
+  const world = new World(`${from} ${short} ${ending}`)
+  const disk = new FullDisk(from, short)
+  world.disk.condition = disk
+  const where = (): string => `call ${from} (${disk.refusedFirst?.operation} ${disk.refusedFirst?.path})`
+  const opened = world.tryOpen(SIZES)
+  if (opened instanceof Error) {
+    assert.ok(isFull(opened) || isJournalFull(opened), `${where()}: ${opened.stack}`)
+    disk.hasRoom = true
+    verify(world, new Map(), where())
+    return { outcome: 'start refused', calls: disk.calls }
+  }
+  const driver = new Driver(opened)
+  let fullSteps = 0
+  for (let step = 0; step < STEPS && world.fatals.length === 0; step++) {
+    driver.step(step)
+    world.clock.settle()
+    driver.special(step)
+    world.clock.settle()
+    if (disk.refusedFirst === null) continue
+    opened.saveSpace(!disk.hasRoom)
+    if (++fullSteps === FULL_STEPS) disk.hasRoom = true
+    if (fullSteps <= FULL_STEPS) opened.tryAgain()
+    world.clock.settle()
+  }
+  const [fatal] = world.fatals
+  if (fatal !== undefined) {
+    assert.ok(isJournalFull(fatal), `${where()}: ${fatal.stack}`)
+    assert.match(fatal.message, /full/)
+  } else if (disk.hasRoom) {
+    assert.equal(opened.awaitsRoom, false, `${where()}: it still waits`)
+    let taken = false
+    opened.checkpoint(() => {
+      taken = true
+    })
+    world.clock.settle()
+    assert.ok(taken, `${where()}: no checkpoint after there was room`)
+  }
+  if (ending === 'close') world.close(opened)
+  else if (ending === 'kill') world.kill()
+  else world.powerLoss()
+  disk.hasRoom = true
+  verify(world, driver.acknowledged, where())
+  const outcome = fatal !== undefined ? 'ended' : disk.refusedFirst === null ? 'never full' : 'went on'
+  return { outcome, calls: disk.calls }
+}
+
+function isJournalFull(error: Error): boolean {
+  return error instanceof StorageError && error.code === 'JOURNAL_FAILED' && isFull(error.cause)
+}
+
+/** Everything acknowledged is found again, byte for byte. */
+function verify(world: World, acknowledged: ReadonlyMap<number, number>, where: string): void {
+  const storage = world.open(SIZES)
+  for (const [shard, index] of acknowledged) {
+    const found = storage.recovered.get(shard)
+    if (shard === REMOVED && found === undefined) continue
+    assert.ok(found !== undefined, `${where}: shard ${shard} is gone`)
+    const start = found.checkpoint?.startIndex ?? 1
+    const applied = found.checkpoint?.index ?? 0
+    const logged: Entry[] = []
+    for (let next = start; next <= applied; next = logged.at(-1)!.index + 1)
+      logged.push(...world.await<Entry[]>((done) => storage.openShardLog(shard).readFromIndex(next, 1 << 20, done)))
+    const whole = [...logged.filter((entry) => entry.index <= applied), ...found.entries]
+    const expected = LOGS.get(shard)!.slice(start - 1, Math.max(index, whole.at(-1)?.index ?? 0))
+    assert.deepEqual(
+      whole.map(({ crc }) => crc),
+      expected.map(({ crc }) => crc),
+      `${where}: shard ${shard} up to ${index}`,
+    )
+  }
+  world.close(storage)
+}
+
+for (const short of [false, true]) {
+  test(`full disk: whichever call is refused first${short ? ', in its middle' : ''}, nothing is lost and all goes on`, () => {
+    const { calls } = campaign(Number.POSITIVE_INFINITY, false, 'close')
+    const met = new Map<Outcome, number>()
+    for (let from = 1; from <= calls; from++) {
+      const ending = (['close', 'kill', 'power loss'] as const)[from % 3]!
+      const { outcome } = campaign(from, short, ending)
+      met.set(outcome, (met.get(outcome) ?? 0) + 1)
+    }
+    for (const outcome of ['start refused', 'ended', 'went on'] as const)
+      assert.ok((met.get(outcome) ?? 0) > 0, `${outcome} never happened: ${JSON.stringify([...met])}`)
+  })
+}
+
+test('full disk: a closing storage waits for no room', () => {
+  const world = new World()
+  const storage = world.open(SIZES)
+  const driver = new Driver(storage)
+  for (let step = 0; step < 6; step++) {
+    driver.step(step)
+    world.clock.settle()
+  }
+  world.disk.fault = (operation, path) => (operation === 'write' && !path.includes('journal') ? 'ENOSPC' : null)
+  storage.checkpoint()
+  world.clock.settle()
+  assert.ok(storage.awaitsRoom)
+  world.close(storage)
+  assert.deepEqual(world.fatals, [])
+  world.disk.fault = null
+  verify(world, driver.acknowledged, 'close')
+})
+
+test('full disk: a sync that fails for lack of room ends the storage, and is not tried again', () => {
+  const world = new World()
+  const storage = world.open(SIZES)
+  const driver = new Driver(storage)
+  driver.step(0)
+  world.clock.settle()
+  world.disk.fault = (operation, path) => (operation === 'datasync' && path.includes('shards') ? 'ENOSPC' : null)
+  storage.checkpoint()
+  world.clock.settle()
+  assert.deepEqual(
+    world.fatals.map(({ code }) => code),
+    ['SHARD_LOG_FAILED'],
+  )
+  assert.equal(storage.awaitsRoom, false)
+})
+
+test('full disk: a shard whose log has no room can be removed, and makes some', () => {
+  const world = new World()
+  const storage = world.open(SIZES)
+  const driver = new Driver(storage)
+  for (let step = 0; step < 8; step++) {
+    driver.step(step)
+    world.clock.settle()
+  }
+  const folder = shardDirectory('/data', REMOVED)
+  world.disk.fault = (operation, path) => (operation === 'write' && path.includes(folder) ? 'ENOSPC' : null)
+  storage.checkpoint()
+  world.clock.settle()
+  assert.ok(storage.awaitsRoom)
+  driver.special(REMOVED_AT)
+  world.clock.settle()
+  assert.equal(storage.awaitsRoom, false)
+  assert.ok(world.events.some(({ type }) => type === 'shard-removed'))
+  world.close(storage)
+  verify(world, driver.acknowledged, 'removal')
+})
+
+test('full disk: a start and the journal go on with a quarter of what is left, and give back what they do not need', () => {
+  const world = new World()
+  const storage = world.open({ ...SIZES, journalSegmentBytes: 1 << 20 })
+  storage.append([encodeHardState(KEPT, 1, 2)], () => {})
+  world.clock.settle()
+  world.kill()
+  world.disk.capacityBytes = world.disk.usedBytes + (600 << 10)
+  world.events.length = 0
+  const again = world.open({ ...SIZES, journalSegmentBytes: 1 << 20 })
+  const free = world.disk.capacityBytes - world.disk.usedBytes
+  assert.ok(free > 400 << 10, `a start left ${free} bytes`)
+  again.saveSpace(true)
+  const goOn = new Driver(again)
+  for (let step = 0; step < STEPS; step++) {
+    // Votes hold no segment: a checkpoint has the latest.
+    again.append(
+      Array.from({ length: 600 }, (_, i) => encodeHardState(KEPT, 600 * step + i + 2, 2)),
+      () => {},
+    )
+    goOn.step(step)
+    world.clock.settle()
+    again.checkpoint()
+    world.clock.settle()
+  }
+  assert.deepEqual(world.fatals, [])
+  const prepared = world.events.flatMap((event) =>
+    event.type === 'segment-prepared' && !event.recycled ? [event.bytes] : [],
+  )
+  assert.ok(prepared.length > 0 && prepared.every((bytes) => bytes < 256 << 10), `${prepared}`)
+  world.powerLoss()
+  verify(world, goOn.acknowledged, 'low')
+})
+
+test('full disk: of the segments that wait for their turn a low disk keeps one, and a full one none', () => {
+  const { disk, clock, events } = new World()
+  const trace = (event: StorageEvent): void => void events.push(event)
+  const background = new Background()
+  const supply = new SegmentSupply({ directory: '/data', segmentBytes: 1000 }, { disk, clock, background, trace })
+  const offers = ['a', 'b', 'c'].map((path) => ({ path, bytes: 1000 }))
+  assert.deepEqual(
+    offers.map((offer) => supply.offer(offer)),
+    [true, true, false],
+  )
+  assert.deepEqual(supply.surrender(), offers.slice(0, 2))
+  supply.saving = true
+  assert.deepEqual(
+    offers.map((offer) => supply.offer(offer)),
+    [true, false, false],
+  )
+})

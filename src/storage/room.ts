@@ -1,0 +1,86 @@
+/**
+ * Background work for which the disk has no room is not lost, it waits.
+ *
+ * What shard logs and checkpoints write, the journal has: nobody was promised that it would be elsewhere by now. So a full disk
+ * ends none of it. The attempt that was refused has changed nothing but bytes that nothing refers to yet, and is made again when
+ * somebody asks (`tryAgain`): now and then, for room comes back without a sign.
+ *
+ *     shard log ── attempt ──► refused: no room ──► waits ── tryAgain ──► attempt ──► done
+ *
+ * Only refusals of a write, an open or the like are such. A sync that failed leaves nothing that could be tried again, and its
+ * error has another code (platform/disk.ts).
+ */
+import { PlatformError } from '../platform/index.ts'
+import type { Background } from './background.ts'
+import type { StorageEvent } from './events.ts'
+import { type Procedure, run } from './procedure.ts'
+
+export interface RoomCollaborators {
+  readonly background: Background
+  readonly trace: (event: StorageEvent) => void
+  /** Something was refused for lack of room, the first time or again. */
+  readonly refused: () => void
+}
+
+interface Waiting {
+  readonly again: () => void
+  readonly giveUp: () => void
+}
+
+export class Room {
+  readonly #with: RoomCollaborators
+  #waiting: Waiting[] = []
+  #givenUp = false
+
+  constructor(collaborators: RoomCollaborators) {
+    this.#with = collaborators
+  }
+
+  /** Something waits for room. */
+  get awaited(): boolean {
+    return this.#waiting.length > 0
+  }
+
+  /**
+   * Runs `attempt` as a background write, and anew as often as it takes. `done` with what became of it; with a `DISK_FULL` only
+   * once it was given up, by calling what this returns.
+   */
+  run<T>(work: string, attempt: () => Procedure<T>, done: (error: Error | null, value?: T) => void): () => void {
+    let [refusals, givenUp] = [0, false]
+    let waiting: Waiting | null = null
+    const once = (): void => {
+      waiting = null
+      this.#with.background.write((finished) =>
+        run(attempt(), (error, value) => {
+          finished()
+          if (!isFull(error)) return done(error, value)
+          if (refusals++ === 0) this.#with.trace({ type: 'disk-full', work, reason: error.message })
+          if (givenUp || this.#givenUp) return done(error)
+          waiting = { again: once, giveUp: () => done(error) }
+          this.#waiting.push(waiting)
+          this.#with.refused()
+        }),
+      )
+    }
+    once()
+    return () => {
+      givenUp = true
+      const at = waiting === null ? -1 : this.#waiting.indexOf(waiting)
+      if (at >= 0) this.#waiting.splice(at, 1)[0]!.giveUp()
+    }
+  }
+
+  tryAgain(): void {
+    for (const { again } of this.#waiting.splice(0)) again()
+  }
+
+  /** Nobody waits any longer: what has no room goes without. */
+  giveUp(): void {
+    this.#givenUp = true
+    for (const { giveUp } of this.#waiting.splice(0)) giveUp()
+  }
+}
+
+export function isFull(error: Error | null | undefined): error is PlatformError {
+  return error instanceof PlatformError && error.code === 'DISK_FULL'
+}
