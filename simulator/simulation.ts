@@ -91,6 +91,7 @@ class Simulation {
       scenario,
       peerPort: PEER_PORT,
       shadowChecks: options.shadowChecks !== false,
+      isAwake: (node) => world.machine(node).gate.isOpen,
       violated: world.fail.bind(world),
     })
     world.checkers.push(...this.#checkers.list)

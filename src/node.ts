@@ -462,7 +462,6 @@ export class TidemarkNode {
     if (this.#state === 'stopping' || this.#state === 'stopped') return
     const wasRunning = this.#state === 'running'
     this.#state = 'stopping'
-    this.#disk.stop()
     if (wasRunning) await new Promise<void>((resolve) => this.#host.resign(RESIGN_PATIENCE_MS, resolve))
     this.#streams.close()
     this.#cluster.stop()
@@ -470,6 +469,7 @@ export class TidemarkNode {
     this.#pageTimer?.cancel()
     await this.#http?.stop()
     await new Promise<void>((resolve) => this.#mesh.stop(resolve))
+    this.#disk.stop()
     // Nothing may be appended while the directory is being closed: a node that has just started is still electing itself.
     this.#host.stop()
     await new Promise<void>((resolve) => this.#storage.close(resolve))

@@ -2,6 +2,8 @@
  * Which checkers watch a run, and what they are asked when it is over. The order matters where one asks another: the one
  * history first, then those who look entries up in it.
  */
+
+import { MESH_DEFAULTS } from '../../src/cluster/index.ts'
 import { HOST_DEFAULTS } from '../../src/replication/index.ts'
 import type { Checker, Truth } from '../observer.ts'
 import type { Scenario } from '../scenario/scenario.ts'
@@ -18,6 +20,7 @@ import { Groups } from './groups.ts'
 import { LeaderCompleteness } from './leader-completeness.ts'
 import { LeaseDoubt } from './lease-doubt.ts'
 import { LogMatching } from './log-matching.ts'
+import { LowDisks } from './low-disks.ts'
 import { Marks } from './marks.ts'
 import { OffsetsRise } from './offsets-rise.ts'
 import { OneHistory } from './one-history.ts'
@@ -26,6 +29,7 @@ import { OnlyWhatWasSent } from './only-what-was-sent.ts'
 import { OwnTerm } from './own-term.ts'
 import { RecordedHistory } from './recorded-history.ts'
 import { SameState } from './same-state.ts'
+import { StuckLeaders } from './stuck-leaders.ts'
 import { Support } from './support.ts'
 import { TermDurable } from './term-durable.ts'
 import { Topics } from './topics.ts'
@@ -35,6 +39,8 @@ export interface CheckersOptions {
   readonly peerPort: number
   /** Without those that look below the nodes, clients and disks must tell. */
   readonly shadowChecks: boolean
+  /** The node's process runs, and is not asleep. */
+  readonly isAwake: (node: number) => boolean
   readonly violated: (violation: Violation) => void
 }
 
@@ -59,7 +65,7 @@ export class Checkers {
   readonly #truth: Truth
   readonly #violated: (violation: Violation) => void
 
-  constructor(truth: Truth, { scenario, peerPort, shadowChecks, violated }: CheckersOptions) {
+  constructor(truth: Truth, { scenario, peerPort, shadowChecks, isAwake, violated }: CheckersOptions) {
     this.#truth = truth
     this.#violated = violated
     const now = (): number => truth.now()
@@ -93,6 +99,11 @@ export class Checkers {
       list.push(new TermDurable(peerPort, violated), new FileDiscipline(violated, this.bounds), this.bounds)
       list.push(new Deletions(truth, history, violated), new Support(peerPort, now, violated))
       list.push(new Cuts(truth, retentionBytesOf(scenario)))
+      list.push(new LowDisks(scenario.diskReserveBytes ?? null, isAwake))
+      // Clocks that are far out of bounds measure no second.
+      const heartbeatMs = scenario.tuning?.heartbeatIntervalMs ?? MESH_DEFAULTS.heartbeatIntervalMs
+      const quorumOf = (shard: number): number => truth.quorumOf(shard)
+      if (scenario.beyond !== true) list.push(new StuckLeaders(heartbeatMs, { now, isAwake, quorumOf }))
     }
     this.list = list
   }

@@ -9,8 +9,8 @@ const FAILED = ['JOURNAL_FAILED', 'SHARD_LOG_FAILED', 'CHECKPOINT_FAILED', 'DISK
 
 export const CODES_OF_FAILED_CALLS: ReadonlySet<string> = new Set(FAILED)
 
-/** The disk is full: a start says so itself. */
-export const CODES_OF_FULL_DISKS: ReadonlySet<string> = new Set([...FAILED, 'DISK_FULL'])
+/** The disk is full: a start says so itself. Of what a running node writes only the journal cannot wait for room. */
+export const CODES_OF_FULL_DISKS: ReadonlySet<string> = new Set(['JOURNAL_FAILED', 'DISK_FULL'])
 
 /** What is found, or not found, when a damaged file of this kind is needed. */
 const DAMAGED: Readonly<Record<FileKind, readonly string[]>> = {

@@ -38,6 +38,8 @@ export type PassingDiskFault =
       readonly target: Target
       readonly operation: DiskOperation
       readonly forMs: number | null
+      /** Of the journal only, whose node must give way. */
+      readonly journal?: boolean
     }
   /** EIO: once, or for as long as it lasts, across restarts. */
   | {
@@ -54,6 +56,14 @@ export type PassingDiskFault =
       readonly atMs: number
       readonly target: Target
       readonly roomBytes: number
+      readonly forMs: number
+    }
+  /** Others fill the disk up to so much of what its node keeps in reserve, and go away again. It must not stop for that. */
+  | {
+      readonly kind: 'disk-low'
+      readonly atMs: number
+      readonly target: Target
+      readonly leftPercent: number
       readonly forMs: number
     }
   /** One write ends in the middle. */
@@ -83,6 +93,8 @@ const WAITS_MS = 5000
 const STUCK_MS = 10_000
 /** A smaller one is full already. */
 const WHOLE_DISK_BYTES = 2 ** 40
+/** Of a node that was told nothing else, on a whole disk. */
+const DEFAULT_RESERVE_BYTES = 256 << 20
 
 const passingFaults: Family<PassingDiskFault['kind']> = {
   'slow-disk': {
@@ -123,19 +135,20 @@ const passingFaults: Family<PassingDiskFault['kind']> = {
     draw: ({ atMs, target, prng }) => {
       const operation = (['write', 'datasync', 'datasync', 'read', 'rename', 'syncDirectory'] as const)[prng.below(6)]!
       const forMs = prng.below(3) === 0 ? null : prng.below(2) === 0 ? STUCK_MS : 100 + prng.below(3000)
-      return { kind: 'stuck-disk', atMs, target, operation, forMs }
+      return { kind: 'stuck-disk', atMs, target, operation, forMs, journal: prng.below(2) === 0 }
     },
     inject: (fault, at) => {
       const machine = at.target(fault.target)
       const { id, gate } = machine
       let held = false
-      const troubleWith = ({ operation }: DiskCall): DiskTrouble | null => {
+      const troubleWith = ({ operation, path }: DiskCall): DiskTrouble | null => {
         if (operation !== fault.operation || held) return null
+        if (fault.journal === true && kindOf(path) !== 'journal') return null
         held = true
         return { kind: 'hold' }
       }
       const until = fault.forMs === null ? 'until its process dies' : `for ${fault.forMs} ms`
-      const what = `the next ${fault.operation} of its disk is stuck ${until}`
+      const what = `the next ${fault.operation} of its ${fault.journal === true ? 'journal' : 'disk'} is stuck ${until}`
       const options = { fault: fault.kind, codes: NOTHING, troubleWith }
       return ail(at, machine, options, fault.forMs ?? WAITS_MS, what, () => {
         if (fault.forMs === null && held && !at.over && machine.gate === gate) at.crash(id, false, false, 0)
@@ -184,6 +197,29 @@ const passingFaults: Family<PassingDiskFault['kind']> = {
     },
   },
 
+  'disk-low': {
+    draw: ({ atMs, target, forMs, prng }) => ({
+      kind: 'disk-low',
+      atMs,
+      target,
+      leftPercent: 50 + prng.below(45),
+      forMs: 1000 + 2 * forMs,
+    }),
+    inject: ({ kind, target, leftPercent, forMs }, at) => {
+      const machine = at.target(target)
+      const whole = machine.disk.capacityBytes
+      if (whole < WHOLE_DISK_BYTES) return false
+      const reserveBytes = at.world.scenario.diskReserveBytes ?? DEFAULT_RESERVE_BYTES
+      const roomBytes = Math.floor((reserveBytes * leftPercent) / 100)
+      const what = `its disk has ${leftPercent} % of its reserve left, for ${forMs} ms`
+      const begun = ail(at, machine, { fault: kind, codes: NOTHING }, forMs, what, () => {
+        machine.disk.capacityBytes = whole
+      })
+      if (begun) machine.disk.capacityBytes = machine.disk.usedBytes + roomBytes
+      return begun
+    },
+  },
+
   'short-write': {
     draw: ({ atMs, target, prng }) => ({
       kind: 'short-write',
@@ -200,7 +236,8 @@ const passingFaults: Family<PassingDiskFault['kind']> = {
         cut = true
         return { kind: 'short', bytes, errno }
       }
-      const options = { fault: kind, codes: CODES_OF_FULL_DISKS, troubleWith }
+      const codes = errno === 'ENOSPC' ? CODES_OF_FULL_DISKS : CODES_OF_FAILED_CALLS
+      const options = { fault: kind, codes, troubleWith }
       return ail(at, machine, options, WAITS_MS, `the next write of its disk ends after ${bytes} bytes (${errno})`)
     },
   },

@@ -9,10 +9,13 @@ import type { Fault, Scenario } from '../scenario/scenario.ts'
 /** When lasting damage comes in all scenarios: topics that need every machine exist by then. */
 const TIMES_MS = [42_000, 44_000, 46_000, 48_000, 50_000, 52_000, 54_000, 56_000, 58_000]
 
+/** For what passes: again and again. */
+const ROUNDS_MS = Array.from({ length: 12 }, (_, i) => 5000 + 4500 * i)
+
 /** Three machines, of which one may be damaged, and nothing but this, at each of the times. */
-function onThree(faultAt: (atMs: number, i: number) => Fault): Partial<Scenario> {
+function onThree(faultAt: (atMs: number, i: number) => Fault, timesMs = TIMES_MS): Partial<Scenario> {
   const core = { order: [1, 2, 3], outsiders: ['as-it-is', 'as-it-is', 'as-it-is'] } as const
-  return { nodes: 3, replication: 3, core, faults: TIMES_MS.map(faultAt) }
+  return { nodes: 3, replication: 3, core, faults: timesMs.map(faultAt) }
 }
 
 export const JOURNAL_ROT = onThree((atMs, pick) => ({
@@ -31,6 +34,19 @@ export const FORGED_ENTRIES = onThree((atMs, pick) => ({
   pick,
   downMs: 100,
 }))
+
+/** One machine: it has nobody to hand its partitions to, and must refuse. */
+export const LOW_DISKS: Partial<Scenario> = {
+  nodes: 1,
+  replication: 1,
+  core: { order: [1], outsiders: ['as-it-is'] },
+  faults: ROUNDS_MS.map((atMs) => ({ kind: 'disk-low', atMs, target: 1, leftPercent: 60, forMs: 3000 })),
+}
+
+export const STUCK_JOURNALS = onThree(
+  (atMs) => ({ kind: 'stuck-disk', atMs, target: 'leader', operation: 'datasync', forMs: 3000, journal: true }),
+  ROUNDS_MS,
+)
 
 /** All are back before anybody's patience ends, and nobody knows a leader. */
 export const WIPED_IN_BLACKOUT = onThree((atMs, pick) => ({

@@ -7,6 +7,7 @@ import type { Mutant } from './mutant.ts'
 import type { PatchMutant } from './patch.ts'
 import { CLUSTER_PATCHES } from './patches-cluster.ts'
 import { CUT_PATCHES } from './patches-cuts.ts'
+import { DISK_PATCHES } from './patches-disks.ts'
 import { REPLICATION_PATCHES } from './patches-replication.ts'
 import { RESTORE_PATCHES } from './patches-restore.ts'
 import { SNAPSHOT_PATCHES } from './patches-snapshots.ts'
@@ -18,6 +19,7 @@ export const PATCHES: readonly PatchMutant[] = [
   ...REPLICATION_PATCHES,
   ...SNAPSHOT_PATCHES,
   ...STORAGE_PATCHES,
+  ...DISK_PATCHES,
   ...STREAMS_PATCHES,
   ...RESTORE_PATCHES,
   ...CLUSTER_PATCHES,

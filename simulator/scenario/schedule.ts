@@ -49,6 +49,7 @@ const DISKS: Weights = {
   'sync-error': 1,
   'io-error': 1,
   'disk-full': 1,
+  'disk-low': 2,
   'short-write': 1,
   misread: 1,
   'lying-sync': 1,

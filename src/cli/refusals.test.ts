@@ -204,7 +204,7 @@ test('a disk without room refuses the start in one line', { timeout: 60_000 }, a
     const small = path.join(directory, 'small')
     await mkdir(small)
     try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small], { stdio: 'ignore' })
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', small], { stdio: 'ignore' })
     } catch {
       t.diagnostic('cannot mount a small file system here: not tested with a real full disk')
       return

@@ -56,7 +56,7 @@ export interface RaftCollaborators {
   /** The Lamport stamp for the entry that a new leader writes. */
   readonly stamp: () => number
   readonly trace: (event: RaftEvent) => void
-  /** Leader: send this node no entries for now (its disk has no room, and a quorum does without). `wake` when that changes. */
+  /** Leader: send this node no entries while this holds (its disk has no room, and a quorum does without). `wake` when that changes. */
   readonly withholds?: (node: NodeId) => boolean
 }
 

@@ -1,0 +1,59 @@
+/**
+ * F20: a node that is told that its disk is low takes no records from then on, until it is told of more. What it was told is seen
+ * from below: the answers to its own questions for free space. That it asks, and goes on when there is room, is seen by those who
+ * wait for it in the end.
+ *
+ * Its other duties (votes, metadata, reads, deletions, and staying up) are demanded by everybody else: a machine whose disk is low has
+ * no excuse to give up.
+ */
+import type { NodeEvent } from '../../src/observability/index.ts'
+import type { Disk } from '../../src/platform/index.ts'
+import { reserveOf } from '../../src/storage/disk-watch.ts'
+import type { Checker } from '../observer.ts'
+import { Violation } from '../violation.ts'
+
+export class LowDisks implements Checker {
+  readonly property = 'a disk that is low takes no records'
+  readonly #reserveBytes: number | null
+  /** The node's process runs: what it is told it hears now, before anything else that happens later. */
+  readonly #isAwake: (node: number) => boolean
+  /** Nodes that know that less than their reserve is left, and how much. */
+  readonly #low = new Map<number, number>()
+
+  constructor(reserveBytes: number | null, isAwake: (node: number) => boolean) {
+    this.#reserveBytes = reserveBytes
+    this.#isAwake = isAwake
+  }
+
+  started(node: number): void {
+    this.#low.delete(node)
+  }
+
+  watchDisk(node: number, disk: Disk): Disk {
+    return {
+      makeDirectory: (path, done) => disk.makeDirectory(path, done),
+      list: (path, done) => disk.list(path, done),
+      open: (path, mode, done) => disk.open(path, mode, done),
+      rename: (from, to, done) => disk.rename(from, to, done),
+      remove: (path, done) => disk.remove(path, done),
+      removeDirectory: (path, done) => disk.removeDirectory(path, done),
+      syncDirectory: (path, done) => disk.syncDirectory(path, done),
+      space: (path, done) =>
+        disk.space(path, (error, space) => {
+          this.#low.delete(node)
+          done(error, space)
+          // Others than the watch ask too, for other paths; it asks for the data directory itself.
+          if (space === undefined || space === null || path.split('/').length > 2 || !this.#isAwake(node)) return
+          if (space.freeBytes < reserveOf(this.#reserveBytes, space)) this.#low.set(node, space.freeBytes)
+        }),
+      claim: (path, done) => disk.claim(path, done),
+    }
+  }
+
+  node(node: number, { event }: NodeEvent): void {
+    const freeBytes = this.#low.get(node)
+    if (freeBytes === undefined || event.type !== 'stream-appended') return
+    const what = `node ${node} has ${freeBytes} bytes left, knows it, and takes ${event.records} records for shard ${event.shard}`
+    throw new Violation(this.property, what)
+  }
+}
