@@ -27,8 +27,8 @@ export const DISK_PATCHES: readonly PatchMutant[] = [
     edits: [
       {
         file: 'storage/room',
-        find: 'if (!isFull(error)) return done(error, value);',
-        replace: 'return done(error, value);',
+        find: "return error instanceof PlatformError && error.code === 'DISK_FULL';",
+        replace: 'return false;',
       },
     ],
   },
