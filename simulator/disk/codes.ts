@@ -43,6 +43,15 @@ export const CODES_OF_DAMAGE = Object.fromEntries(
   Object.entries(DAMAGED).map(([kind, codes]) => [kind, new Set(codes)]),
 ) as unknown as Readonly<Record<FileKind, ReadonlySet<string>>>
 
+/**
+ * A whole, earlier file. An identity changes with its disk only: an earlier one is of the disk before, and reads well. What shows it
+ * is the first file that belongs to the present disk.
+ */
+export const CODES_OF_STALE_FILES: Readonly<Record<FileKind, ReadonlySet<string>>> = {
+  ...CODES_OF_DAMAGE,
+  identity: new Set([...DAMAGED.identity, 'CHECKPOINT_DAMAGED']),
+}
+
 /** A read brought something else than what lies on the disk: what it looks like depends on the file. */
 export const CODES_OF_MISREAD: ReadonlySet<string> = new Set(Object.values(DAMAGED).flat())
 

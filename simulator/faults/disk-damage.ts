@@ -13,7 +13,7 @@
 import type { DiskCall, DiskTrouble, Platter } from '../../src/platform/memory/index.ts'
 import { Prng } from '../../src/stdx/index.ts'
 import { Atlas, type FileKind, kindOf } from '../disk/atlas.ts'
-import { CODES_OF_DAMAGE, CODES_OF_WIPED_DISKS } from '../disk/codes.ts'
+import { CODES_OF_DAMAGE, CODES_OF_STALE_FILES, CODES_OF_WIPED_DISKS } from '../disk/codes.ts'
 import { DAMAGE_SHAPES, type DamageShape, damage } from '../disk/damage.ts'
 import type { AilmentOptions } from '../disk/troubles.ts'
 import type { SimulatedMachine } from '../machine.ts'
@@ -139,17 +139,22 @@ export const damageFaults: Family<DamageFault['kind']> = {
       const machine = victim(at, fault.target)
       const old = machine.disk.platter.copy()
       at.after(ageMs, () => {
-        spoil(at, { ...fault, target: machine.id }, { fault: kind, codes: CODES_OF_DAMAGE[files] }, (platter, id) => {
-          // Another machine has become the only one that may be damaged.
-          if (id !== machine.id) return null
-          const changed = new Atlas(platter, DATA)
-            .missable(files)
-            .filter(({ path }) => old.has(path) && !old.read(path).equals(platter.read(path)))
-          const file = oneOf(changed, new Prng(pick))
-          if (file === null) return null
-          platter.put(file.path, old.read(file.path))
-          return `${file.path} is what it was ${ageMs} ms ago`
-        })
+        spoil(
+          at,
+          { ...fault, target: machine.id },
+          { fault: kind, codes: CODES_OF_STALE_FILES[files] },
+          (platter, id) => {
+            // Another machine has become the only one that may be damaged.
+            if (id !== machine.id) return null
+            const changed = new Atlas(platter, DATA)
+              .missable(files)
+              .filter(({ path }) => old.has(path) && !old.read(path).equals(platter.read(path)))
+            const file = oneOf(changed, new Prng(pick))
+            if (file === null) return null
+            platter.put(file.path, old.read(file.path))
+            return `${file.path} is what it was ${ageMs} ms ago`
+          },
+        )
       })
       return true
     },
