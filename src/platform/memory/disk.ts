@@ -98,7 +98,10 @@ export class MemoryDisk implements Disk {
     assert(this.#tracks, 'this disk does not track what a power loss would take')
     for (const call of this.#die()) if (random.below(2) === 1) attempt(call)
     this.#root.losePower(random, sectors)
-    return this.#successor()
+    const successor = this.#successor()
+    // What came back was nobody else's meanwhile: blocks are free for others when their removal is on the disk.
+    successor.capacityBytes += Math.max(0, successor.usedBytes - this.#usedBytes)
+    return successor
   }
 
   /** The machine ends, and comes back with another disk: an earlier state of one, or an empty one. */

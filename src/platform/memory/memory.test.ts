@@ -151,6 +151,22 @@ test('space: others take some and give it back, the device stays as large as it 
   assert.equal(await ask(silent), null)
 })
 
+test('space: what a power loss brings back was given to nobody else', async () => {
+  for (let round = 0; round < 20; round++) {
+    const disk = new MemoryDisk({}, { clock })
+    const file = await openFile(disk, 'f')
+    await answer(drive, (done) => file.write([Buffer.alloc(100_000, 1)], 0, done))
+    await answer(drive, (done) => file.datasync(done))
+    await answer(drive, (done) => disk.syncDirectory('', done))
+    await answer(drive, (done) => file.close(done))
+    await answer(drive, (done) => disk.remove('f', done))
+    disk.capacityBytes = 50_000
+    const survivor = disk.powerLoss(random)
+    const space = await answer<DiskSpace | null>(drive, (done) => survivor.space('', done))
+    assert.equal(space!.freeBytes, 50_000, `${survivor.usedBytes} bytes used`)
+  }
+})
+
 test('a process that dies resets its peers; a machine that vanishes leaves them in silence', async () => {
   for (const silent of [false, true]) {
     const network = new MemoryNetwork({}, { clock })
