@@ -298,6 +298,30 @@ test('full disk: a start and the journal go on with a quarter of what is left, a
   verify(world, goOn.acknowledged, 'low')
 })
 
+test('full disk: a start that finds no room takes it from segments that nothing needs', () => {
+  const world = new World()
+  const options = { ...SIZES, journalSegmentBytes: 256 << 10 }
+  const storage = world.open(options)
+  const driver = new Driver(storage)
+  for (let step = 0; step < 12; step++) {
+    storage.append(
+      Array.from({ length: 1500 }, (_, i) => encodeHardState(KEPT, 1500 * step + i + 1, 2)),
+      () => {},
+    )
+    driver.step(step)
+    world.clock.settle()
+  }
+  storage.checkpoint()
+  world.clock.settle()
+  world.kill()
+  const files = world.list('/data/journal').length
+  assert.ok(files > 1, `${files} segments`)
+  world.disk.capacityBytes = world.disk.usedBytes
+  const again = world.open(options)
+  world.close(again)
+  verify(world, driver.acknowledged, 'start')
+})
+
 test('full disk: of the segments that wait for their turn a low disk keeps one, and a full one none', () => {
   const { disk, clock, events } = new World()
   const trace = (event: StorageEvent): void => void events.push(event)

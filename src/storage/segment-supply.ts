@@ -145,7 +145,13 @@ export class SegmentSupply {
 
   /** The procedure behind `prepare`, also run, before anything else, for the first segment of an opening, which needs so much. */
   *make(number: number, wanted: number, needed: number): Procedure<PreparedSegment> {
-    const bytes = Math.max(yield* this.#fitting(wanted), needed, SEGMENT_BYTES_MIN)
+    let share = yield* this.#fitting(wanted)
+    if (share < Math.max(needed, Math.min(wanted, SEGMENT_BYTES_MIN))) {
+      // What was kept for later is in the way of what is needed now.
+      for (const { path } of this.surrender()) yield* this.#step<void>((done) => this.#disk.remove(path, done))
+      share = yield* this.#fitting(wanted)
+    }
+    const bytes = Math.max(share, needed, SEGMENT_BYTES_MIN)
     return yield* this.#create(number, Math.min(bytes, Math.max(wanted, needed)))
   }
 
