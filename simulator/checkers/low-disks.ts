@@ -42,7 +42,7 @@ export class LowDisks implements Checker {
         disk.space(path, (error, space) => {
           this.#low.delete(node)
           done(error, space)
-          // Others than the watch ask too, for other paths; it asks for the data directory itself.
+          // The journal's supply asks too, of its own folder; the watch asks of the data directory itself.
           if (space === undefined || space === null || path.split('/').length > 2 || !this.#isAwake(node)) return
           if (space.freeBytes < reserveOf(this.#reserveBytes, space)) this.#low.set(node, space.freeBytes)
         }),

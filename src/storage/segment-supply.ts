@@ -170,7 +170,9 @@ export class SegmentSupply {
   }
 
   *#fitting(wanted: number): Procedure<number> {
-    const space = yield* this.#step<DiskSpace | null>((done) => this.#disk.space(this.#directory, done))
+    const space = yield* this.#step<DiskSpace | null>((done) =>
+      this.#disk.space(journalDirectory(this.#directory), done),
+    )
     if (space === null) return wanted
     const share = Math.floor((space.freeBytes * SHARE_OF_FREE) / BLOCK_ALIGNMENT) * BLOCK_ALIGNMENT
     return Math.min(wanted, share)
