@@ -28,7 +28,7 @@ export interface CorePhaseCollaborators {
   readonly faults: Faults
   readonly convergence: Convergence
   readonly workloads: Workloads
-  /** Records so far. */
+  /** Records so far, at whatever level their producers wait for. */
   readonly acknowledged: () => number
 }
 

@@ -141,7 +141,7 @@ class Simulation {
         faults: this.#faults,
         convergence: this.#convergence,
         workloads: this.#workloads,
-        acknowledged: () => this.#checkers.clients.acknowledged,
+        acknowledged: () => this.#checkers.clients.answered,
       }
       await new CorePhase(this.#scenario, collaborators).run()
     }

@@ -32,6 +32,8 @@ export class ClientHistory implements Checker {
   readonly #excuses: MarkExcuse
   readonly #partitions = new Map<string, PartitionHistory>()
   acknowledged = 0
+  /** At whatever level its producer had asked for. */
+  answered = 0
   fetched = 0
 
   constructor(now: () => number, isIdempotent: (producer: string) => boolean, excuses: MarkExcuse = () => false) {
@@ -41,6 +43,7 @@ export class ClientHistory implements Checker {
   }
 
   client(event: ClientEvent): void {
+    if (event.type === 'acknowledged-by-leader') this.answered += event.values.length
     if (event.type !== 'acknowledged' && event.type !== 'fetched') return
     const place = `${event.topic}/${event.partition}`
     const history = this.#partition(place)
@@ -51,6 +54,7 @@ export class ClientHistory implements Checker {
       const end = event.baseOffset + event.values.length
       history.acknowledgedEnd = Math.max(history.acknowledgedEnd, end)
       this.acknowledged += event.values.length
+      this.answered += event.values.length
       this.#learn(history, end)
       return
     }
