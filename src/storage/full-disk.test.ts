@@ -17,6 +17,7 @@ import type { StorageEvent } from './events.ts'
 import { encodeHardState } from './hard-state.ts'
 import { chain, checkpointAt, World } from './harness.test.ts'
 import { shardDirectory } from './layout.ts'
+import { SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { SegmentSupply } from './segment-supply.ts'
 import type { Storage } from './storage.ts'
 
@@ -122,8 +123,8 @@ const isFull = (error: unknown): boolean => error instanceof PlatformError && er
 type Ending = 'close' | 'kill' | 'power loss'
 type Outcome = 'never full' | 'start refused' | 'ended' | 'went on'
 
-function campaign(from: number, short: boolean, ending: Ending): { outcome: Outcome; calls: number } {
-  const world = new World(`${from} ${short} ${ending}`)
+function campaign(from: number, short: boolean, ending: Ending, rare = false): { outcome: Outcome; calls: number } {
+  const world = new World(`campaign ${from}`, { chancePermille: rare ? 400 : 0 })
   const disk = new FullDisk(from, short)
   world.disk.condition = disk
   const where = (): string => `call ${from} (${disk.refusedFirst?.operation} ${disk.refusedFirst?.path})`
@@ -196,19 +197,138 @@ function verify(world: World, acknowledged: ReadonlyMap<number, number>, where: 
   world.close(storage)
 }
 
-for (const short of [false, true]) {
-  test(`full disk: whichever call is refused first${short ? ', in its middle' : ''}, nothing is lost and all goes on`, () => {
-    const { calls } = campaign(Number.POSITIVE_INFINITY, false, 'close')
+for (const [short, rare] of [
+  [false, false],
+  [true, false],
+  // Segments are left, checkpoints taken and files removed at any moment, also between two attempts.
+  [true, true],
+] as const) {
+  const how = `${short ? ', in its middle' : ''}${rare ? ', whatever happens before the next attempt' : ''}`
+  test(`full disk: whichever call is refused first${how}, nothing is lost and all goes on`, () => {
+    const { calls } = campaign(Number.POSITIVE_INFINITY, false, 'close', rare)
     const met = new Map<Outcome, number>()
     for (let from = 1; from <= calls; from++) {
       const ending = (['close', 'kill', 'power loss'] as const)[from % 3]!
-      const { outcome } = campaign(from, short, ending)
+      const { outcome } = campaign(from, short, ending, rare)
       met.set(outcome, (met.get(outcome) ?? 0) + 1)
     }
     for (const outcome of ['start refused', 'ended', 'went on'] as const)
       assert.ok((met.get(outcome) ?? 0) > 0, `${outcome} never happened: ${JSON.stringify([...met])}`)
   })
 }
+
+test('full disk: a segment that is left after a write that failed in its middle ends where its entries end', () => {
+  const world = new World()
+  const storage = world.open({ ...SIZES, shardSegmentBytes: 1 << 20 })
+  const driver = new Driver(storage)
+  const path = shardDirectory('/data', KEPT)
+  let torn = false
+  world.disk.condition = {
+    troubleWith: ({ operation, path: file, bytes, position }) => {
+      if (torn || operation !== 'write' || !file.startsWith(path) || position < 4096) return null
+      torn = true
+      return { kind: 'short', bytes: bytes >> 1, errno: 'ENOSPC' }
+    },
+  }
+  for (let step = 0; step < 20 && !torn; step++) {
+    driver.step(step)
+    world.clock.settle()
+  }
+  assert.ok(torn && storage.awaitsRoom)
+  storage.openShardLog(KEPT).configure({ segmentBytes: 100, segmentMs: Number.POSITIVE_INFINITY, segmentJitterMs: 0 })
+  storage.tryAgain()
+  world.clock.settle()
+  assert.ok(world.events.some((event) => event.type === 'shard-segment-sealed' && event.shard === KEPT))
+  world.close(storage)
+  verify(world, driver.acknowledged, 'torn')
+})
+
+for (const ending of ['kill', 'power loss'] as const) {
+  test(`full disk: a checkpoint between a sealed segment and one that could not be made names the sealed one (${ending})`, () => {
+    const world = new World()
+    const storage = world.open(SIZES)
+    const driver = new Driver(storage)
+    const log = storage.openShardLog(KEPT)
+    const folder = shardDirectory('/data', KEPT)
+    for (let step = 0; step < 30 && !storage.awaitsRoom; step++) {
+      driver.step(step)
+      world.clock.settle()
+      const next = `${log.writtenIndex + 1}.log`
+      world.disk.fault = (operation, path) =>
+        operation === 'open' && path.startsWith(folder) && path.endsWith(next) && log.writtenIndex > 3 ? 'ENOSPC' : null
+    }
+    assert.ok(storage.awaitsRoom)
+    storage.setCheckpointSource({
+      activeShards: () => [KEPT],
+      capture: (shard) => checkpointAt(shard, LOGS.get(shard)!, log.writtenIndex),
+    })
+    storage.checkpoint()
+    storage.tryAgain()
+    world.clock.settle()
+    assert.ok(world.events.some(({ type }) => type === 'checkpointed'))
+    world.disk.fault = null
+    if (ending === 'kill') world.kill()
+    else world.powerLoss()
+    verify(world, driver.acknowledged, ending)
+  })
+}
+
+test('full disk: a segment for whose first entry there was no room is not left, nor named, nor listed twice', () => {
+  const world = new World()
+  const storage = world.open(SIZES)
+  const driver = new Driver(storage)
+  const log = storage.openShardLog(KEPT)
+  const folder = shardDirectory('/data', KEPT)
+  let full = false
+  world.disk.condition = {
+    troubleWith: ({ operation, path, position }) => {
+      full ||=
+        operation === 'write' &&
+        path.startsWith(folder) &&
+        position === SHARD_SEGMENT_HEADER_BYTES &&
+        log.writtenIndex > 3
+      return full && operation === 'write' && path.startsWith(folder) ? { kind: 'fail', errno: 'ENOSPC' } : null
+    },
+  }
+  for (let step = 0; step < 30 && !storage.awaitsRoom; step++) {
+    driver.step(step)
+    world.clock.settle()
+  }
+  assert.ok(storage.awaitsRoom)
+  const sealed = () => world.events.filter((event) => event.type === 'shard-segment-sealed' && event.shard === KEPT)
+  const before = sealed().length
+  log.configure({ segmentBytes: 1 })
+  const written = log.writtenIndex
+  storage.setCheckpointSource({
+    activeShards: () => [KEPT],
+    capture: (shard) => checkpointAt(shard, LOGS.get(shard)!, written),
+  })
+  storage.checkpoint()
+  storage.tryAgain()
+  world.clock.settle()
+  storage.tryAgain()
+  world.clock.settle()
+  assert.equal(sealed().length, before)
+  world.disk.condition = null
+  storage.tryAgain()
+  world.clock.settle()
+  const segments = sealed().map((event) => (event.type === 'shard-segment-sealed' ? event : assert.fail()))
+  assert.ok(
+    segments.every(
+      ({ firstIndex, lastIndex }, i) => firstIndex <= lastIndex && firstIndex !== segments[i + 1]?.firstIndex,
+    ),
+    JSON.stringify(segments),
+  )
+  const entries: number[] = []
+  for (let next = 1; next <= log.lastIndex; next = entries.at(-1)! + 1)
+    entries.push(...world.await<Entry[]>((done) => log.readFromIndex(next, 1 << 20, done)).map(({ index }) => index))
+  assert.deepEqual(
+    entries,
+    entries.map((_, i) => i + 1),
+  )
+  world.powerLoss()
+  verify(world, driver.acknowledged, 'empty segment')
+})
 
 test('full disk: a closing storage waits for no room', () => {
   const world = new World()

@@ -61,6 +61,10 @@ export class SegmentWriter {
   /** The end of what was written to the segment in use. */
   #position: ShardLogPosition | null
   #file: DiskFile | null = null
+  /** The end of the segment that was left last: what the disk is known to have while the next one has no entry. */
+  #left: ShardLogPosition | null = null
+  /** A write failed, and bytes of it may lie behind the end. */
+  #torn = false
   /** Written since the last sync. */
   #unsyncedBytes = 0
   #leaveSegment = false
@@ -117,7 +121,10 @@ export class SegmentWriter {
     const written = count === entries.length ? entries : entries.slice(0, count)
     const pieces = gather(written)
     const file = this.#file!
+    yield* this.#mend(file, start)
+    this.#torn = true
     yield* call<void>((done) => file.write(pieces, start.bytes, done))
+    this.#torn = false
     this.#note(segment, start, written, pieces)
     this.#unsyncedBytes += this.#position!.bytes - start.bytes
     if (this.#unsyncedBytes >= UNSYNCED_BYTES_MAX) yield* this.sync()
@@ -131,8 +138,11 @@ export class SegmentWriter {
       const { index: at, start } = this.#cutEntries.shift()!
       cut ||= at === index && position !== null && position.firstIndex < start
     }
-    if (position === null) return false
-    if (cut || this.#leaveSegment || position.bytes >= this.limits.segmentBytes) return true
+    // A segment without entries is not left: the next one would have its name.
+    if (position === null || position.lastIndex < position.firstIndex) return false
+    // Remembered, as this attempt to leave it may fail and be made again.
+    if (cut) this.#leaveSegment = true
+    if (this.#leaveSegment || position.bytes >= this.limits.segmentBytes) return true
     return (yield* this.#isOld()) || this.#with.chance('storage/roll-shard-log')
   }
 
@@ -157,9 +167,25 @@ export class SegmentWriter {
     return Math.max(0, Math.floor(this.#with.clock.wall()))
   }
 
+  /**
+   * How far the log is written. Between two attempts to go on (there was no room) the next segment may not be there yet, or have
+   * nothing in it: then the one before says it, as if it had not been left.
+   */
+  #told(): ShardLogPosition | null {
+    const position = this.#position
+    return position === null || position.lastIndex < position.firstIndex ? this.#left : position
+  }
+
+  /** The length of a segment that was left is its file's: nothing may lie behind its end. */
+  *#mend(file: DiskFile, { bytes }: ShardLogPosition): Procedure<void> {
+    if (!this.#torn) return
+    yield* call<void>((done) => file.truncate(bytes, done))
+    this.#torn = false
+  }
+
   /** Syncs what was written and says how far that is. */
   *sync(): Procedure<ShardLogPosition | null> {
-    const position = this.#position
+    const position = this.#told()
     if (this.#unsyncedBytes > 0) {
       yield* call<void>((done) => this.#file!.datasync(done))
       this.#unsyncedBytes = 0
@@ -184,6 +210,8 @@ export class SegmentWriter {
     const file = this.#file
     this.#file = null
     this.#position = null
+    this.#left = null
+    this.#torn = false
     this.#unsyncedBytes = 0
     this.#leaveSegment = false
     this.#cutEntries = []
@@ -289,6 +317,7 @@ export class SegmentWriter {
     const segment = this.segments.at(-1)!
     const file = this.#file ?? (yield* this.#reopen())
     this.#file = file
+    yield* this.#mend(file, position)
     yield* call<void>((done) => file.datasync(done))
     this.#unsyncedBytes = 0
     if (!segment.indexed) yield* completeIndex(this.#disk, segment, file, false)
@@ -302,6 +331,7 @@ export class SegmentWriter {
     yield* call<void>((done) => file.close(() => done(null)))
     this.#file = null
     this.#position = null
+    this.#left = position
     this.#leaveSegment = false
     this.#jitterDraw = null
     this.#with.trace({ type: 'shard-segment-sealed', shard, firstIndex, lastIndex, bytes: segmentBytes })
