@@ -40,10 +40,11 @@ export class LowDisks implements Checker {
       syncDirectory: (path, done) => disk.syncDirectory(path, done),
       space: (path, done) =>
         disk.space(path, (error, space) => {
-          this.#low.delete(node)
-          done(error, space)
           // The journal's supply asks too, of its own folder; the watch asks of the data directory itself.
-          if (space === undefined || space === null || path.split('/').length > 2 || !this.#isAwake(node)) return
+          const isWatch = path.split('/').length === 2
+          if (isWatch) this.#low.delete(node)
+          done(error, space)
+          if (space === undefined || space === null || !isWatch || !this.#isAwake(node)) return
           if (space.freeBytes < reserveOf(this.#reserveBytes, space)) this.#low.set(node, space.freeBytes)
         }),
       claim: (path, done) => disk.claim(path, done),

@@ -8,7 +8,7 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import { PlatformError } from '../platform/index.ts'
-import type { DiskCall, DiskTrouble } from '../platform/memory/index.ts'
+import type { DiskCall, DiskCondition, DiskTrouble } from '../platform/memory/index.ts'
 import { Background } from './background.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import type { Entry } from './entry.ts'
@@ -440,6 +440,56 @@ test('full disk: a start that finds no room takes it from segments that nothing 
   const again = world.open(options)
   world.close(again)
   verify(world, driver.acknowledged, 'start')
+})
+
+/** Others take all but so much of the disk, at this write of a new journal segment. */
+function fillsAt(world: World, at: number, leftBytes: number): DiskCondition {
+  let full = false
+  return {
+    troubleWith: ({ operation, path, position }) => {
+      if (!full && operation === 'write' && path.includes('/journal/') && position === at) {
+        full = true
+        world.disk.capacityBytes = world.disk.usedBytes + leftBytes
+      }
+      return null
+    },
+  }
+}
+
+for (const leftBytes of [100 << 10, 2 << 20]) {
+  test(`full disk: a start whose disk fills up under its first segment makes a smaller one (${leftBytes} bytes left)`, () => {
+    const world = new World()
+    const options = { ...SIZES, journalSegmentBytes: 4 << 20 }
+    world.disk.condition = fillsAt(world, 1 << 20, leftBytes)
+    const storage = world.open(options)
+    const driver = new Driver(storage)
+    driver.step(0)
+    world.clock.settle()
+    const free = world.disk.capacityBytes - world.disk.usedBytes
+    assert.ok(free >= leftBytes / 2, `${free} bytes are left`)
+    world.powerLoss()
+    verify(world, driver.acknowledged, 'filled up')
+  })
+}
+
+test('full disk: a segment that is made while others fill the disk takes its next piece only from four times as much', () => {
+  const world = new World()
+  const { disk, clock, events } = world
+  world.close(world.open(SIZES))
+  const trace = (event: StorageEvent): void => void events.push(event)
+  const supply = new SegmentSupply(
+    { directory: '/data', segmentBytes: 8 << 20 },
+    { disk, clock, background: new Background(), trace },
+  )
+  disk.condition = fillsAt(world, 1 << 20, 6 << 20)
+  supply.prepare(9, 8 << 20)
+  clock.settle()
+  // Three MiB of the six, each of which found four times its size.
+  assert.equal(supply.take()?.bytes, 4 << 20)
+  assert.equal(disk.capacityBytes - disk.usedBytes, 3 << 20)
+  supply.prepare(10, 8 << 20)
+  clock.settle()
+  assert.equal(supply.take()?.bytes, 3 << 18)
 })
 
 test('full disk: of the segments that wait for their turn a low disk keeps one, and a full one none', () => {

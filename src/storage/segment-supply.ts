@@ -11,8 +11,9 @@
  * segment of an opening is small (a few MiB are written in ten milliseconds), the next ones grow to the full size, so neither
  * the first write of a node nor the first full segment waits for a whole segment of zeros.
  *
- * A new file takes no more than a quarter of what the disk has left: zeros that fill it to the last byte would fail the journal's own
- * next write, which ends the node. So on a disk that is low the journal goes on in small segments and in those it has.
+ * A new file takes no more than a quarter of what the disk has left, which others may take meanwhile: zeros that fill it to the last
+ * byte would fail the journal's own next write, which ends the node. So on a disk that is low the journal goes on in small segments
+ * and in those it has.
  */
 
 import { type Clock, type Disk, type DiskFile, type DiskSpace, PlatformError } from '../platform/index.ts'
@@ -145,14 +146,24 @@ export class SegmentSupply {
 
   /** The procedure behind `prepare`, also run, before anything else, for the first segment of an opening, which needs so much. */
   *make(number: number, wanted: number, needed: number): Procedure<PreparedSegment> {
-    let share = yield* this.#fitting(wanted)
-    if (share < Math.max(needed, Math.min(wanted, SEGMENT_BYTES_MIN))) {
-      // What was kept for later is in the way of what is needed now.
-      for (const { path } of this.surrender()) yield* this.#step<void>((done) => this.#disk.remove(path, done))
-      share = yield* this.#fitting(wanted)
+    const most = Math.max(wanted, needed)
+    const least = Math.min(most, Math.max(needed, SEGMENT_BYTES_MIN))
+    const bytes = yield* this.#shareOf(most, least)
+    try {
+      return yield* this.#create(number, bytes, least)
+    } catch (error) {
+      if (!isFull(error as Error) || bytes === least) throw error
+      // Somebody filled the disk meanwhile, and our half of a file was in the way.
+      return yield* this.#create(number, yield* this.#shareOf(least, least), least)
     }
-    const bytes = Math.max(share, needed, SEGMENT_BYTES_MIN)
-    return yield* this.#create(number, Math.min(bytes, Math.max(wanted, needed)))
+  }
+
+  /** At least `least`, whatever is left: of what was kept for later nothing, if it is in the way of that. */
+  *#shareOf(most: number, least: number): Procedure<number> {
+    const share = yield* this.#fitting(most)
+    if (share >= least) return share
+    for (const { path } of this.surrender()) yield* this.#step<void>((done) => this.#disk.remove(path, done))
+    return Math.max(least, yield* this.#fitting(most))
   }
 
   *#make(number: number, wanted: number, spare: SpareFile | undefined): Procedure<PreparedSegment> {
@@ -165,7 +176,8 @@ export class SegmentSupply {
       return { number, path, bytes: spare.bytes, file }
     }
     const bytes = yield* this.#fitting(wanted)
-    if (bytes >= Math.min(wanted, SEGMENT_BYTES_MIN)) return yield* this.#create(number, bytes)
+    const least = Math.min(wanted, SEGMENT_BYTES_MIN)
+    if (bytes >= least) return yield* this.#create(number, bytes, least)
     throw new PlatformError({ code: 'DISK_FULL', path }, `there is no room for ${path} beside what must be written`)
   }
 
@@ -178,28 +190,36 @@ export class SegmentSupply {
     return Math.min(wanted, share)
   }
 
-  *#create(number: number, bytes: number): Procedure<PreparedSegment> {
+  /** `most` bytes, or, if others take the room meanwhile, fewer, but not fewer than `least`. */
+  *#create(number: number, most: number, least: number): Procedure<PreparedSegment> {
     const path = journalSegmentFile(this.#directory, number)
     const directory = journalDirectory(this.#directory)
     const file = yield* this.#step<DiskFile>((done) => this.#disk.open(path, 'create', done))
     try {
       yield* this.#step<void>((done) => file.truncate(0, done))
-      const zeros = Buffer.alloc(Math.min(bytes, ZEROS_BYTES))
-      for (let at = 0; at < bytes; at += zeros.length) {
-        const piece = zeros.subarray(0, Math.min(zeros.length, bytes - at))
-        yield* this.#step<void>((done) => file.write([piece], at, done))
-        const written = at + piece.length
-        if (written % SYNC_EVERY_BYTES === 0 || written === bytes)
-          yield* this.#step<void>((done) => file.datasync(done))
-      }
+      const bytes = yield* this.#fill(file, most, least)
       yield* this.#step<void>((done) => this.#disk.syncDirectory(directory, done))
+      return { number, path, bytes, file }
     } catch (error) {
       // Leave no half-made file behind: on a full disk its bytes are needed.
       yield* call<void>((done) => file.close(() => done(null)))
       yield* call<void>((done) => this.#disk.remove(path, (failure) => done(isNotFound(failure) ? null : failure)))
       throw error
     }
-    return { number, path, bytes, file }
+  }
+
+  *#fill(file: DiskFile, most: number, least: number): Procedure<number> {
+    const zeros = Buffer.alloc(Math.min(most, ZEROS_BYTES))
+    let bytes = 0
+    while (bytes < most) {
+      const piece = zeros.subarray(0, most - bytes)
+      if (bytes >= least && (yield* this.#fitting(piece.length)) < piece.length) break
+      yield* this.#step<void>((done) => file.write([piece], bytes, done))
+      bytes += piece.length
+      if (bytes % SYNC_EVERY_BYTES === 0) yield* this.#step<void>((done) => file.datasync(done))
+    }
+    yield* this.#step<void>((done) => file.datasync(done))
+    return bytes
   }
 
   *#step<T>(operation: (done: (error: Error | null, value?: T) => void) => void): Procedure<T> {
