@@ -84,8 +84,8 @@ export const STORAGE_PATCHES: readonly PatchMutant[] = [
     edits: [
       {
         file: 'storage/segment-supply',
-        find: 'yield* this.#step((done) => file.datasync(done)); } yield* this.#step((done) => this.#disk.syncDirectory(directory, done));',
-        replace: 'yield* this.#step((done) => file.datasync(done)); }',
+        find: 'const bytes = yield* this.#fill(file, most, least); yield* this.#step((done) => this.#disk.syncDirectory(directory, done));',
+        replace: 'const bytes = yield* this.#fill(file, most, least);',
       },
     ],
   },
