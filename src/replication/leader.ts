@@ -12,8 +12,9 @@
  * after you sent this, I help nobody to replace any leader on your node that I follow". That is worth something for this shard
  * only if node 2 does follow us in this term and in this session, that is, has answered an append (`confirmed`). An answer that
  * the append does not fit is one, too: were it to wait for the append that fits, a leader with a follower to repair would need
- * two round trips within its first election timeout. Should node 2 leave us for a higher term, it says so before its next
- * heartbeat reply (`moved`).
+ * two round trips within its first election timeout. Who follows nobody answers no append: one of a term that is over gets a
+ * `moved`, and an answer that still waits for its disk is lost with its session (`testdata/stale-append-…`, `held-answer-…`).
+ * Should node 2 leave us for a higher term, it says so before its next heartbeat reply (`moved`).
  *
  *  The disaster that `confirmed` prevents. Node 1 led a hundred idle shards, crashed, and is back within the election timeout.
  *   1. Node 2 and 3 see it beat. Nothing is ever sent for an idle shard, so nothing contradicts the belief that it leads.

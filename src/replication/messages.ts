@@ -74,7 +74,7 @@ export type Message =
   | { readonly type: 'step-down'; readonly shard: ShardId; readonly term: number }
   /**
    * To the leader I followed: I have taken a higher term. Sent before any later beat reply on the same connection, so that a
-   * beat never counts for a shard whose follower has moved on (design §7).
+   * beat never counts for a shard whose follower has moved on (design §7). Also to whoever sends as the leader of an earlier term.
    */
   | { readonly type: 'moved'; readonly shard: ShardId; readonly term: number }
   /** Leadership transfer: campaign at once (thesis §3.10, TimeoutNow). */

@@ -393,6 +393,11 @@ export class RaftCore {
     this.dirty = true
   }
 
+  /** What is still held for it is lost, as what was on its way: in its next session it would say what nobody promises any more. */
+  sessionEnded(node: NodeId): void {
+    this.#held = this.#held.filter(({ outgoing }) => outgoing.to !== node)
+  }
+
   persisted(sequence: number): void {
     const before = this.persistence.journaled
     this.persistence.completed(sequence)

@@ -194,6 +194,7 @@ export class Raft {
   }
 
   peerDown(node: NodeId): void {
+    this.#core.sessionEnded(node)
     this.#core.behaviour.peerDown(node)
   }
 
@@ -334,13 +335,9 @@ export class Raft {
     const { shard, term } = core
     if (message.type === 'vote') {
       core.send(from, { type: 'vote-reply', shard, term, granted: false })
-    } else if (message.type === 'append') {
-      // The reply's term is all that its leader will look at.
-      const { previousIndex } = message
-      const rejected = { previousIndex, hintIndex: 0, hintTerm: 0 }
-      core.send(from, { type: 'append-reply', shard, term, received: 0, journaled: 0, rejected })
-    } else if (message.type === 'snapshot') {
-      core.send(from, { type: 'snapshot-reply', shard, term, index: message.head.index, received: 0 })
+    } else if (isOfLeader(message)) {
+      // Not by an answer to what it sent: were it elected in this term meanwhile, that would be a follower's (leader.ts).
+      core.sendAtOnce(from, { type: 'moved', shard, term })
     }
   }
 }
