@@ -1,5 +1,5 @@
 /** Words for what is in the files, shared by the commands that print it. */
-import { decodeCut } from '../replication/index.ts'
+import { decodeCompaction, decodeCut } from '../replication/index.ts'
 import { decodeHardState, type Entry, EntryKind, type FileKind, payloadOf } from '../storage/index.ts'
 
 export const KIND_NAMES: Readonly<Record<FileKind, string>> = {
@@ -30,6 +30,11 @@ export function detailsOf(entry: Entry): string {
       return state === null ? '?' : state.vote === 0 ? 'no vote' : `vote for ${state.vote}`
     }
     case EntryKind.cut: {
+      const compaction = decodeCompaction(payload)
+      if (compaction !== null) {
+        const { floor, tombstonesBelow } = compaction
+        return `compaction below ${floor.index}, offset ${floor.offset}; tombstones stay from offset ${tombstonesBelow} on`
+      }
       const start = decodeCut(payload)
       return start === null ? '?' : `start ${start.index}, offset ${start.offset}`
     }

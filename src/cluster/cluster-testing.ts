@@ -185,6 +185,8 @@ export class TestReplica implements Shard {
   readonly epochs = []
   readonly lowWaterMark = { moved: null, heldBy: null }
   requestCut(): void {}
+  requestCompaction(): void {}
+  clean(): void {}
   pin(): () => void {
     return () => {}
   }

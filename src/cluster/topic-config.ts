@@ -5,7 +5,7 @@
  */
 
 export interface TopicSetting {
-  readonly type: 'long' | 'int' | 'string' | 'list'
+  readonly type: 'long' | 'int' | 'double' | 'string' | 'list'
   /** In force where a topic does not say otherwise. */
   readonly defaultValue: string
   readonly doc: string
@@ -29,6 +29,18 @@ export const TOPIC_SETTINGS: Readonly<Record<string, TopicSetting>> = {
     doc: 'The compression of stored batches; "producer" keeps what the producer chose.',
     defect: oneOf('producer', 'uncompressed', 'gzip', 'snappy', 'lz4', 'zstd'),
   },
+  'delete.retention.ms': {
+    type: 'long',
+    defaultValue: '86400000',
+    doc: 'How long a compacted topic shows that a key was deleted, so that readers learn of it.',
+    defect: integer(0n, LONG_MAX),
+  },
+  'max.compaction.lag.ms': {
+    type: 'long',
+    defaultValue: '9223372036854775807',
+    doc: 'After so long a record of a compacted topic is looked at, however little there is to clean.',
+    defect: integer(1n, LONG_MAX),
+  },
   'max.message.bytes': {
     type: 'int',
     defaultValue: '1048588',
@@ -40,6 +52,18 @@ export const TOPIC_SETTINGS: Readonly<Record<string, TopicSetting>> = {
     defaultValue: 'CreateTime',
     doc: 'Whose clock labels a record: the producer’s (CreateTime) or the leader’s (LogAppendTime).',
     defect: oneOf('CreateTime', 'LogAppendTime'),
+  },
+  'min.cleanable.dirty.ratio': {
+    type: 'double',
+    defaultValue: '0.5',
+    doc: 'A compacted partition is cleaned when this share of its sealed files was never cleaned.',
+    defect: share,
+  },
+  'min.compaction.lag.ms': {
+    type: 'long',
+    defaultValue: '0',
+    doc: 'For so long every record of a compacted topic is there to be read.',
+    defect: integer(0n, LONG_MAX),
   },
   'min.insync.replicas': {
     type: 'int',
@@ -94,6 +118,11 @@ function integer(least: bigint, most: bigint): (value: string) => string | null 
     const number = BigInt(value.trim().replace('+', ''))
     return number < least || number > most ? `must be between ${least} and ${most}` : null
   }
+}
+
+function share(value: string): string | null {
+  if (!/^[+]?(\d+\.?\d*|\.\d+)$/.test(value.trim())) return 'not a number'
+  return Number(value) > 1 ? 'must be between 0 and 1' : null
 }
 
 function oneOf(...choices: string[]): (value: string) => string | null {

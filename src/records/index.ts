@@ -2,6 +2,7 @@
 export * from './batch-encoder.ts'
 export * from './batch-validation.ts'
 export * from './codecs.ts'
+export * from './compaction.ts'
 export * from './errors.ts'
 export * from './keyed-batch.ts'
 export * from './record-batch.ts'

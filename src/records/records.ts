@@ -35,6 +35,7 @@ export class RecordView {
   value: Buffer | null = null
   headerCount = 0
   #bytes: Buffer
+  #start = 0
   #headersAt = 0
   #end = 0
 
@@ -55,8 +56,14 @@ export class RecordView {
     return headers
   }
 
+  /** The record's own bytes, its length included: all in it is relative to its batch's header. */
+  raw(): Buffer {
+    return this.#bytes.subarray(this.#start, this.#end)
+  }
+
   /** Moves to the record at the cursor; false when there is none that parses. */
   read(cursor: VarintCursor, baseOffset: number, baseTimestamp: number): boolean {
+    const start = cursor.at
     const length = cursor.readVarint()
     const end = cursor.at + length
     if (!(length >= 6 && end <= cursor.end)) return false
@@ -74,6 +81,7 @@ export class RecordView {
     this.key = key
     this.value = value
     this.headerCount = headerCount
+    this.#start = start
     this.#headersAt = cursor.at
     this.#end = end
     cursor.at = end

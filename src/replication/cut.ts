@@ -30,6 +30,8 @@ export const CutReason = {
   retentionBytes: 3,
   /** Somebody asked for it. */
   request: 4,
+  /** Newer records with the same keys stand above: see `Compaction`. */
+  compaction: 5,
 } as const
 export type CutReason = (typeof CutReason)[keyof typeof CutReason]
 
@@ -60,6 +62,39 @@ export function decodeCut(payload: Buffer): LogStart | null {
 /** Null for one that this version does not know. */
 export function cutReasonOf(payload: Buffer): CutReason | null {
   return REASONS.find((reason) => reason === payload[CUT_BYTES - 1]) ?? null
+}
+
+/**
+ * A decision to compact: the log's start *offset* stays, and every replica cleans, in its own time, what lies below the floor. Its
+ * log's start index follows when that is done.
+ */
+export interface Compaction {
+  /** The first entry that stays as it was committed, and its first offset. */
+  readonly floor: LogStart
+  /** Tombstones below this offset have been there for their grace. */
+  readonly tombstonesBelow: number
+  /** The leader's wall clock. Tombstones below this floor begin their grace now; nothing else believes it. */
+  readonly decidedMs: number
+}
+
+const COMPACTION_BYTES = 41
+
+/** Payload of a cut: u64 floorIndex, u64 floorOffset, u8 reason, u64 tombstonesBelow, u64 decidedMs, u64 reserved. */
+export function encodeCompaction({ floor, tombstonesBelow, decidedMs }: Compaction): Buffer {
+  const bytes = Buffer.alloc(COMPACTION_BYTES)
+  encodeCut(floor, CutReason.compaction).copy(bytes)
+  writeU64(bytes, tombstonesBelow, CUT_BYTES)
+  writeU64(bytes, Math.max(0, Math.floor(decidedMs)), CUT_BYTES + 8)
+  return bytes
+}
+
+/** Null for any other payload of a cut. */
+export function decodeCompaction(payload: Buffer): Compaction | null {
+  if (payload.length !== COMPACTION_BYTES || payload[CUT_BYTES - 1] !== CutReason.compaction) return null
+  const floor = { index: readU64(payload, 0), offset: readU64(payload, 8) }
+  const [tombstonesBelow, decidedMs] = [readU64(payload, CUT_BYTES), readU64(payload, CUT_BYTES + 8)]
+  if (floor.index < 1 || floor.offset < 0 || tombstonesBelow < 0 || decidedMs < 0) return null
+  return { floor, tombstonesBelow, decidedMs }
 }
 
 export interface CutOptions {

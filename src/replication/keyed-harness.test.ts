@@ -72,6 +72,8 @@ export class KeyedShard implements Shard {
   readonly epochs: readonly Epoch[] = []
   readonly lowWaterMark = { moved: null, heldBy: null }
   requestCut(): void {}
+  requestCompaction(): void {}
+  clean(): void {}
   pin(): () => void {
     return () => {}
   }

@@ -307,6 +307,12 @@ export class Leader implements Behaviour {
   }
 
   /** The first entry that a follower waits for, of those that are on their way: a cut above it would cost them a snapshot. */
+  get heldByAll(): number {
+    let index = this.#core.persistence.journaled
+    for (const { match } of this.progress.values()) index = Math.min(index, match)
+    return index
+  }
+
   get neededFrom(): number {
     return this.#snapshots.neededFrom(this.progress.values())
   }

@@ -9,7 +9,7 @@
  * nothing: it is sent what it needs instead.
  */
 import { type Entry, isLater, type LogStart } from '../storage/index.ts'
-import { type CutOptions, CutPlanner, CutReason } from './cut.ts'
+import { type Compaction, type CutOptions, CutPlanner, CutReason } from './cut.ts'
 import type { Raft } from './raft.ts'
 
 export interface Pin {
@@ -39,6 +39,7 @@ export interface Cut {
 export class CutRequests {
   readonly #pins = new Set<Pin>()
   #requested: Cut | null = null
+  #compaction: Compaction | null = null
 
   /** The lowest. */
   get heldBy(): Pin | null {
@@ -63,6 +64,21 @@ export class CutRequests {
     if (this.#requested === null || isLater(start, this.#requested.start)) this.#requested = { start, reason }
   }
 
+  askCompaction(compaction: Compaction): void {
+    this.#compaction = compaction
+  }
+
+  /**
+   * What was asked for, if it may be done. `heldByAll`: every replica has journaled the log up to here. Nobody can be sent cleaned
+   * segments, so none may be behind the floor.
+   */
+  takeCompaction(from: LogStart, heldByAll: number): Compaction | null {
+    const compaction = this.#compaction
+    this.#compaction = null
+    if (compaction === null || compaction.floor.index <= from.index || this.isHeld(compaction.floor)) return null
+    return compaction.floor.index <= heldByAll + 1 ? compaction : null
+  }
+
   /** What was asked for, if it may be done to a log that starts at `from`. */
   take(from: LogStart): Cut | null {
     const requested = this.#requested
@@ -74,10 +90,11 @@ export class CutRequests {
   /** This node does not lead any more. */
   drop(): void {
     this.#requested = null
+    this.#compaction = null
   }
 
   get isAsked(): boolean {
-    return this.#requested !== null
+    return this.#requested !== null || this.#compaction !== null
   }
 }
 
@@ -99,12 +116,23 @@ export class LowWaterMarks {
     return { moved: this.#moved, heldBy: this.requests.heldBy }
   }
 
+  /** Null: none, or it has to wait. `startIndex` follows a decision late: it is the machine that knows what was decided last. */
+  compactionDue(raft: Raft, appliedIndex: number): Compaction | null {
+    if (!this.requests.isAsked || !this.#mayDecide(raft, appliedIndex)) return null
+    const { startIndex, startOffset } = raft.log
+    return this.requests.takeCompaction({ index: startIndex, offset: startOffset }, raft.heldByAll)
+  }
+
+  #mayDecide(raft: Raft, appliedIndex: number): boolean {
+    if (!raft.settled || raft.transferringTo !== null) return false
+    const { term, index } = this.#proposed
+    return raft.term !== term || appliedIndex >= index
+  }
+
   /** What the leader should propose now; `bySnapshot`: its machine's state says all that the log does. */
   due(raft: Raft, appliedIndex: number, bySnapshot: boolean): Cut | null {
     if (!bySnapshot && !this.requests.isAsked) return null
-    if (!raft.settled || raft.transferringTo !== null) return null
-    const { term, index } = this.#proposed
-    if (raft.term === term && appliedIndex < index) return null
+    if (!this.#mayDecide(raft, appliedIndex)) return null
     const { startIndex, startOffset } = raft.log
     if (!bySnapshot) return this.requests.take({ index: startIndex, offset: startOffset })
     const start = this.#chance('replication/cut-at-once')

@@ -269,7 +269,10 @@ export class RaftLog {
     assert(start.index <= this.#lastIndex + 1, () => `cut to ${start.index}, the log ends at ${this.#lastIndex}`)
     this.#start = start
     let gone = 0
-    while (gone + 1 < this.#epochs.length && this.#epochs[gone + 1]!.firstIndex < start.index) gone++
+    // Of what compaction has left below the start's index, clients may ask in which epoch it was written.
+    const isGone = ({ firstIndex, firstOffset }: Epoch): boolean =>
+      firstIndex < start.index && firstOffset <= start.offset
+    while (gone + 1 < this.#epochs.length && isGone(this.#epochs[gone + 1]!)) gone++
     if (gone > 0) this.#epochs = this.#epochs.slice(gone)
   }
 

@@ -15,10 +15,12 @@
 import type { PlatformError } from '../platform/index.ts'
 import { assert, crc32c } from '../stdx/index.ts'
 import {
+  type CleaningRequest,
   type Entry,
   EntryKind,
   encodeHardState,
   isLater,
+  laterStart,
   nextOffsetAfter,
   payloadOf,
   type RecoveredShard,
@@ -27,7 +29,16 @@ import {
   type ShardCheckpoint,
   type StorageError,
 } from '../storage/index.ts'
-import { type CutReason, cutReasonOf, decodeCut, encodeCut, type LogStart } from './cut.ts'
+import {
+  type Compaction,
+  type CutReason,
+  cutReasonOf,
+  decodeCompaction,
+  decodeCut,
+  encodeCompaction,
+  encodeCut,
+  type LogStart,
+} from './cut.ts'
 import { type LowWaterMark, LowWaterMarks } from './low-water-mark.ts'
 import type { NodeId, Outgoing, ShardId } from './messages.ts'
 import type { Raft } from './raft.ts'
@@ -78,6 +89,7 @@ export class Replica implements Shard {
       this.#written = Math.max(this.#written, index)
       this.trim(this.#tailCacheBytes)
     }
+    collaborators.shardLog.onCleaned = (floorIndex) => this.#cleaned(floorIndex)
   }
 
   #snapshotTaking(): SnapshotTaking {
@@ -155,6 +167,22 @@ export class Replica implements Shard {
     if (this.raft.role !== 'leader') return
     this.#marks.requests.ask(start, reason)
     this.#with.schedule(this)
+  }
+
+  requestCompaction(compaction: Compaction): void {
+    if (this.raft.role !== 'leader') return
+    this.#marks.requests.askCompaction(compaction)
+    this.#with.schedule(this)
+  }
+
+  clean(request: CleaningRequest): void {
+    this.#with.shardLog.cleaner.want(request)
+  }
+
+  /** Only now: what lies below the floor is on this node's disk, cleaned, and a checkpoint says so. */
+  #cleaned(floorIndex: number): void {
+    const start = laterStart(this.#start, { index: floorIndex, offset: this.startOffset })
+    if (isLater(start, this.#start)) this.raft.cutTo(start)
   }
 
   pin(name: string, index: number): () => void {
@@ -290,8 +318,9 @@ export class Replica implements Shard {
   #proposeCut(): boolean {
     const { raft } = this
     const cut = this.#marks.due(raft, this.#applied.index, this.#machine?.cutBySnapshot === true)
-    if (cut === null) return false
-    const payload = [encodeCut(cut.start, cut.reason)]
+    const compaction = cut === null ? this.#marks.compactionDue(raft, this.#applied.index) : null
+    if (cut === null && compaction === null) return false
+    const payload = [cut === null ? encodeCompaction(compaction!) : encodeCut(cut.start, cut.reason)]
     const entry = raft.propose({ kind: EntryKind.cut, recordCount: 0, payload, stamp: this.#with.lamport.tick() })
     this.#marks.proposed(raft.term, entry.index)
     return true
@@ -333,12 +362,15 @@ export class Replica implements Shard {
 
   /** Low-water mark, by snapshot. Never back: what a snapshot has replaced here may start higher than the cut says. */
   #cut(entry: Entry): void {
-    const start = decodeCut(payloadOf(entry))
+    // The machine has it cleaned, and the log follows then.
+    if (decodeCompaction(payloadOf(entry)) !== null) return
+    const cutsTo = decodeCut(payloadOf(entry))
     assert(
-      start !== null && start.index <= entry.index,
+      cutsTo !== null && cutsTo.index <= entry.index,
       () => `shard ${this.id}: entry ${entry.index} cuts the log where it does not reach`,
     )
     this.#marks.cutApplied()
+    const start = laterStart(cutsTo, this.#start)
     if (!isLater(start, this.#start)) return
     this.raft.cutTo(start)
     const reason = cutReasonOf(payloadOf(entry))

@@ -4,8 +4,8 @@
  * The same entries in the same order on every replica; `apply` must be a function of the state and the entry alone.
  */
 import type { PlatformError } from '../platform/index.ts'
-import type { Entry, EntryKind, LogStart, SegmentFacts, SegmentLimits } from '../storage/index.ts'
-import type { CutReason } from './cut.ts'
+import type { CleaningRequest, Entry, EntryKind, LogStart, SegmentFacts, SegmentLimits } from '../storage/index.ts'
+import type { Compaction, CutReason } from './cut.ts'
 import type { LowWaterMark } from './low-water-mark.ts'
 import type { NodeId, ShardId } from './messages.ts'
 
@@ -104,6 +104,10 @@ export interface Shard {
    * and dropped when leadership is lost. `start.offset` lies in the entry at `start.index`, or is that of the next to come.
    */
   requestCut(start: LogStart, reason: CutReason): void
+  /** Leader: what lies below a floor is to be compacted, if every replica holds it; dropped where that is not so. */
+  requestCompaction(compaction: Compaction): void
+  /** It is committed: this replica cleans what lies below the floor, when there is time. */
+  clean(request: CleaningRequest): void
   /** Nothing from `index` on is cut while this node leads, until the answer is called. `name` says who needs it. */
   pin(name: string, index: number): () => void
   /** What the files of this node hold of the log, oldest first. */

@@ -27,15 +27,22 @@
  *     48  u64  stamp
  *     56  u64  startIndex
  *     64  u64  startOffset
- *     72  u32  epochCount, u32 configurationBytes, u32 stateBytes, u32 hasLog (0 or 1)
+ *     72  u32  epochCount, u32 configurationBytes, u32 stateBytes
+ *     84  u8   hasLog        0 or 1
+ *     85  u8   hasCleaned    0 or 1
+ *     86  u16  cleanedCount
  *     88       shard log position, 64 bytes: u64 firstIndex, firstOffset, bytes, lastIndex, nextOffset; f64 maxTimestamp;
  *              u32 segmentCrc, lastCrc
  *    144  u64  journalAfter   entries of the shard in blocks up to here came before an installed snapshot; 0 for none
- *    152       epochs: u64 term, firstIndex, firstOffset each; then configuration; then state
+ *    152       epochs: u64 term, firstIndex, firstOffset each
+ *              where hasCleaned is 1: u64 floorOffset, u64 generation, and of each cleaned segment u64 firstIndex, generation,
+ *              firstOffset, nextOffset, bytes; f64 maxTimestamp; u32 crc, u32 reserved
+ *              configuration; then state
  *
  * The bytes with a worked example: docs/formats/checkpoint.md.
  */
-import { crc32c } from '../stdx/index.ts'
+import { assert, crc32c } from '../stdx/index.ts'
+import type { CleanedPart, CleanedSegment } from './cleaned-part.ts'
 import { readU64, writeU64 } from './entry.ts'
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
 import type { HardState } from './hard-state.ts'
@@ -85,6 +92,8 @@ export interface StoredShard {
    * be another history, and must never be taken for what follows the snapshot. Hard states always count.
    */
   readonly journalAfter: number
+  /** What compaction has left of the entries below `state.startIndex`; absent where it never left anything. */
+  readonly cleaned?: CleanedPart | null
 }
 
 export interface Checkpoint {
@@ -102,6 +111,10 @@ export const CHECKPOINT_HEADER_BYTES = 64
 /** Of a shard's record without its epochs, configuration and state. */
 export const RECORD_BYTES = 152
 const EPOCH_BYTES = 24
+const CLEANED_HEADER_BYTES = 16
+const CLEANED_BYTES = 56
+/** Of one shard: what the record can count. */
+export const CLEANED_SEGMENTS_MAX = 0xffff
 export const REMOVED_BYTES = 12
 
 /** The file's pieces, in order. */
@@ -131,8 +144,8 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Buffer[] {
   return pieces
 }
 
-function encodeRecord({ state, log, journalAfter }: StoredShard): Buffer[] {
-  const fixed = Buffer.alloc(RECORD_BYTES + state.epochs.length * EPOCH_BYTES)
+function encodeRecord({ state, log, journalAfter, cleaned }: StoredShard): Buffer[] {
+  const fixed = Buffer.alloc(RECORD_BYTES + state.epochs.length * EPOCH_BYTES + cleanedBytes(cleaned))
   fixed.writeUInt32LE(fixed.length + state.configuration.length + state.state.length, 0)
   fixed.writeUInt32LE(state.shard, 4)
   writeU64(fixed, state.term, 8)
@@ -147,7 +160,7 @@ function encodeRecord({ state, log, journalAfter }: StoredShard): Buffer[] {
   fixed.writeUInt32LE(state.epochs.length, 72)
   fixed.writeUInt32LE(state.configuration.length, 76)
   fixed.writeUInt32LE(state.state.length, 80)
-  fixed.writeUInt32LE(log === null ? 0 : 1, 84)
+  fixed[84] = log === null ? 0 : 1
   if (log !== null) {
     writeU64(fixed, log.firstIndex, 88)
     writeU64(fixed, log.firstOffset, 96)
@@ -166,7 +179,52 @@ function encodeRecord({ state, log, journalAfter }: StoredShard): Buffer[] {
     writeU64(fixed, epoch.firstOffset, at + 16)
     at += EPOCH_BYTES
   }
+  if (cleaned) writeCleaned(cleaned, fixed, at)
   return [fixed, state.configuration, state.state]
+}
+
+function cleanedBytes(cleaned: CleanedPart | null | undefined): number {
+  return cleaned ? CLEANED_HEADER_BYTES + cleaned.segments.length * CLEANED_BYTES : 0
+}
+
+function writeCleaned({ floorOffset, generation, segments }: CleanedPart, into: Buffer, from: number): void {
+  assert(segments.length <= CLEANED_SEGMENTS_MAX, () => `${segments.length} cleaned segments of one shard`)
+  into[85] = 1
+  into.writeUInt16LE(segments.length, 86)
+  writeU64(into, floorOffset, from)
+  writeU64(into, generation, from + 8)
+  let at = from + CLEANED_HEADER_BYTES
+  for (const segment of segments) {
+    writeU64(into, segment.firstIndex, at)
+    writeU64(into, segment.generation, at + 8)
+    writeU64(into, segment.firstOffset, at + 16)
+    writeU64(into, segment.nextOffset, at + 24)
+    writeU64(into, segment.bytes, at + 32)
+    into.writeDoubleLE(segment.maxTimestamp, at + 40)
+    into.writeUInt32LE(segment.crc, at + 48)
+    at += CLEANED_BYTES
+  }
+}
+
+/** Null for bytes that are none. */
+function readCleaned(bytes: Buffer, from: number): CleanedPart | null {
+  const [floorOffset, generation] = [readU64(bytes, from), readU64(bytes, from + 8)]
+  if (floorOffset < 0 || generation < 1) return null
+  const segments: CleanedSegment[] = []
+  let at = from + CLEANED_HEADER_BYTES
+  for (let left = bytes.readUInt16LE(86); left > 0; left--, at += CLEANED_BYTES) {
+    for (let field = 0; field < 40; field += 8) if (readU64(bytes, at + field) < 0) return null
+    segments.push({
+      firstIndex: readU64(bytes, at),
+      generation: readU64(bytes, at + 8),
+      firstOffset: readU64(bytes, at + 16),
+      nextOffset: readU64(bytes, at + 24),
+      bytes: readU64(bytes, at + 32),
+      maxTimestamp: bytes.readDoubleLE(at + 40),
+      crc: bytes.readUInt32LE(at + 48),
+    })
+  }
+  return { floorOffset, generation, segments }
 }
 
 export interface CheckpointHeader extends Omit<Checkpoint, 'shards' | 'removed'> {
@@ -222,9 +280,10 @@ export function decodeShardRecord(bytes: Buffer): StoredShard | null {
   const epochCount = bytes.readUInt32LE(72)
   const configurationBytes = bytes.readUInt32LE(76)
   const stateBytes = bytes.readUInt32LE(80)
-  const hasLog = bytes.readUInt32LE(84)
-  const variable = epochCount * EPOCH_BYTES + configurationBytes + stateBytes
-  if (RECORD_BYTES + variable !== bytes.length || hasLog > 1) return null
+  const [hasLog, hasCleaned] = [bytes[84]!, bytes[85]!]
+  const cleanedSize = hasCleaned === 1 ? CLEANED_HEADER_BYTES + bytes.readUInt16LE(86) * CLEANED_BYTES : 0
+  const variable = epochCount * EPOCH_BYTES + cleanedSize + configurationBytes + stateBytes
+  if (RECORD_BYTES + variable !== bytes.length || hasLog > 1 || hasCleaned > 1) return null
   for (const at of [8, 24, 32, 40, 48, 56, 64, 88, 96, 104, 112, 120, 144]) if (readU64(bytes, at) < 0) return null
   const epochs: { term: number; firstIndex: number; firstOffset: number }[] = []
   let at = RECORD_BYTES
@@ -233,6 +292,9 @@ export function decodeShardRecord(bytes: Buffer): StoredShard | null {
     if (epoch.term < 0 || epoch.firstIndex < 0 || epoch.firstOffset < 0) return null
     epochs.push(epoch)
   }
+  const cleaned = hasCleaned === 1 ? readCleaned(bytes, at) : null
+  if (hasCleaned === 1 && cleaned === null) return null
+  at += cleanedSize
   const state: ShardCheckpoint = {
     shard: bytes.readUInt32LE(4),
     term: readU64(bytes, 8),
@@ -249,10 +311,11 @@ export function decodeShardRecord(bytes: Buffer): StoredShard | null {
     state: Buffer.from(bytes.subarray(at + configurationBytes)),
   }
   const journalAfter = readU64(bytes, 144)
-  if (hasLog === 0) return { state, log: null, journalAfter }
+  if (hasLog === 0) return { state, log: null, journalAfter, cleaned }
   return {
     state,
     journalAfter,
+    cleaned,
     log: {
       firstIndex: readU64(bytes, 88),
       firstOffset: readU64(bytes, 96),

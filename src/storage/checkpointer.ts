@@ -20,6 +20,8 @@ import type { Clock, Disk } from '../platform/index.ts'
 import { assert } from '../stdx/index.ts'
 import { replaceFile } from './atomic-file.ts'
 import { encodeCheckpoint, type ShardCheckpoint, type ShardLogPosition, type StoredShard } from './checkpoint-format.ts'
+import { type CleanedPart, cleanedFrom } from './cleaned-part.ts'
+import type { CleaningResult } from './cleaning.ts'
 import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
@@ -28,7 +30,7 @@ import { type Install, type InstallDone, Installs } from './installs.ts'
 import type { Journal } from './journal.ts'
 import type { Covered, JournalSegment } from './journal-segment.ts'
 import { checkpointFile } from './layout.ts'
-import { isLater, type LogStart } from './log-start.ts'
+import { type LogStart, laterStart } from './log-start.ts'
 import { Removals } from './removals.ts'
 import { isFull, type Room } from './room.ts'
 import type { ShardLog } from './shard-log.ts'
@@ -88,6 +90,10 @@ export class Checkpointer {
   #running = false
   #stopped = false
   readonly #installs: Installs
+  /** Shards whose log has been cleaned, and no file says so. */
+  readonly #cleaned = new Set<number>()
+  /** What the checkpoint that is being taken is to name. */
+  readonly #namings = new Map<number, CleaningResult>()
   /** Asked for while one was running: those waiting for the next. */
   #next: (() => void)[] | null = null
 
@@ -137,6 +143,11 @@ export class Checkpointer {
 
   noteStamp(stamp: number): void {
     if (stamp > this.#highestStamp) this.#highestStamp = stamp
+  }
+
+  noteCleaned(shard: number): void {
+    this.#cleaned.add(shard)
+    this.take(() => {})
   }
 
   remove(shard: number): void {
@@ -233,7 +244,8 @@ export class Checkpointer {
     positions: ReadonlyMap<number, ShardLogPosition | null>,
   ): void {
     for (const [shard, { startIndex: index, startOffset: offset }] of captured)
-      this.#the.logs.get(shard)?.cut({ index, offset }, positions.get(shard) ?? null)
+      this.#the.logs.get(shard)?.cut({ index, offset }, positions.get(shard) ?? null, this.#namings.get(shard) ?? null)
+    this.#namings.clear()
   }
 
   #takeUpRemovals(): void {
@@ -248,19 +260,40 @@ export class Checkpointer {
     const source = this.#source
     if (source === null) return captured
     const shards = new Set(source.activeShards())
+    for (const shard of this.#cleaned) if (this.#the.logs.has(shard)) shards.add(shard)
+    this.#cleaned.clear()
     for (const segment of this.#the.journal.closedSegments) {
       for (const shard of segment.heldBy((id) => this.#covered(id))) if (this.#the.logs.has(shard)) shards.add(shard)
     }
     for (const shard of shards) {
       // A shard that is being given a snapshot has nothing to say until it stands there.
       if (this.#removals.has(shard) || this.#installs.has(shard)) continue
-      const state = this.#neverBack(source.capture(shard))
+      const state = this.#neverBack(this.#fromFloor(source.capture(shard)))
       if (state === null) continue
       captured.set(shard, state)
       this.noteStamp(state.stamp)
     }
     this.#carryTails(source, captured)
     return captured
+  }
+
+  /** What lies below the floor is in cleaned segments: the log starts there, and the same record names them. */
+  #fromFloor(state: ShardCheckpoint): ShardCheckpoint {
+    const finished = this.#the.logs.get(state.shard)?.cleaner.finished ?? null
+    if (finished === null) return state
+    assert(
+      finished.floorIndex <= state.index,
+      () => `shard ${state.shard} is cleaned up to ${finished.floorIndex}, applied up to ${state.index}`,
+    )
+    this.#namings.set(state.shard, finished)
+    return { ...state, startIndex: Math.max(state.startIndex, finished.floorIndex) }
+  }
+
+  #cleanedOf(shard: number, startOffset: number): CleanedPart | null {
+    const log = this.#the.logs.get(shard)
+    const named = log === undefined ? this.#stored.get(shard)?.cleaned : log.cleaner.part
+    const part = this.#namings.get(shard)?.part ?? named ?? null
+    return part === null ? null : cleanedFrom(part, startOffset)
   }
 
   /** Never behind what a record or the journal already says, whatever the driver remembers; null if it says nothing new. */
@@ -275,9 +308,9 @@ export class Checkpointer {
     if (stored === undefined) return { ...state, term, vote }
     if (index < stored.index) return null
     // A snapshot's log starts behind it on this disk, wherever it starts where it came from.
-    const { startIndex, startOffset } = isLater(startOf(stored), startOf(state)) ? stored : state
+    const start = laterStart(startOf(stored), startOf(state))
     const later = laterOf({ term, vote }, stored)
-    return { ...state, term: later.term, vote: later.vote, startIndex, startOffset }
+    return { ...state, term: later.term, vote: later.vote, startIndex: start.index, startOffset: start.offset }
   }
 
   /**
@@ -340,7 +373,8 @@ export class Checkpointer {
       // Removed meanwhile, with a log for which the disk had no room: the journal still has what the file does not say.
       if (this.#removals.has(shard) && (positions.get(shard)?.lastIndex ?? 0) < state.index) continue
       const journalAfter = this.#stored.get(shard)?.journalAfter ?? 0
-      this.#stored.set(shard, { state, log: positions.get(shard) ?? null, journalAfter })
+      const cleaned = this.#cleanedOf(shard, state.startOffset)
+      this.#stored.set(shard, { state, log: positions.get(shard) ?? null, journalAfter, cleaned })
     }
     for (const install of installs) this.#place(install)
     for (const [shard, hardState] of this.#hardStates)
@@ -398,7 +432,8 @@ export class Checkpointer {
     const { term, vote } = laterOf(state, hardState)
     if (term !== state.term || vote !== state.vote || stored === undefined) {
       const log = stored?.log ?? null
-      this.#stored.set(shard, { state: { ...state, term, vote }, log, journalAfter: stored?.journalAfter ?? 0 })
+      const [journalAfter, cleaned] = [stored?.journalAfter ?? 0, stored?.cleaned ?? null]
+      this.#stored.set(shard, { state: { ...state, term, vote }, log, journalAfter, cleaned })
     }
   }
 

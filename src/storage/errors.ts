@@ -21,6 +21,7 @@ export type StorageFailure =
   | { code: 'BELOW_LOG_START'; shard: number; index: number; start: number }
   | { code: 'OFFSET_BELOW_LOG_START'; shard: number; offset: number; start: number }
   | { code: 'SHARD_REMOVED'; shard: number }
+  | { code: 'CLEANING_ABANDONED'; shard: number }
   | { code: 'JOURNAL_FAILED'; file: string; operation: 'write' | 'sync'; reason: string }
   | { code: 'SHARD_LOG_FAILED'; shard: number; file: string; operation: string; reason: string }
   | { code: 'CHECKPOINT_FAILED'; file: string; reason: string }

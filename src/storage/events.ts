@@ -20,6 +20,19 @@ export type StorageEvent =
   | { type: 'shard-segment-sealed'; shard: number; firstIndex: number; lastIndex: number; bytes: number }
   /** Segments that lie wholly below the log's start, which is now at `firstIndex`, are going. */
   | { type: 'shard-log-cut'; shard: number; firstIndex: number; segments: number }
+  /** What lies below `firstIndex` is in cleaned segments, which the checkpoint names. */
+  | {
+      type: 'shard-log-cleaned'
+      shard: number
+      firstIndex: number
+      segments: number
+      bytes: number
+      recordsKept: number
+      recordsDropped: number
+      milliseconds: number
+    }
+  /** Nothing has changed; it is tried again. */
+  | { type: 'shard-cleaning-failed'; shard: number; reason: string }
   | { type: 'snapshot-installed'; shard: number; index: number; bytes: number; milliseconds: number }
   | { type: 'shard-removed'; shard: number }
   | { type: 'shard-quarantined'; shard: number; path: string }

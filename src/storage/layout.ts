@@ -6,6 +6,8 @@
  *     journal/00000000000000000007.log          segments, by number
  *     shards/16/00000000000000000001.log        a shard's entries, by the first index
  *     shards/16/00000000000000000001.index      beside a sealed one
+ *     shards/16/…001-00000000000000000004.cleaned  what compaction has left, by the first index and the cleaning's number
+ *     shards/16/…001-00000000000000000004.sparse   its index
  *     quarantine/16-…                           what was found and not understood; never deleted
  *
  * Numbers only: no name that a user chose ever becomes part of a path.
@@ -25,6 +27,10 @@ export const shardSegmentFile = (shardDirectory: string, firstIndex: number): st
   join(shardDirectory, `${digits(firstIndex)}.log`)
 export const shardIndexFile = (shardDirectory: string, firstIndex: number): string =>
   join(shardDirectory, `${digits(firstIndex)}.index`)
+export const cleanedSegmentFile = (shardDirectory: string, firstIndex: number, generation: number): string =>
+  join(shardDirectory, `${digits(firstIndex)}-${digits(generation)}.cleaned`)
+export const cleanedIndexFile = (shardDirectory: string, firstIndex: number, generation: number): string =>
+  join(shardDirectory, `${digits(firstIndex)}-${digits(generation)}.sparse`)
 
 /** Twenty digits sort as text the way the numbers sort. */
 function digits(number: number): string {
@@ -36,6 +42,11 @@ export function segmentNumberIn(name: string): number | null {
   if (!/^\d{20}\.log$/.test(name)) return null
   const number = Number(name.slice(0, 20))
   return Number.isSafeInteger(number) ? number : null
+}
+
+/** The name is of a cleaned segment or of the index beside one. */
+export function isOfCleanedSegment(name: string): boolean {
+  return /^\d{20}-\d{20}\.(cleaned|sparse)$/.test(name)
 }
 
 export function shardIdIn(name: string): number | null {

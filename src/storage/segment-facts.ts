@@ -18,6 +18,8 @@ export interface SegmentFacts {
   readonly createdMs: number
   /** Nothing will be added to it. */
   readonly sealed: boolean
+  /** What compaction has left: there are holes. */
+  readonly cleaned?: boolean
 }
 
 /** Of segments whose numbers are known, and of what comes after them. */
@@ -48,4 +50,19 @@ export function segmentFacts(segments: readonly Segment[], buffered: readonly En
     maxTimestamp = Math.max(maxTimestamp, maxTimestampOf(entry))
   }
   return [...facts, { ...inUse, bytes, maxTimestamp }]
+}
+
+/** With the cleaned part of the log in front. The segment that holds the floor counts from there: the rest of it is cleaned. */
+export function withCleaned(
+  cleaned: readonly Segment[],
+  committed: readonly SegmentFacts[],
+  floor: { readonly index: number; readonly offset: number },
+): SegmentFacts[] {
+  const facts = cleaned.map(({ firstIndex, firstOffset, bytes, maxTimestamp }) => ({
+    ...{ firstIndex, firstOffset: firstOffset!, bytes: bytes!, maxTimestamp },
+    ...{ createdMs: 0, sealed: true, cleaned: true },
+  }))
+  const holder = committed[0]
+  if (holder === undefined || holder.firstOffset >= floor.offset) return [...facts, ...committed]
+  return [...facts, { ...holder, firstIndex: floor.index, firstOffset: floor.offset }, ...committed.slice(1)]
 }

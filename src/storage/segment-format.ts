@@ -16,6 +16,14 @@
  *     48 16 B  reserved      0
  *     64       entries
  *
+ * Cleaned segment, `<first index>-<generation>.cleaned`: what compaction has left of committed entries. The same header, but
+ *
+ *      0  8 B  magic         "TIDECLND"
+ *     20  u32  previousCrc   0: the chain of sums is the file's own
+ *     48  u64  generation    the cleaning that made it
+ *
+ * and entries whose indexes and offsets ascend with holes.
+ *
  * Index, `<first index>.index`, beside a segment that was left; rebuilt from the segment when it is lost:
  *
  *      0  8 B  magic         "TIDEINDX"
@@ -43,6 +51,7 @@ import { readable, writeVersions } from './versions.ts'
 export const SHARD_SEGMENT_HEADER_BYTES = 64
 const INDEX_HEADER_BYTES = 72
 const SEGMENT_MAGIC = Buffer.from('TIDESHRD', 'latin1')
+const CLEANED_MAGIC = Buffer.from('TIDECLND', 'latin1')
 const INDEX_MAGIC = Buffer.from('TIDEINDX', 'latin1')
 
 export interface ShardSegmentHeader {
@@ -52,17 +61,21 @@ export interface ShardSegmentHeader {
   readonly firstOffset: number
   /** Wall clock, milliseconds; 0 when nobody knows. */
   readonly createdMs: number
+  /** Of a cleaned segment: the cleaning that made it; absent for entries as they were committed. */
+  readonly generation?: number
 }
 
 export function encodeShardSegmentHeader(header: ShardSegmentHeader): Buffer {
   const bytes = Buffer.alloc(SHARD_SEGMENT_HEADER_BYTES)
-  SEGMENT_MAGIC.copy(bytes, 0)
+  const magic = header.generation === undefined ? SEGMENT_MAGIC : CLEANED_MAGIC
+  magic.copy(bytes, 0)
   writeVersions(bytes, 12)
   bytes.writeUInt32LE(header.shard, 16)
   bytes.writeUInt32LE(header.previousCrc, 20)
   writeU64(bytes, header.firstIndex, 24)
   writeU64(bytes, header.firstOffset, 32)
   writeU64(bytes, header.createdMs, 40)
+  if (header.generation !== undefined) writeU64(bytes, header.generation, 48)
   bytes.writeUInt32LE(crc32c(bytes.subarray(12)), 8)
   return bytes
 }
@@ -71,14 +84,20 @@ export type FileDefect = 'short' | 'magic' | 'newer' | 'crc' | 'range'
 
 export function decodeShardSegmentHeader(bytes: Buffer): ShardSegmentHeader | FileDefect {
   if (bytes.length < SHARD_SEGMENT_HEADER_BYTES) return 'short'
-  if (!bytes.subarray(0, 8).equals(SEGMENT_MAGIC)) return 'magic'
+  const magic = bytes.subarray(0, 8)
+  const cleaned = magic.equals(CLEANED_MAGIC)
+  if (!cleaned && !magic.equals(SEGMENT_MAGIC)) return 'magic'
   if (crc32c(bytes.subarray(12, SHARD_SEGMENT_HEADER_BYTES)) !== bytes.readUInt32LE(8)) return 'crc'
   if (!readable(bytes, 12)) return 'newer'
   const firstIndex = readU64(bytes, 24)
   const firstOffset = readU64(bytes, 32)
   const createdMs = readU64(bytes, 40)
   if (firstIndex < 1 || firstOffset < 0 || createdMs < 0) return 'range'
-  return { shard: bytes.readUInt32LE(16), previousCrc: bytes.readUInt32LE(20), firstIndex, firstOffset, createdMs }
+  const [shard, previousCrc] = [bytes.readUInt32LE(16), bytes.readUInt32LE(20)]
+  const header = { shard, previousCrc, firstIndex, firstOffset, createdMs }
+  if (!cleaned) return header
+  const generation = readU64(bytes, 48)
+  return generation < 1 ? 'range' : { ...header, generation }
 }
 
 /** What is known of a segment that was left. */

@@ -9,7 +9,7 @@ import { TypedError } from '../stdx/index.ts'
 import { readFile } from './atomic-file.ts'
 import { decodeEntry, ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, type Entry, nextOffsetAfter } from './entry.ts'
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
-import { shardIndexFile, shardSegmentFile } from './layout.ts'
+import { cleanedIndexFile, cleanedSegmentFile, shardIndexFile, shardSegmentFile } from './layout.ts'
 import { call, type Procedure } from './procedure.ts'
 import {
   decodeSegmentIndex,
@@ -33,6 +33,8 @@ interface DecodedIndex {
 export class Segment {
   readonly shard: number
   readonly firstIndex: number
+  /** The cleaning that made it; null for one with all that was committed. */
+  readonly generation: number | null
   readonly path: string
   readonly indexPath: string
   /** Null until its header was read. */
@@ -50,14 +52,21 @@ export class Segment {
   createdMs: number | null = null
   /** Below the log's start: its file is gone or going, and a read that began earlier may not find it. */
   dropped = false
+  /** Of a cleaned segment: after its last batch. */
+  nextOffset: number | null = null
   /** As found in the sealed file when its index was completed; null before. */
   lastIndexFound: number | null = null
 
-  constructor(shard: number, directory: string, firstIndex: number) {
+  constructor(shard: number, directory: string, firstIndex: number, generation: number | null = null) {
     this.shard = shard
     this.firstIndex = firstIndex
-    this.path = shardSegmentFile(directory, firstIndex)
-    this.indexPath = shardIndexFile(directory, firstIndex)
+    this.generation = generation
+    this.path =
+      generation === null
+        ? shardSegmentFile(directory, firstIndex)
+        : cleanedSegmentFile(directory, firstIndex, generation)
+    this.indexPath =
+      generation === null ? shardIndexFile(directory, firstIndex) : cleanedIndexFile(directory, firstIndex, generation)
     this.firstOffset = null
     this.bytes = null
   }
@@ -171,7 +180,8 @@ export function* readHeader(segment: Segment, file: DiskFile): Procedure<ShardSe
   const header = decodeShardSegmentHeader(bytes.subarray(0, count))
   if (header === 'newer') throw newerFormat(segment.path, bytes, 12)
   if (typeof header === 'string') throw damaged(segment, 0, `bad header (${header})`)
-  if (header.shard !== segment.shard || header.firstIndex !== segment.firstIndex)
+  const { shard, firstIndex, generation } = segment
+  if (header.shard !== shard || header.firstIndex !== firstIndex || (header.generation ?? null) !== generation)
     throw damaged(segment, 16, 'another file’s header')
   segment.firstOffset = header.firstOffset
   segment.createdMs = header.createdMs
@@ -236,10 +246,13 @@ class ChunkReader {
       throw damaged(segment, position, `entry ${entry.index} where ${segment.firstIndex} belongs`)
     }
     if (previous === null) return
-    if (entry.index !== previous.index + 1)
+    const holes = segment.generation !== null
+    if (holes ? entry.index <= previous.index : entry.index !== previous.index + 1)
       throw damaged(segment, position, `entry ${entry.index} after ${previous.index}`)
     if (entry.previousCrc !== previous.crc) throw damaged(segment, position, `entry ${entry.index} follows another one`)
-    if (entry.firstOffset !== nextOffsetAfter(previous)) throw damaged(segment, position, 'a hole in the offsets')
+    const expected = nextOffsetAfter(previous)
+    if (holes ? entry.firstOffset < expected : entry.firstOffset !== expected)
+      throw damaged(segment, position, holes ? 'offsets that go back' : 'a hole in the offsets')
   }
 }
 

@@ -19,6 +19,9 @@ import { REPLACE_THE_DISK, StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { isNotEmpty, isNotFound } from './identity.ts'
 import {
+  cleanedIndexFile,
+  cleanedSegmentFile,
+  isOfCleanedSegment,
   quarantineDirectory,
   segmentNumberIn,
   shardDirectory,
@@ -51,7 +54,8 @@ export function* tidyShards(
   }
   // Before anything is removed: a refusal says that nothing was changed.
   for (const [shard, stored] of checkpoint.shards) {
-    const missing = missingSegment(shardDirectory(directory, shard), stored, found.get(shard) ?? [])
+    const [folder, names] = [shardDirectory(directory, shard), found.get(shard) ?? []]
+    const missing = missingSegment(folder, stored, names) ?? missingCleaned(folder, stored, names)
     if (missing === null) continue
     throw new StorageError(
       { code: 'SHARD_LOG_MISSING', shard, file: missing },
@@ -78,7 +82,10 @@ export function* tidyShards(
       // Ten thousand segments in one folder are not unusual.
       const isKept = new Set(kept)
       const indexInUse = basename(shardIndexFile(folder, inUse))
+      const cleaned = cleanedNames(checkpoint.shards.get(shard))
       const useless = names.filter((name) => {
+        // What no record names was being made, or was replaced.
+        if (isOfCleanedSegment(name)) return !cleaned.has(name)
         const first = firstIndexIn(name)
         // An index beside the segment in use is from a life in which that one was left already.
         return first !== null && (!isKept.has(first) || name === indexInUse)
@@ -118,6 +125,25 @@ function missingSegment(folder: string, stored: StoredShard, names: readonly str
   if (!kept.includes(log.firstIndex)) return shardSegmentFile(folder, log.firstIndex)
   const startIndex = Math.max(1, state.startIndex)
   return kept[0]! <= startIndex ? null : `the segment with index ${startIndex} in ${folder}`
+}
+
+/** Of the cleaned segments that the record names, and of the indexes beside them. */
+function cleanedNames(stored: StoredShard | undefined): Set<string> {
+  const names = new Set<string>()
+  for (const { firstIndex, generation } of stored?.cleaned?.segments ?? []) {
+    names.add(basename(cleanedSegmentFile('', firstIndex, generation)))
+    names.add(basename(cleanedIndexFile('', firstIndex, generation)))
+  }
+  return names
+}
+
+function missingCleaned(folder: string, { cleaned }: StoredShard, names: readonly string[]): string | null {
+  const there = new Set(names)
+  for (const { firstIndex, generation } of cleaned?.segments ?? []) {
+    const path = cleanedSegmentFile(folder, firstIndex, generation)
+    if (!there.has(basename(path))) return path
+  }
+  return null
 }
 
 /** Those that are gone already are no failure: whoever removed them wanted the same. */

@@ -20,18 +20,19 @@
  */
 
 import { basename } from 'node:path'
-import type { Clock, Disk, PlatformError } from '../platform/index.ts'
+import type { PlatformError } from '../platform/index.ts'
 import { assert, TypedError } from '../stdx/index.ts'
-import type { Background } from './background.ts'
 import type { ShardLogPosition } from './checkpoint-format.ts'
+import type { CleanedPart } from './cleaned-part.ts'
+import type { CleaningResult } from './cleaning.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import { StorageError } from './errors.ts'
-import type { StorageEvent } from './events.ts'
-import { isLater, type LogStart } from './log-start.ts'
+import { type CleanerCollaborators, LogCleaner } from './log-cleaner.ts'
+import { type LogStart, laterStart } from './log-start.ts'
 import type { Procedure } from './procedure.ts'
 import { isFull, type Room } from './room.ts'
 import { Segment } from './segment.ts'
-import { type SegmentFacts, segmentFacts } from './segment-facts.ts'
+import { type SegmentFacts, segmentFacts, withCleaned } from './segment-facts.ts'
 import { type SegmentLimits, SegmentWriter } from './segment-writer.ts'
 import { removeFiles } from './shard-folders.ts'
 import { type ReadDone, ShardReader } from './shard-reader.ts'
@@ -47,19 +48,15 @@ export interface ShardLogOptions {
   readonly directory: string
   readonly segmentBytes: number
   readonly flushBytes: number
+  /** What a cleaning's map of keys may take. */
+  readonly cleaningMapBytes: number
 }
 
-export interface ShardLogCollaborators {
-  readonly disk: Disk
-  readonly clock: Clock
-  readonly background: Background
+export interface ShardLogCollaborators extends CleanerCollaborators {
   readonly room: Room
-  readonly trace: (event: StorageEvent) => void
   readonly fatal: (error: StorageError) => void
   /** So many more bytes are buffered (or fewer); true while the sum over all shards is above its limit. */
   readonly buffered: (bytes: number) => boolean
-  /** `Random.chance`. */
-  readonly chance: (site: string) => boolean
   /** `Random.below`. */
   readonly below: (bound: number) => number
 }
@@ -73,9 +70,17 @@ export interface ShardLogStart {
   readonly sealed: readonly number[]
   /** Of the checkpoint's state: where the log ends when there are no files. */
   readonly index: number
+  /** What compaction has left of what lies before the start. */
+  readonly cleaned: CleanedPart | null
 }
 
-export const EMPTY_LOG: ShardLogStart = { start: { index: 1, offset: 0 }, position: null, sealed: [], index: 0 }
+export const EMPTY_LOG: ShardLogStart = {
+  start: { index: 1, offset: 0 },
+  position: null,
+  sealed: [],
+  index: 0,
+  cleaned: null,
+}
 
 export type FactsDone = (error: StorageError | PlatformError | null, segments: readonly SegmentFacts[]) => void
 
@@ -92,6 +97,10 @@ interface Replacement {
 export class ShardLog {
   /** Called when entries up to `index` are with the operating system. */
   onWritten: ((index: number) => void) | null = null
+  /** Called when the log starts at `floorIndex` because what lies below is cleaned, and a checkpoint on the disk says so. */
+  onCleaned: ((floorIndex: number) => void) | null = null
+  /** Compaction of this log, and what it has left. */
+  readonly cleaner: LogCleaner
 
   readonly #options: ShardLogOptions
   readonly #collaborators: ShardLogCollaborators
@@ -118,7 +127,7 @@ export class ShardLog {
 
   constructor(
     options: ShardLogOptions,
-    { start, position, sealed, index }: ShardLogStart,
+    { start, position, sealed, index, cleaned }: ShardLogStart,
     collaborators: ShardLogCollaborators,
   ) {
     this.#options = options
@@ -127,7 +136,13 @@ export class ShardLog {
     const { shard, directory } = options
     const segments = sealed.map((firstIndex) => new Segment(shard, directory, firstIndex))
     this.#writer = new SegmentWriter(options, position, segments, collaborators)
-    this.#reader = new ShardReader(shard, this.#writer.segments, () => this.#start, collaborators)
+    this.cleaner = new LogCleaner({ ...options, mapBytes: options.cleaningMapBytes }, cleaned, this, collaborators)
+    this.cleaner.onUseless = (useless) => {
+      this.#useless.push(...useless)
+      this.#work()
+    }
+    const [startOf, cleanedOf] = [() => this.#start, () => this.cleaner.view]
+    this.#reader = new ShardReader(shard, this.#writer.segments, startOf, cleanedOf, collaborators)
     this.#lastIndex = position?.lastIndex ?? index
     this.#writtenIndex = this.#lastIndex
   }
@@ -162,12 +177,13 @@ export class ShardLog {
   /** When segments are left from now on; undefined: as the storage was opened with. */
   configure(limits: Partial<SegmentLimits>): void {
     const { segmentBytes = this.#options.segmentBytes } = limits
+    this.cleaner.segmentBytes = segmentBytes
     this.#writer.limits = { segmentMs: Number.POSITIVE_INFINITY, segmentJitterMs: 0, ...limits, segmentBytes }
   }
 
   /** In files, and still to be written; null: of files from before this start it is not known yet. */
   get storedBytes(): number | null {
-    let stored = this.#bufferBytes
+    let stored = this.#bufferBytes + this.cleaner.storedBytes
     for (const { bytes } of this.#writer.segments) {
       if (bytes === null) return null
       stored += bytes
@@ -183,7 +199,9 @@ export class ShardLog {
     this.#reader.learn((error) => {
       // Written, and not yet taken from the buffer, while the writer syncs.
       const buffered = this.#buffer.filter(({ index }) => index > this.#writer.lastIndex)
-      const facts = error === null ? segmentFacts(this.#writer.segments, buffered) : []
+      const committed = error === null ? segmentFacts(this.#writer.segments, buffered) : []
+      const { floorOffset, segments } = this.cleaner.view
+      const facts = withCleaned(segments, committed, { index: this.#start.index, offset: floorOffset })
       for (const waiting of this.#waitingForFacts.splice(0)) waiting(error, facts)
     })
   }
@@ -244,7 +262,8 @@ export class ShardLog {
    */
   readFromOffset(offset: number, maxBytes: number, done: ReadDone): void {
     const first = this.#buffer[0]
-    if (first !== undefined && offset >= Math.max(first.firstOffset, this.#start.offset)) {
+    const from = Math.max(this.#start.offset, this.cleaner.view.floorOffset)
+    if (first !== undefined && offset >= Math.max(first.firstOffset, from)) {
       const at = this.#buffer.findIndex((entry) => entry.recordCount > 0 && nextOffsetAfter(entry) > offset)
       this.#answer(at < 0 ? [] : take(this.#buffer, at, maxBytes), done)
       return
@@ -253,7 +272,8 @@ export class ShardLog {
     this.#reader.fromOffset(offset, maxBytes, (error, entries) => {
       if (error !== null || entries.length > 0 || first === undefined) return done(error, entries)
       // Only entries without records lay between the offset and the end of the files as they were.
-      const at = buffered.findIndex((entry) => entry.recordCount > 0 && nextOffsetAfter(entry) > offset)
+      const wanted = Math.max(offset, this.cleaner.view.floorOffset)
+      const at = buffered.findIndex((entry) => entry.recordCount > 0 && nextOffsetAfter(entry) > wanted)
       done(null, at < 0 ? [] : take(buffered, at, maxBytes))
     })
   }
@@ -264,13 +284,17 @@ export class ShardLog {
   }
 
   /**
-   * A checkpoint on the disk says that the log starts here, and is synced up to `position`. The start never moves back.
+   * A checkpoint on the disk says that the log starts here, and is synced up to `position`. The start never moves back. `cleaned`:
+   * what the checkpoint names for what lies below.
    */
-  cut(start: LogStart, position: ShardLogPosition | null): void {
-    if (isLater(start, this.#start)) this.#start = start
+  cut(start: LogStart, position: ShardLogPosition | null, cleaned: CleaningResult | null = null): void {
+    this.#start = laterStart(start, this.#start)
+    if (cleaned === null) this.cleaner.startsAt(this.#start.offset)
+    else this.cleaner.named(cleaned, this.#start.offset)
     if (position !== null) this.#discard(this.#writer.cut(this.#start.index, position.firstIndex))
     this.#useless.push(...this.#notRemoved.splice(0))
     this.#work()
+    if (cleaned !== null) this.onCleaned?.(cleaned.floorIndex)
   }
 
   /**
@@ -281,6 +305,7 @@ export class ShardLog {
     assert(this.#syncs.length === 0, 'replaced while a checkpoint waits for it')
     assert(start.index > this.#lastIndex + 1, () => `replaced from ${start.index}, and it has ${this.#lastIndex}`)
     assert(this.#state !== 'closed', 'replaced after it was closed')
+    this.cleaner.replace(null)
     this.#replacement = { start, done }
     this.#work()
   }
@@ -297,8 +322,12 @@ export class ShardLog {
    * for: whoever waits for a sync of that is told that there is none.
    */
   close(done: () => void): void {
+    this.cleaner.close(() => this.#close(done))
+  }
+
+  #close(done: () => void): void {
     if (this.#state === 'working') {
-      this.#onIdle = () => this.close(done)
+      this.#onIdle = () => this.#close(done)
       this.#giveUp()
       return
     }

@@ -10,12 +10,16 @@
  *
  * The log's start may move up under a read. A read keeps the list of segments that it began with: what it finds in them was
  * committed all the same, and a file that it finds gone is answered as if it had been asked for later, as below the start.
+ *
+ * Below the floor (cleaned-part.ts) an offset may be in a hole: then the answer begins with the next batch there is. When another
+ * cleaning has replaced what was being read, the same question is asked of what took its place.
  */
 import type { Clock, Disk, DiskFile, PlatformError } from '../platform/index.ts'
 import type { Background } from './background.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
 import { isNotFound } from './identity.ts'
+import type { CleanedView } from './log-cleaner.ts'
 import type { LogStart } from './log-start.ts'
 import { call, type Procedure, run } from './procedure.ts'
 import { completeIndex, damaged, readEntries, readFirstOffset, readNumbers, type Segment } from './segment.ts'
@@ -34,6 +38,7 @@ export class ShardReader {
   /** Ascending; the last one is in use. The writer's own list, which changes under us. */
   readonly #segments: readonly Segment[]
   readonly #start: () => LogStart
+  readonly #cleaned: () => CleanedView
   readonly #disk: Disk
   readonly #background: Background
   /** Sealed segments with an index in memory, the most recently used last. */
@@ -43,11 +48,13 @@ export class ShardReader {
     shard: number,
     segments: readonly Segment[],
     start: () => LogStart,
+    cleaned: () => CleanedView,
     collaborators: { disk: Disk; clock: Clock; background: Background },
   ) {
     this.#shard = shard
     this.#segments = segments
     this.#start = start
+    this.#cleaned = cleaned
     this.#disk = collaborators.disk
     this.#background = collaborators.background
   }
@@ -126,7 +133,33 @@ export class ShardReader {
   }
 
   *#fromOffset(offset: number, maxBytes: number): Procedure<Entry[]> {
-    if (offset < this.#start().offset) throw this.#offsetBelowStart(offset)
+    for (;;) {
+      if (offset < this.#start().offset) throw this.#offsetBelowStart(offset)
+      const cleaned = this.#cleaned()
+      const { floorOffset } = cleaned
+      try {
+        const found = offset < floorOffset ? yield* this.#fromCleaned(cleaned.segments, offset, maxBytes) : null
+        return found ?? (yield* this.#fromCommitted(Math.max(offset, floorOffset), maxBytes))
+      } catch (error) {
+        if (cleaned === this.#cleaned()) throw error
+      }
+    }
+  }
+
+  /** Null: there is nothing from the offset on. */
+  *#fromCleaned(segments: readonly Segment[], offset: number, maxBytes: number): Procedure<Entry[] | null> {
+    const at = segments.findIndex(({ nextOffset }) => nextOffset! > offset)
+    if (at < 0) return null
+    return yield* this.#within(segments, at, function* (segment, file, end) {
+      const position = segment.index.positionOfOffset(offset, SHARD_SEGMENT_HEADER_BYTES)
+      const wanted = (entry: Entry): boolean => nextOffsetAfter(entry) > offset
+      const read = yield* readEntries({ segment, file, position, end, maxBytes }, wanted)
+      if (read.length === 0) throw damaged(segment, end, `nothing from offset ${offset} on`)
+      return read
+    })
+  }
+
+  *#fromCommitted(offset: number, maxBytes: number): Procedure<Entry[]> {
     const segments = this.#segments.slice()
     // The last segment that starts at or below the offset.
     let [low, high] = [0, segments.length - 1]
@@ -170,9 +203,15 @@ export class ShardReader {
     const next = segments[at + 1]
     const file = yield* this.#open(segment)
     try {
-      const sealed = next !== undefined
+      const isCleaned = segment.generation !== null
+      const sealed = next !== undefined || isCleaned
       if (!segment.indexed) yield* completeIndex(this.#disk, segment, file, sealed)
-      if (sealed && segment.lastIndexFound !== null && segment.lastIndexFound !== next.firstIndex - 1)
+      if (
+        next !== undefined &&
+        !isCleaned &&
+        segment.lastIndexFound !== null &&
+        segment.lastIndexFound !== next.firstIndex - 1
+      )
         throw damaged(segment, segment.bytes ?? 0, `the next segment starts with entry ${next.firstIndex}`)
       if (sealed) this.#remember(segment)
       return body === null ? null : yield* body(segment, file, segment.bytes!)

@@ -14,6 +14,7 @@ import { replaceFile } from './atomic-file.ts'
 import { Background } from './background.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import { Checkpointer, type CheckpointSource } from './checkpointer.ts'
+import { CleaningTurns } from './cleaning-turns.ts'
 import { type Entry, EntryKind } from './entry.ts'
 import type { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
@@ -42,6 +43,10 @@ export interface StorageOptions {
   readonly shardLogFlushBytes?: number
   /** Buffered bytes of all shards together at which all are written: thousands of shards with little each add up. */
   readonly shardLogsBufferBytesMax?: number
+  /** What the map of keys of a compaction may take; one runs at a time. */
+  readonly cleaningMapBytes?: number
+  /** How fast compaction may read; by default as fast as it can. */
+  readonly cleaningBytesPerSecond?: number
 }
 
 export interface StorageCollaborators {
@@ -57,6 +62,7 @@ const JOURNAL_SEGMENT_BYTES = 32 << 20
 const SHARD_SEGMENT_BYTES = 256 << 20
 const SHARD_LOG_FLUSH_BYTES = 512 << 10
 const SHARD_LOGS_BUFFER_BYTES_MAX = 32 << 20
+const CLEANING_MAP_BYTES = 32 << 20
 
 export type OpenDone = (error: StorageError | PlatformError | null, storage?: Storage) => void
 
@@ -80,6 +86,7 @@ export class Storage {
   readonly #journal: Journal
   readonly #checkpointer: Checkpointer
   readonly #logs = new Map<number, ShardLog>()
+  readonly #cleanings: CleaningTurns
   #identity: Identity
   /** In the shard logs' buffers, all together, and whether that was above the limit when it last changed. */
   #bufferedBytes = 0
@@ -147,6 +154,7 @@ export class Storage {
       { clock, supply, trace, fatal, segmentClosed: () => this.#segmentClosed(), chance },
     )
     const hardStates = new Map([...opened.recovered].map(([shard, { term, vote }]) => [shard, { term, vote }]))
+    this.#cleanings = new CleaningTurns(options.cleaningBytesPerSecond ?? Number.POSITIVE_INFINITY, clock)
     this.#checkpointer = new Checkpointer(
       { directory: options.directory, diskIncarnation },
       { stored: new Map(checkpoint.shards), removed: checkpoint.removed, hardStates, highestStamp },
@@ -247,6 +255,7 @@ export class Storage {
         directory: shardDirectory(options.directory, shard),
         segmentBytes: options.shardSegmentBytes ?? SHARD_SEGMENT_BYTES,
         flushBytes: options.shardLogFlushBytes ?? SHARD_LOG_FLUSH_BYTES,
+        cleaningMapBytes: options.cleaningMapBytes ?? CLEANING_MAP_BYTES,
       },
       this.#startOf(shard),
       {
@@ -259,6 +268,11 @@ export class Storage {
         buffered: (bytes) => this.#buffered(bytes),
         chance: (site) => random.chance(site),
         below: (bound) => random.below(bound),
+        cleaningTurn: (start) => this.#cleanings.take(start),
+        cleaningPause: (bytes, resume) => this.#cleanings.pause(bytes, resume),
+        cleaned: (cleaned) => {
+          if (this.#state === 'open' && this.#checkpointer.hasSource) this.#checkpointer.noteCleaned(cleaned)
+        },
       },
     )
     this.#logs.set(shard, log)
@@ -271,7 +285,8 @@ export class Storage {
     if (stored === undefined) return EMPTY_LOG
     const { startIndex, startOffset, index } = stored.state
     const start = { index: startIndex, offset: startOffset }
-    return { start, position: stored.log, sealed: this.#opened.sealed.get(shard) ?? [], index }
+    const sealed = this.#opened.sealed.get(shard) ?? []
+    return { start, position: stored.log, sealed, index, cleaned: stored.cleaned ?? null }
   }
 
   setCheckpointSource(source: CheckpointSource): void {

@@ -14,6 +14,7 @@ const REASONS: Readonly<Record<CutReason, string>> = {
   [CutReason.retentionTime]: 'retention.ms',
   [CutReason.retentionBytes]: 'retention.bytes',
   [CutReason.request]: 'request',
+  [CutReason.compaction]: 'compaction',
 }
 
 /** What moved the start last, since this node was started; null: nothing. */

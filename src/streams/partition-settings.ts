@@ -19,6 +19,13 @@ export interface PartitionSettings {
   /** `segment.ms` and `segment.jitter.ms`. */
   readonly segmentMs: number
   readonly segmentJitterMs: number
+  /** `min.cleanable.dirty.ratio`. */
+  readonly minDirtyRatio: number
+  /** `min.compaction.lag.ms` and `max.compaction.lag.ms`. */
+  readonly minCompactionLagMs: number
+  readonly maxCompactionLagMs: number
+  /** `delete.retention.ms`: the grace of tombstones. */
+  readonly deleteRetentionMs: number
 }
 
 export const PARTITION_SETTINGS_DEFAULTS: PartitionSettings = partitionSettings({})
@@ -31,16 +38,25 @@ export function partitionSettings(configs: Readonly<Record<string, string>>): Pa
   const policies = text('cleanup.policy')
     .split(',')
     .map((policy) => policy.trim())
+  const compacted = policies.includes('compact')
   const deletes = policies.includes('delete')
   return {
     maxMessageBytes: Number(text('max.message.bytes')),
     appendTime: text('message.timestamp.type') === 'LogAppendTime',
-    compacted: policies.includes('compact'),
+    compacted,
     deletes,
     retentionMs: deletes ? limit('retention.ms') : Number.POSITIVE_INFINITY,
     retentionBytes: deletes ? limit('retention.bytes') : Number.POSITIVE_INFINITY,
     segmentBytes: configs['segment.bytes'] === undefined ? null : Number(configs['segment.bytes']),
-    segmentMs: Number(text('segment.ms')),
+    // A segment in use is not compacted, so it must not stay in use for longer than that may wait.
+    segmentMs: Math.min(
+      Number(text('segment.ms')),
+      compacted ? Number(text('max.compaction.lag.ms')) : Number.MAX_VALUE,
+    ),
     segmentJitterMs: Number(text('segment.jitter.ms')),
+    minDirtyRatio: Number(text('min.cleanable.dirty.ratio')),
+    minCompactionLagMs: Number(text('min.compaction.lag.ms')),
+    maxCompactionLagMs: Number(text('max.compaction.lag.ms')),
+    deleteRetentionMs: Number(text('delete.retention.ms')),
   }
 }

@@ -35,11 +35,19 @@ import {
   setMaxTimestamp,
   stampAppendTime,
 } from '../records/index.ts'
-import type { Draft, DraftContext, Shard, Standing, StateMachine } from '../replication/index.ts'
+import {
+  type Draft,
+  type DraftContext,
+  decodeCompaction,
+  type Shard,
+  type Standing,
+  type StateMachine,
+} from '../replication/index.ts'
 import { assert } from '../stdx/index.ts'
 import { type Entry, EntryKind, payloadOf } from '../storage/index.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import { BatchGate } from './batch-gate.ts'
+import { Compactions } from './compaction.ts'
 import type { EpochEnd } from './epochs.ts'
 import { KafkaError, type KafkaErrorCode } from './errors.ts'
 import type { StreamsEvent } from './events.ts'
@@ -82,8 +90,10 @@ interface Held {
   readonly zstdAllowed: boolean
 }
 
-const SNAPSHOT_VERSION = 3
+const SNAPSHOT_VERSION = 4
 const SNAPSHOT_HEADER_BYTES = 12
+/** Without what was decided on compaction. */
+const SNAPSHOT_VERSION_3 = 3
 /** Without `coveredOffset`. */
 const SNAPSHOT_VERSION_2 = 2
 const SNAPSHOT_2_HEADER_BYTES = 4
@@ -101,6 +111,7 @@ export class Partition implements StateMachine, Advancing {
   readonly #trace: (event: StreamsEvent) => void
   readonly #producers: Producers
   readonly #times = new TimeIndex()
+  readonly #compactions = new Compactions()
   readonly #reader: PartitionReader
   readonly #gate: BatchGate
   readonly #retention: RetentionCheck
@@ -124,6 +135,7 @@ export class Partition implements StateMachine, Advancing {
   /** What is derived from the log knows the records below; those applied here may be behind that (`aheadOfLog`). */
   #coveredOffset = 0
   #appliedOffset = 0
+  #appliedIndex = 0
   /** Applied since listeners were last told. */
   #advancedBytes = 0
   #removed = false
@@ -138,7 +150,7 @@ export class Partition implements StateMachine, Advancing {
     this.#reader = new PartitionReader(this.#shard, this.#times)
     this.#producers = new Producers(options.newProducersFrom)
     this.#gate = new BatchGate(options.settings)
-    this.#retention = new RetentionCheck(this.#shard, this.#clock)
+    this.#retention = new RetentionCheck(this.#shard, this.#clock, this.#compactions)
     this.#deletions = new RecordDeletions(this.#shard, this.#clock)
     this.#configureLog(options.settings)
     this.#restored = options.restored ?? null
@@ -165,9 +177,19 @@ export class Partition implements StateMachine, Advancing {
     this.#shard.configureLog({ ...(segmentBytes === null ? {} : { segmentBytes }), segmentMs, segmentJitterMs })
   }
 
-  /** Cuts what is older, or more, than the topic's settings say; on the leader. */
+  /** Cuts what is older, or more, than the topic's settings say; on the leader. And goes on with a compaction that was given up. */
   checkRetention(): void {
+    this.#clean()
     this.#retention.check(() => (this.#term === 0 || this.#removed || this.restoring ? null : this.settings))
+  }
+
+  /** What lies below the floor that was decided last. */
+  #clean(): void {
+    const { floor, tombstonesBelow } = this.#compactions
+    if (this.#removed || floor.index <= this.#shard.startIndex) return
+    const keepsSequence = (producerId: number, lastOffset: number): boolean =>
+      this.#producers.committedMarks(producerId).at(-1)?.lastOffset === lastOffset
+    this.#shard.clean({ floor, tombstonesBelow, keepsSequence })
   }
 
   /** What keeps the log from starting higher; null where this node does not decide it. */
@@ -409,6 +431,8 @@ export class Partition implements StateMachine, Advancing {
     const nextOffset = entry.firstOffset + entry.recordCount
     if (entry.term === this.#term) this.#waiting.committed(entry.index, nextOffset)
     this.#appliedOffset = nextOffset
+    this.#appliedIndex = entry.index
+    if (entry.kind === EntryKind.cut) this.#compact(entry)
     if (entry.kind !== EntryKind.data) return
     const payload = payloadOf(entry)
     this.#advancedBytes += payload.length
@@ -424,6 +448,13 @@ export class Partition implements StateMachine, Advancing {
       const producerId = ours ? producerIdOf(payload, at) : -1
       if (producerId !== -1) this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at))
     }
+  }
+
+  #compact(entry: Entry): void {
+    const compaction = decodeCompaction(payloadOf(entry))
+    if (compaction === null) return
+    this.#compactions.decided(entry.index, compaction)
+    this.#clean()
   }
 
   applied(): void {
@@ -525,28 +556,34 @@ export class Partition implements StateMachine, Advancing {
 
   /** Placed at the start of a log (snapshot-taking.ts in replication) whose end the state knows already. */
   get aheadOfLog(): boolean {
-    return this.#appliedOffset < this.#coveredOffset
+    return this.#appliedOffset < this.#coveredOffset || this.#appliedIndex < this.#compactions.decidedAt
   }
 
-  /** version u8 · reserved u8×3 · covered offset f64 · producers · time index. */
+  /** version u8 · reserved u8×3 · covered offset f64 · producers · time index · what was decided on compaction. */
   snapshot(): Buffer {
-    const bytes = Buffer.alloc(SNAPSHOT_HEADER_BYTES + this.#producers.snapshotBytes + this.#times.snapshotBytes)
+    const derivedBytes = this.#producers.snapshotBytes + this.#times.snapshotBytes + this.#compactions.snapshotBytes
+    const bytes = Buffer.alloc(SNAPSHOT_HEADER_BYTES + derivedBytes)
     bytes[0] = SNAPSHOT_VERSION
     bytes.writeDoubleLE(this.#coveredOffset, 4)
-    const end = this.#times.write(bytes, this.#producers.write(bytes, SNAPSHOT_HEADER_BYTES))
+    const timesEnd = this.#times.write(bytes, this.#producers.write(bytes, SNAPSHOT_HEADER_BYTES))
+    const end = this.#compactions.write(bytes, timesEnd)
     assert(end === bytes.length, () => `a snapshot measured as ${bytes.length} bytes took ${end}`)
     return bytes
   }
 
   restore(snapshot: Buffer): void {
     const [version] = snapshot
-    const known = version === SNAPSHOT_VERSION || version === SNAPSHOT_VERSION_2
+    const known = [SNAPSHOT_VERSION, SNAPSHOT_VERSION_3, SNAPSHOT_VERSION_2].includes(version!)
     assert(known, () => `a partition's snapshot of version ${version}`)
     const from = version === SNAPSHOT_VERSION_2 ? SNAPSHOT_2_HEADER_BYTES : SNAPSHOT_HEADER_BYTES
     this.#coveredOffset = version === SNAPSHOT_VERSION_2 ? 0 : snapshot.readDoubleLE(4)
     this.#appliedOffset = 0
-    const end = this.#times.read(snapshot, this.#producers.read(snapshot, from))
+    this.#appliedIndex = 0
+    let end = this.#times.read(snapshot, this.#producers.read(snapshot, from))
+    if (version === SNAPSHOT_VERSION) end = this.#compactions.read(snapshot, end)
+    else this.#compactions.forget()
     assert(end === snapshot.length, () => `a snapshot of ${snapshot.length} bytes was read to ${end}`)
+    this.#clean()
   }
 }
 

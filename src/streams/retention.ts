@@ -19,6 +19,7 @@
 import type { Clock } from '../platform/index.ts'
 import { CutReason, type Shard } from '../replication/index.ts'
 import type { LogStart, SegmentFacts } from '../storage/index.ts'
+import { type Compactions, floorDue } from './compaction.ts'
 import type { StoredLog } from './low-water.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 
@@ -29,7 +30,7 @@ export interface RetentionLimits {
 }
 
 export interface RetainedLog {
-  /** Oldest first. */
+  /** Oldest first; see `inTheLog`. */
   readonly segments: readonly SegmentFacts[]
   readonly start: LogStart
   /** Behind the last entry that the segments hold. */
@@ -45,7 +46,7 @@ export interface RetentionCut {
 
 /** Where the log should start; null: where it does. */
 export function retentionCut(log: RetainedLog, limits: RetentionLimits, wallMs: number): RetentionCut | null {
-  const segments = inTheLog(log.segments, log.start)
+  const { segments } = log
   const startAfter = (i: number): LogStart => {
     const next = segments[i + 1]
     return next === undefined ? log.end : { index: next.firstIndex, offset: next.firstOffset }
@@ -68,8 +69,9 @@ export function retentionCut(log: RetainedLog, limits: RetentionLimits, wallMs: 
 
 /** Those below the start are going already. */
 export function inTheLog(segments: readonly SegmentFacts[], start: LogStart): readonly SegmentFacts[] {
-  const first = segments.findLastIndex(({ firstIndex }) => firstIndex <= start.index)
-  return first <= 0 ? segments : segments.slice(first)
+  // Cleaned ones lie below the start's index, and go from the list as soon as they lie below its offset.
+  const first = segments.findLastIndex(({ firstIndex, cleaned }) => cleaned !== true && firstIndex <= start.index)
+  return first <= 0 ? segments : segments.filter(({ cleaned }, i) => cleaned === true || i >= first)
 }
 
 /** The time of the youngest record; where none has a time, when the segment was left. */
@@ -92,13 +94,15 @@ function storedIn(segments: readonly SegmentFacts[]): StoredLog {
 export class RetentionCheck {
   readonly #shard: Shard
   readonly #clock: Clock
+  readonly #compactions: Compactions
   #looking = false
   /** What the last look has found; null: there was none, or this node did not lead. */
   stored: StoredLog | null = null
 
-  constructor(shard: Shard, clock: Clock) {
+  constructor(shard: Shard, clock: Clock, compactions: Compactions) {
     this.#shard = shard
     this.#clock = clock
+    this.#compactions = compactions
   }
 
   /** `settings` again when the answer is there: it took its time. Null: this node does not lead any more. */
@@ -106,7 +110,8 @@ export class RetentionCheck {
     const now = settings()
     const shard = this.#shard
     if (this.#looking || now === null || shard.startOffset === shard.committedOffset) return
-    if (now.retentionMs === Number.POSITIVE_INFINITY && now.retentionBytes === Number.POSITIVE_INFINITY) return
+    const retains = now.retentionMs !== Number.POSITIVE_INFINITY || now.retentionBytes !== Number.POSITIVE_INFINITY
+    if (!retains && !now.compacted) return
     this.#looking = true
     shard.segments((error, segments) => {
       this.#looking = false
@@ -114,15 +119,24 @@ export class RetentionCheck {
       if (error !== null || limits === null) return
       const { startIndex, startOffset, commitIndex, committedOffset } = shard
       const log = {
-        segments,
+        segments: inTheLog(segments, { index: startIndex, offset: startOffset }),
         start: { index: startIndex, offset: startOffset },
         end: { index: commitIndex + 1, offset: committedOffset },
         heldFrom: shard.lowWaterMark.heldBy?.index ?? Number.MAX_SAFE_INTEGER,
       }
-      this.stored = storedIn(inTheLog(segments, log.start))
+      this.stored = storedIn(log.segments)
       const cut = retentionCut(log, limits, this.#clock.wall())
       if (cut !== null) shard.requestCut(cut.start, cut.reason)
+      if (limits.compacted) this.#compact(log, limits)
     })
+  }
+
+  #compact(log: RetainedLog, settings: PartitionSettings): void {
+    const wallMs = this.#clock.wall()
+    const floor = floorDue(log, settings, wallMs)
+    // What was decided before is on its way.
+    if (floor === null || floor.index <= this.#compactions.floor.index) return
+    this.#shard.requestCompaction(this.#compactions.draft(floor, settings.deleteRetentionMs, wallMs))
   }
 }
 

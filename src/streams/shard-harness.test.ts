@@ -5,8 +5,9 @@
  */
 import type { Clock, Timer } from '../platform/index.ts'
 import { encodeBatch, type RecordInput } from '../records/index.ts'
-import type { CutReason, Epoch, LowWaterMark, Pin, Shard, Standing } from '../replication/index.ts'
+import type { Compaction, CutReason, Epoch, LowWaterMark, Pin, Shard, Standing } from '../replication/index.ts'
 import {
+  type CleaningRequest,
   type Entry,
   EntryKind,
   encodeEntry,
@@ -87,6 +88,8 @@ export class ManualShard implements Shard {
   /** What the leader was asked to cut, and has not proposed yet. */
   readonly cuts: { readonly start: LogStart; readonly reason: CutReason }[] = []
   readonly pins = new Set<Pin>()
+  readonly compactions: Compaction[] = []
+  readonly cleanings: CleaningRequest[] = []
   files: SegmentFacts[] = []
   limits: Partial<SegmentLimits> = {}
   lowWaterMark: LowWaterMark = { moved: null, heldBy: null }
@@ -122,6 +125,14 @@ export class ManualShard implements Shard {
     this.startOffset = start.offset
     this.lowWaterMark = { ...this.lowWaterMark, moved: { start, reason } }
     this.commit()
+  }
+
+  requestCompaction(compaction: Compaction): void {
+    this.compactions.push(compaction)
+  }
+
+  clean(request: CleaningRequest): void {
+    this.cleanings.push(request)
   }
 
   pin(name: string, index: number): () => void {

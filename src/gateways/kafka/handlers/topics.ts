@@ -14,7 +14,7 @@ const DEFAULT_SOURCE = 5
 const TOPIC_SOURCE = 1
 const TOPIC_RESOURCE = 2
 const BROKER_RESOURCE = 4
-const CONFIG_TYPES = { long: 5, int: 3, string: 2, list: 7 } as const
+const CONFIG_TYPES = { long: 5, int: 3, double: 6, string: 2, list: 7 } as const
 
 export function createTopics(
   context: HandlerContext,

@@ -1,0 +1,262 @@
+/**
+ * The cleaned part of one shard's log, and the way from one to the next:
+ *
+ *     wanted ──► cleaning (in the background, one per node) ──► finished: files that nothing names
+ *                                                                   │ the next checkpoint names them, and the floor
+ *                                                                   ▼
+ *                                            named: readers see them, what they replace goes
+ *
+ * A crash anywhere leaves the old part or the new one, because a single record of the checkpoint says which; files that it does
+ * not name are removed at the next opening.
+ */
+import type { Clock, Disk } from '../platform/index.ts'
+import { TypedError } from '../stdx/index.ts'
+import type { Background } from './background.ts'
+import { type CleanedPart, cleanedFrom, cleanedSegments } from './cleaned-part.ts'
+import { CleanedWriter } from './cleaned-writer.ts'
+import { Cleaning, type CleaningRequest, type CleaningResult, type CleaningSource } from './cleaning.ts'
+import { StorageError } from './errors.ts'
+import type { StorageEvent } from './events.ts'
+import { call, type Procedure, run } from './procedure.ts'
+import type { Segment } from './segment.ts'
+
+/** Where the reader looks for what lies below the floor. */
+export interface CleanedView {
+  readonly floorOffset: number
+  readonly segments: readonly Segment[]
+}
+
+export interface CleanerCollaborators {
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly background: Background
+  readonly trace: (event: StorageEvent) => void
+  readonly chance: (site: string) => boolean
+  /** Calls when it is this log's turn to be cleaned; `over` when it was. */
+  readonly cleaningTurn: (start: (over: () => void) => void) => void
+  /** Resumes when so many bytes more may be worked on. */
+  readonly cleaningPause: (bytes: number, resume: () => void) => void
+  /** A checkpoint is to name what was cleaned. */
+  readonly cleaned: (shard: number) => void
+}
+
+export interface CleanerOptions {
+  readonly shard: number
+  readonly directory: string
+  readonly segmentBytes: number
+  readonly mapBytes: number
+}
+
+const NO_PART: CleanedView = { floorOffset: 0, segments: [] }
+const SMALL_MAP_BYTES = 512
+/** A cleaning that finds the log cut under it is begun again. */
+const ATTEMPTS_MAX = 3
+
+export class LogCleaner {
+  /** Segments that nothing needs any more. */
+  onUseless: (segments: readonly Segment[]) => void = () => {}
+  segmentBytes: number
+  readonly #options: CleanerOptions
+  readonly #source: CleaningSource
+  readonly #with: CleanerCollaborators
+  #part: CleanedPart | null
+  #view: CleanedView = NO_PART
+  #generation: number
+  #wanted: CleaningRequest | null = null
+  #attempts = 0
+  #state: 'idle' | 'working' | 'closed' = 'idle'
+  /** What is being worked on is for nobody any more. */
+  #disowned = false
+  #finished: CleaningResult | null = null
+  #started = 0
+  #onIdle: (() => void) | null = null
+
+  constructor(
+    options: CleanerOptions,
+    part: CleanedPart | null,
+    source: CleaningSource,
+    collaborators: CleanerCollaborators,
+  ) {
+    this.#options = options
+    this.segmentBytes = options.segmentBytes
+    this.#source = source
+    this.#with = collaborators
+    this.#part = part
+    this.#generation = part?.generation ?? 0
+    if (part !== null) this.#view = this.#viewOf(part)
+  }
+
+  get part(): CleanedPart | null {
+    return this.#part
+  }
+
+  /** Another object whenever it says something else. */
+  get view(): CleanedView {
+    return this.#view
+  }
+
+  /** For the checkpoint that is captured now. */
+  get finished(): CleaningResult | null {
+    return this.#finished
+  }
+
+  get storedBytes(): number {
+    let stored = 0
+    for (const { bytes } of this.#part?.segments ?? []) stored += bytes
+    return stored
+  }
+
+  /** The latest request counts. Nothing is done where the log starts at its floor already. */
+  want(request: CleaningRequest): void {
+    this.#wanted = request
+    this.#attempts = 0
+    this.#begin()
+  }
+
+  #begin(): void {
+    const wanted = this.#wanted
+    if (this.#state !== 'idle' || this.#finished !== null || wanted === null) return
+    const { firstIndex, lastIndex } = this.#source
+    // A replica that was placed at the start of a log knows of floors that its log does not reach yet; it is asked again.
+    if (wanted.floor.index <= firstIndex || wanted.floor.index > lastIndex) return
+    this.#state = 'working'
+    this.#with.cleaningTurn((over) => {
+      if (this.#disowned) return this.#ended(over)
+      // What was wanted meanwhile.
+      const request = this.#wanted!
+      const writer = this.#writer()
+      this.#started = this.#with.clock.now()
+      run(this.#clean(request, writer), (error, result) => {
+        if (error === null && !this.#disowned) {
+          this.#finished = result!
+          if (this.#wanted === request && result!.floorIndex >= request.floor.index) this.#wanted = null
+        } else {
+          if (!this.#disowned) this.#failed(error!)
+          this.onUseless(writer.segments)
+        }
+        this.#ended(over)
+        if (this.#finished !== null) this.#with.cleaned(this.#options.shard)
+      })
+    })
+  }
+
+  #writer(): CleanedWriter {
+    const { shard, directory } = this.#options
+    const { segmentBytes } = this
+    return new CleanedWriter({ shard, directory, generation: ++this.#generation, segmentBytes }, this.#with)
+  }
+
+  *#clean(request: CleaningRequest, writer: CleanedWriter): Procedure<CleaningResult> {
+    const small = this.#with.chance('storage/small-cleaning-map')
+    const cleaning = new Cleaning(request, this.#source, writer, {
+      generation: this.#generation,
+      mapBytes: small ? SMALL_MAP_BYTES : this.#options.mapBytes,
+      pause: (bytes) => this.#pause(bytes),
+    })
+    try {
+      return yield* cleaning.run()
+    } catch (error) {
+      yield* writer.abandon()
+      throw error
+    }
+  }
+
+  *#pause(bytes: number): Procedure<void> {
+    yield* call<void>((done) => this.#with.cleaningPause(bytes, () => done(null)))
+    const { shard } = this.#options
+    if (this.#disowned) throw new StorageError({ code: 'CLEANING_ABANDONED', shard }, `shard ${shard} has another log`)
+  }
+
+  #failed(error: Error): void {
+    const { shard } = this.#options
+    this.#with.trace({ type: 'shard-cleaning-failed', shard, reason: error.message })
+    const cut =
+      error instanceof TypedError && (error.code === 'BELOW_LOG_START' || error.code === 'OFFSET_BELOW_LOG_START')
+    // Whatever else it was: the leader decides again, when there is more to clean.
+    if (!cut || ++this.#attempts >= ATTEMPTS_MAX) this.#wanted = null
+  }
+
+  #ended(over: () => void): void {
+    over()
+    const closing = this.#onIdle
+    this.#disowned = false
+    this.#state = closing === null ? 'idle' : 'closed'
+    this.#onIdle = null
+    if (closing === null) this.#begin()
+    else closing()
+  }
+
+  /** A checkpoint on the disk names it. */
+  named(result: CleaningResult, startOffset: number): void {
+    if (this.#finished !== result) return
+    this.#finished = null
+    const { part, floorIndex: firstIndex, recordsKept, recordsDropped } = result
+    const before = this.#view.segments
+    this.#take(part)
+    this.#drop(before)
+    const [segments, bytes] = [part.segments.length, this.storedBytes]
+    const milliseconds = this.#with.clock.now() - this.#started
+    const { shard } = this.#options
+    this.#with.trace({
+      ...{ type: 'shard-log-cleaned', shard, firstIndex, segments, bytes },
+      ...{ recordsKept, recordsDropped, milliseconds },
+    })
+    this.startsAt(startOffset)
+    this.#begin()
+  }
+
+  /** What lies wholly below the log's start offset goes. */
+  startsAt(startOffset: number): void {
+    const part = this.#part
+    if (part === null) return
+    const left = cleanedFrom(part, startOffset)
+    if (left === part) return
+    const gone = part.segments.length - left.segments.length
+    const { segments, floorOffset } = this.#view
+    this.#part = left
+    this.#view = { floorOffset, segments: segments.slice(gone) }
+    this.#drop(segments.slice(0, gone))
+  }
+
+  /** The log has become another one. */
+  replace(part: CleanedPart | null): void {
+    const { shard, directory } = this.#options
+    const before = [...this.#view.segments]
+    // Files that nothing ever named.
+    if (this.#finished !== null) before.push(...cleanedSegments(shard, directory, this.#finished.part))
+    this.#wanted = null
+    this.#finished = null
+    if (this.#state === 'working') this.#disowned = true
+    this.#part = part
+    this.#view = part === null ? NO_PART : this.#viewOf(part)
+    this.#generation = Math.max(this.#generation, part?.generation ?? 0)
+    this.#drop(before)
+  }
+
+  close(done: () => void): void {
+    this.#wanted = null
+    if (this.#state === 'working') {
+      this.#disowned = true
+      this.#onIdle = done
+      return
+    }
+    this.#state = 'closed'
+    done()
+  }
+
+  #take(part: CleanedPart): void {
+    this.#part = part
+    this.#view = this.#viewOf(part)
+  }
+
+  #viewOf(part: CleanedPart): CleanedView {
+    const { shard, directory } = this.#options
+    return { floorOffset: part.floorOffset, segments: cleanedSegments(shard, directory, part) }
+  }
+
+  #drop(segments: readonly Segment[]): void {
+    if (segments.length === 0) return
+    for (const segment of segments) segment.dropped = true
+    this.onUseless(segments)
+  }
+}
