@@ -29,7 +29,7 @@ const SHORTEST_MS = 2000
 /** Lists of which the run needs one at least. */
 const NEEDED: ReadonlySet<string> = new Set(['topics', 'producers', 'consumers'])
 /** What a run can do without, as a whole. */
-const OPTIONAL = ['registers', 'shrinking', 'network', 'buggify', 'sectors', 'tuning'] as const
+const OPTIONAL = ['registers', 'shrinking', 'compacted', 'network', 'buggify', 'sectors', 'tuning'] as const
 
 export async function shrink(scenario: Scenario, stillFails: StillFails, options: ShrinkOptions): Promise<Scenario> {
   let best = scenario

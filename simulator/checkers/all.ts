@@ -80,8 +80,9 @@ export class Checkers {
     this.#groups = new Groups(now)
     this.bounds = new Bounds(LIMITS, violated)
     const { history } = this
-    const { shrinking } = scenario
-    const all = [...scenario.topics, ...(shrinking === undefined ? [] : [{ name: shrinking.name, partitions: 1 }])]
+    const { shrinking, compacted } = scenario
+    const own = [shrinking, compacted].filter((topic) => topic !== undefined)
+    const all = [...scenario.topics, ...own.map(({ name }) => ({ name, partitions: 1 }))]
     const topics = new Topics(all, (name) => name.startsWith('__'))
     const list: Checker[] = [
       this.elections,

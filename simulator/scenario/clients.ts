@@ -56,6 +56,13 @@ export interface ShrinkingScenario {
   readonly deleteEveryMs: number | null
 }
 
+/** A topic of few keys, which is compacted. */
+export interface CompactedScenario {
+  readonly name: string
+  readonly configs: Readonly<Record<string, string>>
+  readonly intervalMs: number
+}
+
 export type Draw = (name: string) => Prng
 
 function pick<T>(draw: Draw, name: string, from: readonly T[]): T {
@@ -175,5 +182,25 @@ export function shrinkingOf(draw: Draw, [fastUs, slowUs]: readonly [number, numb
       Math.ceil((DISK_CALLS_PER_ENTRY * (fastUs + slowUs)) / 2000),
     ),
     deleteEveryMs: pick(draw, 'deletions', byItself ? [null, 700, 3000] : [700, 3000]),
+  }
+}
+
+/** Small files and little patience, so that there is always something to clean; what a disk can do bounds it, as above. */
+export function compactedOf(draw: Draw, [fastUs, slowUs]: readonly [number, number]): CompactedScenario | null {
+  if (draw('compacted').below(2) === 0) return null
+  return {
+    name: 'compacted',
+    configs: {
+      'cleanup.policy': 'compact',
+      'segment.bytes': pick(draw, 'compacted segment bytes', ['600', '3000', '20000']),
+      'segment.ms': pick(draw, 'compacted segment ms', ['700', '5000', '604800000']),
+      'min.cleanable.dirty.ratio': pick(draw, 'dirty ratio', ['0', '0.3', '0.5']),
+      'min.compaction.lag.ms': pick(draw, 'compaction lag', ['0', '0', '1500']),
+      'delete.retention.ms': pick(draw, 'delete retention', ['1000', '5000', '20000']),
+    },
+    intervalMs: Math.max(
+      pick(draw, 'compacted interval', [60, 150]),
+      Math.ceil((DISK_CALLS_PER_ENTRY * (fastUs + slowUs)) / 2000),
+    ),
   }
 }

@@ -13,6 +13,7 @@ import type { NetworkOptions } from '../network/delays.ts'
 import type { BuggifyOptions } from '../seeded-random.ts'
 import type {
   AdministratorScenario,
+  CompactedScenario,
   GroupScenario,
   ProducerScenario,
   RegistersScenario,
@@ -68,6 +69,7 @@ export interface Scenario {
   readonly registers?: RegistersScenario
   readonly restorers?: readonly RestorerScenario[]
   readonly shrinking?: ShrinkingScenario
+  readonly compacted?: CompactedScenario
   /** Faults happen until then; the clients go on, all heals, and what must be true in the end is checked. */
   readonly durationMs: number
   readonly networkUs: readonly [number, number]

@@ -6,7 +6,16 @@
  */
 import { Prng } from '../../src/stdx/index.ts'
 import type { NetworkOptions } from '../network/delays.ts'
-import { administratorsOf, type Draw, groupsOf, producersOf, registersOf, restorersOf, shrinkingOf } from './clients.ts'
+import {
+  administratorsOf,
+  compactedOf,
+  type Draw,
+  groupsOf,
+  producersOf,
+  registersOf,
+  restorersOf,
+  shrinkingOf,
+} from './clients.ts'
 import type { Outsider, Profile, Scenario, Tuning } from './scenario.ts'
 import { damageOf, directedOf, faultsOf } from './schedule.ts'
 
@@ -48,6 +57,7 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
   const diskBase = pick('disk', [50, 200, 1_000, 4_000])
   const diskUs = [diskBase, diskBase * pick('disk jitter', [2, 10])] as const
   const shrinking = shrinkingOf(draw, diskUs)
+  const compacted = compactedOf(draw, diskUs)
   return {
     seed,
     nodes,
@@ -59,6 +69,7 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
     administrators: administratorsOf(draw),
     registers: registersOf(draw),
     ...(shrinking === null ? {} : { shrinking }),
+    ...(compacted === null ? {} : { compacted }),
     restorers: restorersOf(draw),
     durationMs,
     ...(beyond ? { beyond } : {}),

@@ -41,6 +41,16 @@ function calm(seed: number): Scenario {
       intervalMs: 60,
       deleteEveryMs: 400,
     },
+    compacted: {
+      name: 'compacted',
+      configs: {
+        'cleanup.policy': 'compact',
+        'segment.bytes': '600',
+        'min.cleanable.dirty.ratio': '0',
+        'delete.retention.ms': '2000',
+      },
+      intervalMs: 60,
+    },
   }
 }
 
@@ -54,6 +64,7 @@ test('everybody is busy and is answered', async () => {
     ...['create', 'delete', 'produce', 'read', 'look', 'list', 'settings', 'refused'].map((deed) => `topic ${deed}`),
     ...['read', 'written', 'unequal'].map((kind) => `register ${kind}`),
     ...['read', 'delete', 'looked-below'].map((deed) => `shrinking ${deed}`),
+    ...['write', 'tombstone', 'read', 'hole', 'reading'].map((deed) => `compacted ${deed}`),
   ]
   assert.deepEqual(
     expected.filter((what) => (deeds.get(what) ?? 0) === 0),

@@ -8,6 +8,7 @@ import { Prng } from '../../src/stdx/index.ts'
 import { KafkaClient } from '../kafka-client.ts'
 import type { Scenario } from '../scenario/scenario.ts'
 import type { World } from '../world.ts'
+import { CompactedTopic } from './compacted-topic.ts'
 import { Consumer } from './consumer.ts'
 import { Group } from './group.ts'
 import { Producer } from './producer.ts'
@@ -27,6 +28,7 @@ export class Workloads {
   readonly administrators: readonly TopicAdministrator[]
   readonly registers: readonly RegisterClient[]
   readonly shrinking: ShrinkingTopic | null
+  readonly compacted: CompactedTopic | null
   readonly restorers: readonly Restorer[]
   readonly #interfere: (name: string, client: KafkaClient) => KafkaClient
 
@@ -70,6 +72,16 @@ export class Workloads {
               excuses,
             },
           )
+    const { compacted } = scenario
+    // Every fault of a clock changes what the wall shows.
+    const clocksAreRight = !scenario.faults.some(({ kind }) => kind.startsWith('wall-') || kind.startsWith('clock-'))
+    this.compacted =
+      compacted === undefined
+        ? null
+        : new CompactedTopic(
+            { ...compacted, replication, clocksAreRight },
+            { ...common, prng: this.#prng(compacted.name), newClient: (name) => this.client(name) },
+          )
     this.restorers = (scenario.restorers ?? []).map(
       (restorer) => new Restorer({ ...restorer, replication }, own(restorer.name)),
     )
@@ -94,6 +106,7 @@ export class Workloads {
     for (const administrator of this.administrators) administrator.start()
     for (const register of this.registers) register.start()
     this.shrinking?.start()
+    this.compacted?.start()
     for (const restorer of this.restorers) restorer.start()
   }
 
@@ -104,6 +117,7 @@ export class Workloads {
     for (const administrator of this.administrators) administrator.stop()
     for (const register of this.registers) register.stop()
     this.shrinking?.stop()
+    this.compacted?.stop()
     for (const restorer of this.restorers) restorer.stop()
   }
 
@@ -113,7 +127,8 @@ export class Workloads {
     if (producer !== undefined) return `no answer yet: ${producer.waitingFor}`
     for (const group of this.groups) group.finish()
     const shrinking = this.shrinking === null ? [] : [this.shrinking]
-    const others = [...this.registers, ...this.administrators, ...this.groups, ...shrinking]
+    const compacted = this.compacted === null ? [] : [this.compacted]
+    const others = [...this.registers, ...this.administrators, ...this.groups, ...shrinking, ...compacted]
     return others.find(({ drained }) => !drained)?.waitingFor ?? null
   }
 
@@ -130,6 +145,7 @@ export class Workloads {
     }
     for (const { deeds } of this.administrators) for (const [deed, times] of deeds) add(`topic ${deed}`, times)
     for (const [deed, times] of this.shrinking?.deeds ?? []) add(`shrinking ${deed}`, times)
+    for (const [deed, times] of this.compacted?.deeds ?? []) add(`compacted ${deed}`, times)
     for (const { deeds } of this.restorers) for (const [deed, times] of deeds) add(`restore ${deed}`, times)
     for (const { outcomes } of this.registers)
       for (const [kind, times] of Object.entries(outcomes)) add(`register ${kind}`, times)

@@ -66,8 +66,12 @@ test('settings are checked as Kafka checks them', () => {
   const bad = {
     'cleanup.policy': '',
     'compression.type': 'brotli',
+    'delete.retention.ms': '-1',
+    'max.compaction.lag.ms': '0',
     'max.message.bytes': '2147483648',
     'message.timestamp.type': 'createtime',
+    'min.cleanable.dirty.ratio': '1.1',
+    'min.compaction.lag.ms': '-1',
     'min.insync.replicas': '0',
     'retention.bytes': '9223372036854775808',
     'retention.ms': '1e3',

@@ -31,7 +31,7 @@ import {
 } from '../storage/index.ts'
 import {
   type Compaction,
-  type CutReason,
+  CutReason,
   cutReasonOf,
   decodeCompaction,
   decodeCut,
@@ -182,7 +182,11 @@ export class Replica implements Shard {
   /** Only now: what lies below the floor is on this node's disk, cleaned, and a checkpoint says so. */
   #cleaned(floorIndex: number): void {
     const start = laterStart(this.#start, { index: floorIndex, offset: this.startOffset })
-    if (isLater(start, this.#start)) this.raft.cutTo(start)
+    if (!isLater(start, this.#start)) return
+    this.raft.cutTo(start)
+    this.#marks.moved(start, CutReason.compaction)
+    // Readers find in the files what newer records have replaced no longer; the tail must not say otherwise for longer.
+    this.raft.log.releaseUpTo(Math.min(floorIndex - 1, this.#written, this.#applied.index))
   }
 
   pin(name: string, index: number): () => void {
@@ -379,6 +383,11 @@ export class Replica implements Shard {
   }
 
   #takeSnapshot(): void {
+    // Who is behind the floor lacks what only cleaned segments hold, and nobody can be sent those: never to be placed above them.
+    if (this.#with.shardLog.cleaner.holdsRecords) {
+      this.#with.trace({ type: 'snapshot-refused', shard: this.id, startIndex: this.startIndex })
+      return
+    }
     if (this.#machine?.cutBySnapshot === true) this.#taking.ofState()
     else this.#taking.atStart()
   }

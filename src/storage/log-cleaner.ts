@@ -100,6 +100,11 @@ export class LogCleaner {
     return this.#finished
   }
 
+  /** There are records that are nowhere else on this node. */
+  get holdsRecords(): boolean {
+    return this.#view.segments.length > 0
+  }
+
   get storedBytes(): number {
     let stored = 0
     for (const { bytes } of this.#part?.segments ?? []) stored += bytes
