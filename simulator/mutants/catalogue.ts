@@ -6,6 +6,7 @@ import { INTERFERENCES } from './interference.ts'
 import type { Mutant } from './mutant.ts'
 import type { PatchMutant } from './patch.ts'
 import { CLUSTER_PATCHES } from './patches-cluster.ts'
+import { COMPACTION_PATCHES } from './patches-compaction.ts'
 import { CUT_PATCHES } from './patches-cuts.ts'
 import { DISK_PATCHES } from './patches-disks.ts'
 import { REPLICATION_PATCHES } from './patches-replication.ts'
@@ -16,6 +17,7 @@ import { STREAMS_PATCHES } from './patches-streams.ts'
 
 export const PATCHES: readonly PatchMutant[] = [
   ...CUT_PATCHES,
+  ...COMPACTION_PATCHES,
   ...REPLICATION_PATCHES,
   ...SNAPSHOT_PATCHES,
   ...STORAGE_PATCHES,

@@ -181,10 +181,10 @@ export class Replica implements Shard {
 
   /** Only now: what lies below the floor is on this node's disk, cleaned, and a checkpoint says so. */
   #cleaned(floorIndex: number): void {
-    const start = laterStart(this.#start, { index: floorIndex, offset: this.startOffset })
-    if (!isLater(start, this.#start)) return
-    this.raft.cutTo(start)
-    this.#marks.moved(start, CutReason.compaction)
+    const floor = laterStart(this.#start, { index: floorIndex, offset: this.startOffset })
+    if (!isLater(floor, this.#start)) return
+    this.raft.cutTo(floor)
+    this.#marks.moved(floor, CutReason.compaction)
     // Readers find in the files what newer records have replaced no longer; the tail must not say otherwise for longer.
     this.raft.log.releaseUpTo(Math.min(floorIndex - 1, this.#written, this.#applied.index))
   }

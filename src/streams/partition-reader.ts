@@ -17,6 +17,7 @@ import {
   leaderEpochOf,
   maxTimestampOf,
   RecordsError,
+  recordCountOf,
 } from '../records/index.ts'
 import type { Shard } from '../replication/index.ts'
 import { type Entry, EntryKind, payloadOf } from '../storage/index.ts'
@@ -198,25 +199,31 @@ export class PartitionReader {
   #largest(done: OffsetDone): void {
     const { maximum, maximumOffset } = this.#times
     if (maximumOffset < 0) done(KafkaError.NONE, -1, -1, -1)
-    else if (maximumOffset >= this.#shard.startOffset) this.#firstAt(maximum, maximumOffset, done)
-    else {
-      // The log was cut above the record with the largest timestamp of all: look for the largest of what is left.
-      let largest = Number.NEGATIVE_INFINITY
-      let at = 0
-      const look = (payload: Buffer, position: number) => {
-        const candidate = largestTimestampFrom(payload, position, this.#shard.startOffset)
-        if (candidate > largest) {
-          largest = candidate
-          at = baseOffsetOf(payload, position)
-        }
-        return true
-      }
-      this.#scan(this.#shard.startOffset, look, (error) => {
-        if (error !== KafkaError.NONE) done(error, -1, -1, -1)
-        else if (largest === Number.NEGATIVE_INFINITY) done(KafkaError.NONE, -1, -1, -1)
-        else this.#firstAt(largest, at, done)
+    else if (maximumOffset < this.#shard.startOffset) this.#largestLeft(done)
+    else
+      this.#firstAt(maximum, maximumOffset, (error, offset, ...rest) => {
+        if (error !== KafkaError.NONE || offset >= 0) done(error, offset, ...rest)
+        else this.#largestLeft(done)
       })
+  }
+
+  /** The record with the largest timestamp of all was cut or compacted away: look for the largest of what is left. */
+  #largestLeft(done: OffsetDone): void {
+    let largest = Number.NEGATIVE_INFINITY
+    let at = 0
+    const look = (payload: Buffer, position: number) => {
+      const candidate = largestTimestampFrom(payload, position, this.#shard.startOffset)
+      if (candidate > largest) {
+        largest = candidate
+        at = baseOffsetOf(payload, position)
+      }
+      return true
     }
+    this.#scan(this.#shard.startOffset, look, (error) => {
+      if (error !== KafkaError.NONE) done(error, -1, -1, -1)
+      else if (largest === Number.NEGATIVE_INFINITY) done(KafkaError.NONE, -1, -1, -1)
+      else this.#firstAt(largest, at, done)
+    })
   }
 
   /** The first visible record, not before `from`, that is not older than `timestamp`. */
@@ -287,6 +294,8 @@ export class PartitionReader {
 
 /** Of the batch's records from `start` on: the log may begin in the middle of it. */
 function largestTimestampFrom(payload: Buffer, position: number, start: number): number {
+  // What compaction has left of a producer's last batch.
+  if (recordCountOf(payload, position) === 0) return Number.NEGATIVE_INFINITY
   if (baseOffsetOf(payload, position) >= start) return maxTimestampOf(payload, position)
   let largest = Number.NEGATIVE_INFINITY
   try {

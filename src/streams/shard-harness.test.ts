@@ -5,7 +5,8 @@
  */
 import type { Clock, Timer } from '../platform/index.ts'
 import { encodeBatch, type RecordInput } from '../records/index.ts'
-import type { Compaction, CutReason, Epoch, LowWaterMark, Pin, Shard, Standing } from '../replication/index.ts'
+import type { CutReason, Epoch, LowWaterMark, Pin, Shard, Standing } from '../replication/index.ts'
+import { type Compaction, encodeCompaction } from '../replication/index.ts'
 import {
   type CleaningRequest,
   type Entry,
@@ -133,6 +134,12 @@ export class ManualShard implements Shard {
 
   clean(request: CleaningRequest): void {
     this.cleanings.push(request)
+  }
+
+  /** What was asked for last is committed. */
+  commitCompaction(): void {
+    this.append(EntryKind.cut, this.standing.term, 0, [encodeCompaction(this.compactions.at(-1)!)])
+    this.commit()
   }
 
   pin(name: string, index: number): () => void {

@@ -1,0 +1,94 @@
+/** Compaction broken: what stays is not what has to. */
+import type { Attack } from './mutant.ts'
+import type { PatchMutant } from './patch.ts'
+
+/** Files of a few entries that are written at once, and no patience: a cleaning every second or so. */
+const ALWAYS_COMPACTED: Attack = {
+  options: {
+    shardLogFlushBytes: 1 << 10,
+    compacted: {
+      name: 'compacted',
+      configs: {
+        'cleanup.policy': 'compact',
+        'segment.bytes': '600',
+        'min.cleanable.dirty.ratio': '0',
+        'delete.retention.ms': '5000',
+      },
+      intervalMs: 60,
+    },
+  },
+}
+
+export const COMPACTION_PATCHES: readonly PatchMutant[] = [
+  {
+    name: 'compaction-drops-the-latest',
+    trap: 'T16',
+    breaks: 'a record is taken for replaced by itself',
+    attack: ALWAYS_COMPACTED,
+    edits: [
+      {
+        file: 'storage/cleaning',
+        find: 'latest !== undefined && latest > offset',
+        replace: 'latest !== undefined && latest >= offset',
+      },
+    ],
+  },
+  {
+    name: 'compaction-drops-tombstones-at-once',
+    trap: 'T16',
+    breaks: 'a tombstone goes without its grace',
+    attack: ALWAYS_COMPACTED,
+    edits: [
+      {
+        file: 'streams/compaction',
+        find: 'if (wallMs - sinceMs >= deleteRetentionMs)',
+        replace: 'if (wallMs - sinceMs >= 0)',
+      },
+    ],
+  },
+  {
+    name: 'compaction-forgets-what-was-cleaned',
+    trap: 'T16',
+    breaks: 'a cleaning begins at the floor, and what was cleaned before is gone',
+    attack: ALWAYS_COMPACTED,
+    edits: [
+      {
+        file: 'storage/cleaning',
+        find: 'for (let next = this.#source.firstOffset;;)',
+        replace: 'for (let next = Math.max(this.#source.firstOffset, this.#source.cleaner.view.floorOffset);;)',
+      },
+    ],
+  },
+  {
+    name: 'compaction-names-files-before-they-are-synced',
+    trap: 'T7',
+    breaks: 'a checkpoint names cleaned segments that a power loss may take',
+    attack: ALWAYS_COMPACTED,
+    edits: [
+      { file: 'storage/cleaned-writer', find: 'yield* call((done) => file.datasync(done));', replace: '' },
+      {
+        file: 'storage/cleaned-writer',
+        find: 'yield* this.#inTurn((disk) => call((done) => disk.syncDirectory(directory, done)));',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'compaction-counts-who-lacks-the-cleaned-files',
+    trap: 'T16',
+    breaks: 'a follower is placed at the floor without what lies below it',
+    attack: ALWAYS_COMPACTED,
+    edits: [
+      {
+        file: 'replication/low-water-mark',
+        find: 'return compaction.floor.index <= heldByAll + 1 ? compaction : null;',
+        replace: 'return heldByAll >= 0 ? compaction : null;',
+      },
+      {
+        file: 'replication/replica',
+        find: 'if (this.#with.shardLog.cleaner.holdsRecords) {',
+        replace: 'if (this.#with.shardLog.cleaner.holdsRecords && this.id < 0) {',
+      },
+    ],
+  },
+]

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { decodeCompaction } from '../replication/index.ts'
+import type { SegmentFacts } from '../storage/index.ts'
+import { Compactions, floorDue } from './compaction.ts'
+import { PARTITION_SETTINGS_DEFAULTS, partitionSettings } from './partition-settings.ts'
+import type { RetainedLog } from './retention.ts'
+import { batchOf, rig } from './shard-harness.test.ts'
+
+const NOW = 1_700_000_000_000
+const LAZY = { ...PARTITION_SETTINGS_DEFAULTS, compacted: true, minDirtyRatio: 0.5 }
+
+/** `c`: cleaned, `d`: sealed and dirty, `u`: in use; a hundred bytes and ten records each, a second apart. */
+function logOf(kinds: string, rest: Partial<RetainedLog> = {}): RetainedLog {
+  const segments = [...kinds].map((kind, i): SegmentFacts => {
+    const numbers = {
+      firstIndex: 1 + 10 * i,
+      firstOffset: 10 * i,
+      bytes: 100,
+      maxTimestamp: NOW + 1000 * i,
+      createdMs: 0,
+    }
+    return { ...numbers, sealed: kind !== 'u', cleaned: kind === 'c' }
+  })
+  const end = { index: 1 + 10 * kinds.length, offset: 10 * kinds.length }
+  return { segments, start: { index: 1, offset: 0 }, end, heldFrom: Number.MAX_SAFE_INTEGER, ...rest }
+}
+
+const after = (segments: number): unknown => ({ index: 1 + 10 * segments, offset: 10 * segments })
+
+test('the floor: whole sealed segments, when enough of the log is dirty', () => {
+  assert.deepEqual(floorDue(logOf('ddu'), LAZY, NOW), after(2))
+  assert.equal(floorDue(logOf('ccdu'), LAZY, NOW), null)
+  assert.deepEqual(floorDue(logOf('ccddu'), LAZY, NOW), after(4))
+  assert.equal(floorDue(logOf('u'), LAZY, NOW), null)
+  assert.equal(floorDue(logOf('ccu'), { ...LAZY, minDirtyRatio: 0 }, NOW), null)
+})
+
+test('the floor: young records, pins, and records that wait too long', () => {
+  const lag = { ...LAZY, minCompactionLagMs: 5000 }
+  assert.deepEqual(floorDue(logOf('dddu'), lag, NOW + 6000), after(2))
+  assert.equal(floorDue(logOf('dddu'), lag, NOW + 4999), null)
+  assert.deepEqual(floorDue(logOf('dddu', { heldFrom: 11 }), LAZY, NOW), after(1))
+  const patient = { ...LAZY, maxCompactionLagMs: 10_000 }
+  assert.equal(floorDue(logOf('ccdu'), patient, NOW + 12_000), null)
+  assert.deepEqual(floorDue(logOf('ccdu'), patient, NOW + 12_001), after(3))
+})
+
+test('settings: a segment is left before its records have waited too long', () => {
+  const configs = { 'cleanup.policy': 'compact', 'max.compaction.lag.ms': '5000', 'min.cleanable.dirty.ratio': '0.25' }
+  const settings = partitionSettings(configs)
+  assert.deepEqual([settings.segmentMs, settings.minDirtyRatio, settings.deleteRetentionMs], [5000, 0.25, 86_400_000])
+  assert.equal(partitionSettings({ 'max.compaction.lag.ms': '5000' }).segmentMs, 604_800_000)
+})
+
+test('tombstones go when they have been below a floor for their grace, whoever decides by then', () => {
+  const first = new Compactions()
+  const decide = (compactions: Compactions, at: number, segments: number, wallMs: number): number => {
+    const floor = { index: 1 + 10 * segments, offset: 10 * segments }
+    const compaction = compactions.draft(floor, 1000, wallMs)
+    compactions.decided(at, compaction)
+    return compaction.tombstonesBelow
+  }
+  assert.equal(decide(first, 100, 1, NOW), 0)
+  assert.equal(decide(first, 101, 2, NOW + 500), 0)
+  const bytes = Buffer.alloc(first.snapshotBytes)
+  assert.equal(first.write(bytes, 0), bytes.length)
+  const heir = new Compactions()
+  assert.equal(heir.read(bytes, 0), bytes.length)
+  assert.deepEqual([heir.floor, heir.decidedAt], [first.floor, 101])
+  for (const compactions of [first, heir]) {
+    assert.equal(decide(compactions, 102, 3, NOW + 1200), 10)
+    assert.equal(decide(compactions, 103, 4, NOW + 1200), 10, 'what is gone does not come back')
+    // An entry that the state, sent along by a leader, knows already.
+    assert.equal(compactions.floor.index, 41)
+    compactions.decided(102, { floor: { index: 999, offset: 999 }, tombstonesBelow: 999, decidedMs: NOW })
+    assert.equal(compactions.floor.index, 41)
+  }
+})
+
+test('a partition decides, cleans when it is committed, and goes on after a restart', () => {
+  const { shard, partition, answers } = rig({ settings: { compacted: true, minDirtyRatio: 0 } })
+  for (let i = 0; i < 3; i++) {
+    partition.produce(batchOf(2), 'quorum-journal', answers, i)
+    shard.turn()
+    shard.commit()
+  }
+  shard.files = [...logOf('du').segments]
+  partition.checkRetention()
+  const compaction = shard.compactions.at(-1)!
+  assert.deepEqual(compaction.floor, after(1))
+  shard.commitCompaction()
+  assert.deepEqual(shard.cleanings.at(-1)!.floor, after(1))
+  const asked = shard.compactions.length
+  partition.checkRetention()
+  assert.equal(shard.compactions.length, asked, 'it is on its way')
+  const before = shard.cleanings.length
+  partition.restore(partition.snapshot())
+  assert.deepEqual(shard.cleanings.slice(before).at(-1)?.floor, after(1))
+})
+
+test('the payload of a decision is told from that of a cut', () => {
+  assert.equal(decodeCompaction(Buffer.alloc(17)), null)
+  assert.equal(decodeCompaction(Buffer.alloc(41)), null)
+})
