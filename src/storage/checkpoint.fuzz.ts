@@ -56,9 +56,22 @@ export function sampleCheckpoint(): Checkpoint {
   }
 }
 
+/** The same with what compaction has left of a shard. */
+export function compactedCheckpoint(): Checkpoint {
+  const sample = sampleCheckpoint()
+  const sizes = { bytes: 900, maxTimestamp: 1_700_000_000_000, crc: 0xfeed }
+  const segments = [
+    { firstIndex: 1, generation: 4, firstOffset: 7, nextOffset: 40, ...sizes },
+    { firstIndex: 11, generation: 4, firstOffset: 44, nextOffset: 58, ...sizes },
+  ]
+  const shards = new Map(sample.shards)
+  shards.set(16, { ...sample.shards.get(16)!, cleaned: { floorOffset: 60, generation: 4, segments } })
+  return { ...sample, shards }
+}
+
 export function fuzz(seed: number, rounds: number): void {
   const prng = new Prng(seed)
-  const checkpoint = Buffer.concat(encodeCheckpoint(sampleCheckpoint()))
+  const samples = [sampleCheckpoint(), compactedCheckpoint()].map((sample) => Buffer.concat(encodeCheckpoint(sample)))
   const identity = encodeIdentity({
     nodeId: 3,
     diskIncarnation: 'ab'.repeat(16),
@@ -66,7 +79,7 @@ export function fuzz(seed: number, rounds: number): void {
     clusterHash: 'hash',
   })
   for (let round = 0; round < rounds; round++) {
-    const damaged = resum(mutate(checkpoint, prng))
+    const damaged = resum(mutate(samples[round % 2]!, prng))
     const decoded = decodeCheckpoint(damaged, 'checkpoint')
     if (!(decoded instanceof StorageError)) {
       const again = Buffer.concat(encodeCheckpoint(decoded))

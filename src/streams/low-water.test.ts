@@ -12,11 +12,15 @@ test('low-water marks say in words what moved them and what holds them', () => {
   assert.equal(retainedBy(settings({}), null, 0), 'everything is kept')
   assert.equal(retainedBy(settings({ 'retention.ms': `${7 * DAY}` }), null, 0), 'retention.ms 7 d')
   assert.equal(
-    retainedBy(settings({ 'retention.ms': `${7 * DAY}` }), { bytes: 5, oldestMs: 1000 }, 1000 + 3.5 * DAY),
+    retainedBy(
+      settings({ 'retention.ms': `${7 * DAY}` }),
+      { bytes: 5, cleanedBytes: 0, oldestMs: 1000 },
+      1000 + 3.5 * DAY,
+    ),
     'retention.ms 7 d: the oldest file’s youngest record is 3 d old',
   )
   assert.equal(
-    retainedBy(settings({ 'retention.bytes': `${1 << 30}` }), { bytes: 870_000_000, oldestMs: -1 }, 0),
+    retainedBy(settings({ 'retention.bytes': `${1 << 30}` }), { bytes: 870_000_000, cleanedBytes: 0, oldestMs: -1 }, 0),
     'retention.bytes: 81 % of 1 GiB',
   )
   assert.equal(

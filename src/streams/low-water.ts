@@ -5,6 +5,8 @@ import type { PartitionSettings } from './partition-settings.ts'
 /** What the last look at a partition's files has found. */
 export interface StoredLog {
   readonly bytes: number
+  /** Of those, what compaction has left. */
+  readonly cleanedBytes: number
   /** Of the youngest record in the oldest file; −1 when none has a time. */
   readonly oldestMs: number
 }
@@ -27,9 +29,16 @@ export function heldBy({ heldBy: pin }: LowWaterMark): string | null {
   return pin === null ? null : `held by ${pin.name} at entry ${pin.index}`
 }
 
+/** What is compacted and what is not yet, for whom it may concern. */
+function compactedBy({ minDirtyRatio }: PartitionSettings, stored: StoredLog | null): string {
+  if (stored === null || stored.bytes === 0) return 'compaction'
+  const dirty = Math.round((100 * (stored.bytes - stored.cleanedBytes)) / stored.bytes)
+  return `compaction: ${dirty} % not compacted, at ${Math.round(100 * minDirtyRatio)} % it begins`
+}
+
 export function retainedBy(settings: PartitionSettings, stored: StoredLog | null, wallMs: number): string {
   const { retentionMs, retentionBytes } = settings
-  const parts: string[] = []
+  const parts: string[] = settings.compacted ? [compactedBy(settings, stored)] : []
   if (retentionMs !== Number.POSITIVE_INFINITY) {
     const known = stored !== null && stored.oldestMs >= 0
     const age = known ? `: the oldest file’s youngest record is ${duration(wallMs - stored.oldestMs)} old` : ''

@@ -85,9 +85,12 @@ function youngestIn(segments: readonly SegmentFacts[], i: number): number {
 }
 
 function storedIn(segments: readonly SegmentFacts[]): StoredLog {
-  let bytes = 0
-  for (const segment of segments) bytes += segment.bytes
-  return { bytes, oldestMs: segments[0]?.maxTimestamp ?? -1 }
+  let [bytes, cleanedBytes] = [0, 0]
+  for (const segment of segments) {
+    bytes += segment.bytes
+    if (segment.cleaned === true) cleanedBytes += segment.bytes
+  }
+  return { bytes, cleanedBytes, oldestMs: segments[0]?.maxTimestamp ?? -1 }
 }
 
 /** The leader's look at one partition, now and then. */

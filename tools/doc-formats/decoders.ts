@@ -64,7 +64,7 @@ export const DECODERS: Readonly<Record<string, readonly Decoder[]>> = {
   ],
   'identity.md': [identity],
   'journal.md': [segmentHeader, block],
-  'shard-log.md': [shardSegment, segmentIndex],
+  'shard-log.md': [shardSegment, segmentIndex, cleanedSegment],
   'checkpoint.md': [checkpoint],
   'record-batch.md': [recordBatch],
   'snapshot.md': [snapshotBody, snapshotChunk],
@@ -216,6 +216,23 @@ function shardSegment(bytes: Buffer): Found[] {
     ['createdMs', 'u', createdMs],
     zeros,
     ...entry(bytes.subarray(64), () => []),
+  ]
+}
+
+function cleanedSegment(bytes: Buffer): Found[] {
+  const { shard, previousCrc, firstIndex, firstOffset, createdMs, generation } = whole(decodeShardSegmentHeader(bytes))
+  return [
+    ['magic', 'text', 'TIDECLND'],
+    ['crc', 'sum', crc32c(bytes.subarray(12, 64))],
+    ...versions,
+    ['shard', 'u', shard],
+    ['previousCrc', 'sum', previousCrc],
+    ['firstIndex', 'u', firstIndex],
+    ['firstOffset', 'u', firstOffset],
+    ['createdMs', 'u', createdMs],
+    ['generation', 'u', generation!],
+    zeros,
+    ...entry(bytes.subarray(64), (it) => [['payload', 'text', payloadOf(it).toString()]]),
   ]
 }
 

@@ -8,7 +8,7 @@ import { basename, dirname, join } from 'node:path'
 import { type Disk, type DiskFile, PlatformError } from '../../platform/index.ts'
 import { TypedError } from '../../stdx/index.ts'
 import { isNotFound } from '../identity.ts'
-import { segmentNumberIn, shardIdIn } from '../layout.ts'
+import { isOfCleanedSegment, segmentNumberIn, shardIdIn } from '../layout.ts'
 import { call, type Procedure, run } from '../procedure.ts'
 import { namesIn } from '../shard-folders.ts'
 import { type FileKind, type ItemSink, Output } from './items.ts'
@@ -31,6 +31,7 @@ export class InspectionError extends TypedError<
 const MAGICS: readonly [string, FileKind][] = [
   ['TIDEJRNL', 'journal'],
   ['TIDESHRD', 'shard-log'],
+  ['TIDECLND', 'shard-log'],
   ['TIDEINDX', 'shard-index'],
   ['TIDECKPT', 'checkpoint'],
   ['TIDEIDEN', 'identity'],
@@ -182,7 +183,7 @@ class Inspection {
   }
 
   *#index(source: Source, out: Output): Procedure<void> {
-    const beside = source.path.replace(/\.index$/, '.log')
+    const beside = source.path.replace(/\.index$/, '.log').replace(/\.sparse$/, '.cleaned')
     let file: DiskFile | null = null
     try {
       if (beside !== source.path) file = yield* call<DiskFile>((done) => this.#disk.open(beside, 'read', done))
@@ -209,6 +210,7 @@ export function kindOf(path: string, head: Buffer): FileKind | null {
   if (name === 'identity' || name === 'checkpoint') return name
   if (segmentNumberIn(name) !== null && folder === 'journal') return 'journal'
   if (basename(dirname(dirname(path))) !== 'shards' || shardIdIn(folder) === null) return null
+  if (isOfCleanedSegment(name)) return name.endsWith('.sparse') ? 'shard-index' : 'shard-log'
   if (segmentNumberIn(name) !== null) return 'shard-log'
   return segmentNumberIn(name.replace(/\.index$/, '.log')) !== null ? 'shard-index' : null
 }

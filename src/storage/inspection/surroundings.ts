@@ -14,6 +14,7 @@ import { BLOCK_ALIGNMENT, decodeSegmentHeader, SEGMENT_HEADER_BYTES } from '../j
 import {
   checkpointFile,
   identityFile,
+  isOfCleanedSegment,
   journalDirectory,
   segmentNumberIn,
   shardDirectory,
@@ -81,9 +82,13 @@ export class Surroundings {
 
   *ofShardLog(path: string): Procedure<ShardLogPlace> {
     const folder = dirname(path)
-    const firstIndex = segmentNumberIn(basename(path))
+    const cleaned = isOfCleanedSegment(basename(path))
+    const firstIndex = cleaned ? Number(basename(path).slice(0, 20)) : segmentNumberIn(basename(path))
     const inDirectory = basename(dirname(folder)) === 'shards'
     const shard = inDirectory ? shardIdIn(basename(folder)) : null
+    // It lies below the log's start, and nothing needs to follow it: it was whole when it was named.
+    if (cleaned)
+      return { shard, firstIndex, nextFirstIndex: null, startIndex: 0, vouchedBytes: Number.POSITIVE_INFINITY }
     const known = yield* this.#directory(inDirectory ? dirname(dirname(folder)) : null, null)
     const names = yield* namesIn(this.#disk, folder)
     const firsts = names
