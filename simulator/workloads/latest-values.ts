@@ -81,7 +81,8 @@ export class LatestValues {
   /** The reading has come to the mark, which lies above all that it had to find. */
   finish(reading: Reading, nowMs: number): string | null {
     const { due, last, startedMs } = reading
-    const slow = nowMs - startedMs >= this.#graceMs
+    // By a clock that jumps or runs ahead, every reading may be.
+    const slow = nowMs - startedMs >= this.#graceMs || !this.#clocksAreRight
     for (const [key, latest] of due) {
       if (slow && this.#deleted.has(key)) continue
       const found = last.get(key)
@@ -91,11 +92,10 @@ export class LatestValues {
       if (found !== undefined) continue
       if (!this.#deleted.has(key)) return `${what} is acknowledged, and nothing of that key is found`
       const early = nowMs - latest.sentMs < this.#graceMs
-      if (latest.value === null && early && this.#clocksAreRight)
+      if (latest.value === null && early)
         return `${what} was to be seen for ${this.#graceMs} ms, and is gone after ${Math.floor(nowMs - latest.sentMs)}`
       // A tombstone of which nobody knows whether it was written may have come after it; its grace is over only later.
-      if (latest.value !== null && early && this.#clocksAreRight)
-        return `${what} is acknowledged, and gone before any tombstone may be`
+      if (latest.value !== null && early) return `${what} is acknowledged, and gone before any tombstone may be`
     }
     return null
   }

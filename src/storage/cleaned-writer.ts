@@ -97,9 +97,7 @@ export class CleanedWriter {
         yield* call<void>((done) => disk.makeDirectory(directory, done))
         yield* call<void>((done) => disk.syncDirectory(dirname(directory), done))
       }
-      const opened = yield* call<DiskFile>((done) => disk.open(segment.path, 'create', done))
-      yield* call<void>((done) => opened.truncate(0, done))
-      return opened
+      return yield* createEmpty(disk, segment.path)
     })
     this.#open = { segment, file, firstOffset, crc: 0, written: 0, maxTimestamp: -1, last: first }
     this.#pieces = [header]
@@ -127,16 +125,18 @@ export class CleanedWriter {
       ...{ shard, firstIndex, lastIndex: last.index, nextOffset, segmentBytes: bytes, maxTimestamp },
       ...{ segmentCrc: crc, lastCrc: last.crc },
     }
-    yield* this.#inTurn(function* (disk) {
-      yield* call<void>((done) => file.datasync(done))
-      yield* call<void>((done) => file.close(() => done(null)))
-      const index = yield* call<DiskFile>((done) => disk.open(segment.indexPath, 'create', done))
-      // Not synced: a lost or torn index fails its sum and is built again.
-      yield* call<void>((done) => index.truncate(0, done))
-      yield* call<void>((done) => index.write([encodeSegmentIndex(summary, segment.index)], 0, done))
-      yield* call<void>((done) => index.close(() => done(null)))
-    })
+    yield* this.#inTurn(() => call<void>((done) => file.datasync(done)))
     this.#open = null
+    yield* this.#inTurn(function* (disk) {
+      yield* call<void>((done) => file.close(() => done(null)))
+      const index = yield* createEmpty(disk, segment.indexPath)
+      try {
+        // Not synced: a lost or torn index fails its sum and is built again.
+        yield* call<void>((done) => index.write([encodeSegmentIndex(summary, segment.index)], 0, done))
+      } finally {
+        yield* call<void>((done) => index.close(() => done(null)))
+      }
+    })
     this.#done.push({ firstIndex, generation, firstOffset, nextOffset, bytes, maxTimestamp, crc })
   }
 
@@ -148,5 +148,17 @@ export class CleanedWriter {
     } finally {
       finished()
     }
+  }
+}
+
+/** A file that cannot be emptied is let go. */
+function* createEmpty(disk: Disk, path: string): Procedure<DiskFile> {
+  const file = yield* call<DiskFile>((done) => disk.open(path, 'create', done))
+  try {
+    yield* call<void>((done) => file.truncate(0, done))
+    return file
+  } catch (error) {
+    yield* call<void>((done) => file.close(() => done(null)))
+    throw error
   }
 }
