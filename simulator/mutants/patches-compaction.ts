@@ -65,7 +65,11 @@ export const COMPACTION_PATCHES: readonly PatchMutant[] = [
     breaks: 'a checkpoint names cleaned segments that a power loss may take',
     attack: ALWAYS_COMPACTED,
     edits: [
-      { file: 'storage/cleaned-writer', find: 'yield* call((done) => file.datasync(done));', replace: '' },
+      {
+        file: 'storage/cleaned-writer',
+        find: 'yield* this.#inTurn(() => call((done) => file.datasync(done)));',
+        replace: '',
+      },
       {
         file: 'storage/cleaned-writer',
         find: 'yield* this.#inTurn((disk) => call((done) => disk.syncDirectory(directory, done)));',
