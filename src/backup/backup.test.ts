@@ -7,7 +7,7 @@ import { Tidemark } from '../index.ts'
 import { parseAddress } from '../node-options.ts'
 import { MemoryDisk } from '../platform/memory/index.ts'
 import { nodePlatform } from '../platform/nodejs/index.ts'
-import { baseOffsetOf, encodeBatch, setBaseOffset } from '../records/index.ts'
+import { baseOffsetOf, encodeBatch, forEachRecord, lastOffsetOf, setBaseOffset } from '../records/index.ts'
 import { fuzz, sampleManifest } from './backup.fuzz.ts'
 import { ClusterClient } from './cluster-client.ts'
 import { BackupError, type BackupFailure } from './errors.ts'
@@ -93,7 +93,7 @@ interface Rig {
   send(topic: string, values: readonly string[]): Promise<void>
 }
 
-async function withNode(use: (rig: Rig) => Promise<void>): Promise<void> {
+async function withNode<T>(use: (rig: Rig) => Promise<T>): Promise<T> {
   const tidemark = await Tidemark.start({ memory: true })
   const brokers = tidemark.kafka.brokers.map((broker) => parseAddress('brokers', broker))
   const client = new ClusterClient({ brokers, patienceMs: 20_000 }, platform)
@@ -103,7 +103,7 @@ async function withNode(use: (rig: Rig) => Promise<void>): Promise<void> {
   const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
   await producer.connect()
   try {
-    await use({
+    return await use({
       tidemark,
       client,
       events,
@@ -435,4 +435,52 @@ test('backup: a log that was cut between two runs, in a batch and beyond what wa
     await client.refresh()
     assert.deepEqual(await readMarks(client, client.topics.get('tides')!, 0), { startOffset: 6, highWatermark: 8 })
   })
+})
+
+test('backup: what compaction has taken out of a log stays out of it; offsets and latest values come back', async () => {
+  const disk = newDisk()
+  const latest = async (client: ClusterClient) => {
+    const values = new Map<string, string>()
+    const topic = client.topics.get('prices')!
+    const { highWatermark } = (await readMarks(client, topic, 0))!
+    for (let next = 0; next < highWatermark; ) {
+      const fetched = await fetchBatches(client, topic, 0, next, { maxBytes: 1 << 20 })
+      assert.ok(fetched !== null && fetched !== 'out-of-range')
+      for (const batch of fetched.batches) {
+        forEachRecord(batch, 0, ({ offset, key, value }) => {
+          values.set(`${key}`, `${offset} ${value!.toString().slice(0, 4)}`)
+          return true
+        })
+        next = lastOffsetOf(batch, 0) + 1
+      }
+    }
+    return { values, highWatermark }
+  }
+  const before = await withNode(async ({ backup, client, tidemark }) => {
+    const kafka = new kafkajs.Kafka({ brokers: [...tidemark.kafka.brokers], logLevel: kafkajs.logLevel.NOTHING })
+    const [admin, producer] = [kafka.admin(), kafka.producer({ idempotent: true, maxInFlightRequests: 1 })]
+    await Promise.all([admin.connect(), producer.connect()])
+    const settings = { 'cleanup.policy': 'compact', 'segment.bytes': '300000', 'min.cleanable.dirty.ratio': '0.01' }
+    const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }))
+    await admin.createTopics({ topics: [{ topic: 'prices', numPartitions: 1, configEntries }] })
+    for (let i = 100; i < 150; i++)
+      await producer.send({ topic: 'prices', messages: [{ key: `${i % 3}`, value: `${i} ${'x'.repeat(100_000)}` }] })
+    await Promise.all([admin.disconnect(), producer.disconnect()])
+    await client.refresh()
+    const isCleaned = async () => {
+      const fetched = await fetchBatches(client, client.topics.get('prices')!, 0, 0, { maxBytes: 1 })
+      return fetched !== null && fetched !== 'out-of-range' && baseOffsetOf(fetched.batches[0]!, 0) > 0
+    }
+    while (!(await isCleaned()));
+    await backup(disk)
+    return latest(client)
+  })
+  const after = await withNode(async ({ client, restore }) => {
+    await restore(disk)
+    await client.refresh()
+    return latest(client)
+  })
+  assert.deepEqual(after, before)
+  assert.equal(before.highWatermark, 50)
+  assert.deepEqual([...before.values.values()].sort(), ['47 147 ', '48 148 ', '49 149 '])
 })

@@ -8,7 +8,7 @@
  * at one moment, and the next run has to copy only what came since; sealed segments are never touched again.
  */
 import type { Clock, Disk } from '../platform/index.ts'
-import { baseOffsetOf, lastOffsetOf, recordCountOf } from '../records/index.ts'
+import { baseOffsetOf, hollowBatches, lastOffsetOf, recordCountOf } from '../records/index.ts'
 import type { ClusterClient, TopicInCluster } from './cluster-client.ts'
 import { BackupError } from './errors.ts'
 import { BackupFolder, type Leftovers } from './folder.ts'
@@ -221,13 +221,16 @@ class Taking {
 
   async #keep(reading: Reading, fetched: readonly Buffer[], highWatermark: number): Promise<'more' | 'end'> {
     const { topic, partition } = reading
-    const batches = fetched.filter((batch) => lastOffsetOf(batch, 0) >= reading.next)
+    const batches = withoutHoles(
+      fetched.filter((batch) => lastOffsetOf(batch, 0) >= reading.next),
+      reading.next,
+    )
     let [next, records, count] = [reading.next, 0, 0]
     for (const batch of batches) {
       if (lastOffsetOf(batch, 0) >= highWatermark) break
       const base = baseOffsetOf(batch, 0)
       // Only the first of all may begin before what was asked for: where the log starts inside a batch.
-      if (base > next || (base < next && (count > 0 || !reading.atStart)))
+      if (base < next && (count > 0 || !reading.atStart))
         throw new BackupError(
           { code: 'BATCH_UNUSABLE', topic: topic.name, partition, offset: next },
           `topic ${topic.name}, partition ${partition}: asked for offset ${next}, the node served a batch with ${base}`,
@@ -251,6 +254,16 @@ class Taking {
     if (reading.writer.bytes >= this.#options.segmentBytes) await reading.seal()
     return count < batches.length ? 'end' : 'more'
   }
+}
+
+/** What compaction has taken out is said in so many words: in a backup, offsets are dense. */
+function withoutHoles(batches: readonly Buffer[], from: number): readonly Buffer[] {
+  let next = from
+  return batches.flatMap((batch) => {
+    const filled = [...hollowBatches(next, batch), batch]
+    next = lastOffsetOf(batch, 0) + 1
+    return filled
+  })
 }
 
 /** One partition, as far as it is read. */

@@ -66,7 +66,7 @@ export interface BatchLimits {
   readonly maxBytes: number
   /** False for produce requests below version 7. */
   readonly zstdAllowed: boolean
-  /** A log had it before: it has an offset, and may have the time at which it was appended. */
+  /** A log had it before: it has an offset, and may have the time at which it was appended, and less than it began with. */
   readonly stored?: boolean
 }
 
@@ -99,8 +99,15 @@ export function validateBatch(buffer: Buffer, at: number, limits: BatchLimits): 
   if (bytes > limits.maxBytes) return 'too-large'
   if (sumOf(buffer, at) !== crcOf(buffer, at)) return 'crc'
   const count = recordCountOf(buffer, at)
-  if (count <= 0) return 'count'
-  if (lastOffsetDeltaOf(buffer, at) !== count - 1) return 'last-offset-delta'
+  const lastOffsetDelta = lastOffsetDeltaOf(buffer, at)
+  if (limits.stored === true) {
+    // Compaction leaves holes, and batches without a record.
+    if (count < 0) return 'count'
+    if (lastOffsetDelta < Math.max(count - 1, 0)) return 'last-offset-delta'
+  } else {
+    if (count <= 0) return 'count'
+    if (lastOffsetDelta !== count - 1) return 'last-offset-delta'
+  }
   const attributes = attributesOf(buffer, at)
   if ((attributes & BatchAttributes.control) !== 0) return 'control'
   if ((attributes & BatchAttributes.appendTime) !== 0 && limits.stored !== true) return 'append-time'

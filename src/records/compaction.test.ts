@@ -12,12 +12,15 @@ import {
   encodeBatch,
   filterBatch,
   forEachRecord,
+  hollowBatches,
   lastOffsetOf,
   maxTimestampOf,
   producerIdOf,
   RecordsError,
   recordCountOf,
+  STORED_BATCH,
   sumOf,
+  validateBatch,
 } from './index.ts'
 
 const CODECS = Object.values(Codec).filter((codec) => canCompress(codec))
@@ -90,4 +93,22 @@ test('what is no batch is left alone by whoever asks', () => {
   const broken = batchOf(Codec.snappy)
   broken.fill(0xff, 61)
   assert.throws(() => filterBatch(broken, () => true), RecordsError)
+})
+
+test('hollow batches stand for offsets of which nothing is left, and are whole stored batches of nobody', () => {
+  const batch = batchOf(Codec.none)
+  assert.deepEqual(hollowBatches(70, batch), [])
+  for (const from of [0, 69]) {
+    const [hollow, ...more] = hollowBatches(from, batch)
+    assert.equal(more.length, 0)
+    assert.deepEqual([baseOffsetOf(hollow!, 0), lastOffsetOf(hollow!, 0), recordCountOf(hollow!, 0)], [from, 69, 0])
+    assert.deepEqual([producerIdOf(hollow!, 0), baseSequenceOf(hollow!, 0)], [-1, -1])
+    assert.equal(validateBatch(hollow!, 0, STORED_BATCH), null)
+    assert.notEqual(validateBatch(hollow!, 0, { maxBytes: 1 << 20, zstdAllowed: true }), null)
+  }
+  const filtered = filterBatch(batch, ({ offset }) => offset === 72)!
+  assert.equal(validateBatch(filtered, 0, STORED_BATCH), null)
+  filtered.writeInt32BE(-2, 57)
+  filtered.writeUInt32BE(sumOf(filtered, 0), 17)
+  assert.equal(validateBatch(filtered, 0, STORED_BATCH), 'count')
 })

@@ -17,10 +17,12 @@ import {
   BATCH_HEADER_BYTES,
   BATCH_OVERHEAD_BYTES,
   BatchAttributes,
+  baseOffsetOf,
   batchBytesOf,
   codecOf,
   isAppendTime,
   recordCountOf,
+  setBaseOffset,
   sumOf,
   writeI64,
 } from './record-batch.ts'
@@ -56,6 +58,24 @@ export function emptiedBatch(batch: Buffer): Buffer {
   const emptied = withRecords(batch, Buffer.alloc(0), 0)
   setCodec(emptied, Codec.none)
   return summed(emptied)
+}
+
+/**
+ * Stands for the offsets from `baseOffset` up to before `batch`, of which compaction has left nothing, where offsets have to be
+ * dense: batches with neither records nor a producer. (One reaches no further than its last offset's delta, an i32.)
+ */
+export function hollowBatches(baseOffset: number, batch: Buffer): Buffer[] {
+  const hollows: Buffer[] = []
+  for (let base = baseOffset; base < baseOffsetOf(batch, 0); ) {
+    const count = Math.min(baseOffsetOf(batch, 0) - base, 0x7fff_ffff)
+    const hollow = emptiedBatch(batch)
+    setBaseOffset(hollow, 0, base)
+    hollow.writeInt32BE(count - 1, 23)
+    hollow.fill(0xff, 43, 57) // No producer: id, epoch and sequence are −1.
+    hollows.push(summed(hollow))
+    base += count
+  }
+  return hollows
 }
 
 /** Offset, sequence and times as they were. */
