@@ -81,6 +81,7 @@ export class Cleaning {
   readonly #options: CleaningOptions
   readonly #latest = new Map<string, number>()
   #latestBytes = 0
+  #floorOffset = 0
   #kept = 0
   #dropped = 0
 
@@ -93,6 +94,7 @@ export class Cleaning {
 
   *run(): Procedure<CleaningResult> {
     const floor = yield* this.#mapKeys()
+    this.#floorOffset = floor.offset
     yield* this.#rewrite(floor.index)
     const segments = yield* this.#writer.finish()
     const part = { floorOffset: floor.offset, generation: this.#options.generation, segments }
@@ -176,9 +178,11 @@ export class Cleaning {
     this.#kept += kept
     this.#dropped += count - kept
     if (left !== null) return left
-    const producerId = producerIdOf(batch, 0)
-    const numbers = producerId !== -1 && this.#request.keepsSequence(producerId, lastOffsetOf(batch, 0))
-    return numbers ? emptiedBatch(batch) : null
+    const [producerId, lastOffset] = [producerIdOf(batch, 0), lastOffsetOf(batch, 0)]
+    const numbers = producerId !== -1 && this.#request.keepsSequence(producerId, lastOffset)
+    // With nothing behind it, readers would wait below the log's end for what is gone.
+    const ends = lastOffset + 1 === this.#floorOffset
+    return numbers || ends ? emptiedBatch(batch) : null
   }
 
   #stays({ key, value, offset }: RecordView): boolean {
