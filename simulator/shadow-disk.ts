@@ -14,7 +14,7 @@
  * the log up to its index, and of the journal's older blocks nothing of the shard counts any more.
  */
 import { dirname } from 'node:path'
-import type { Disk, DiskFile } from '../src/platform/index.ts'
+import { type Disk, type DiskFile, diskThrough, fileThrough } from '../src/platform/index.ts'
 import { type Checkpoint, decodeCheckpoint } from '../src/storage/checkpoint-format.ts'
 import { decodeEntry, decodeHardState, EntryKind, payloadOf } from '../src/storage/index.ts'
 import { BLOCK_ALIGNMENT, BLOCK_HEADER_BYTES, blockFootprint, peekBlockHeader } from '../src/storage/journal-format.ts'
@@ -98,16 +98,12 @@ export class ShadowDisk {
   }
 
   watch(disk: Disk): Disk {
-    return {
-      makeDirectory: (path, done) => disk.makeDirectory(path, done),
-      list: (path, done) => disk.list(path, done),
+    return diskThrough(disk, {
       rename: (from, to, done) =>
         disk.rename(from, to, (error) => {
           if (error === null && this.#written?.path === from) this.#written.named = true
           done(error)
         }),
-      remove: (path, done) => disk.remove(path, done),
-      removeDirectory: (path, done) => disk.removeDirectory(path, done),
       syncDirectory: (path, done) => {
         const written = this.#written
         const covered = written?.named === true && dirname(written.path) === path
@@ -119,8 +115,6 @@ export class ShadowDisk {
           done(error)
         })
       },
-      space: (path, done) => disk.space(path, done),
-      claim: (path, done) => disk.claim(path, done),
       open: (path, mode, done) => {
         disk.open(path, mode, (error, file) => {
           if (file === undefined) done(error)
@@ -128,19 +122,17 @@ export class ShadowDisk {
           else done(error, /[\\/]checkpoint(\.tmp)?$/.test(path) ? this.#watchCheckpoint(file) : file)
         })
       },
-    }
+    })
   }
 
   #watchFile(file: DiskFile): DiskFile {
     const { path } = file
-    return {
-      path,
+    return fileThrough(file, {
       write: (buffers, position, done) =>
         file.write(buffers, position, (error) => {
           if (error === null) this.#writtenBlocks(path, buffers, position)
           done(error)
         }),
-      read: (into, position, done) => file.read(into, position, done),
       datasync: (done) => {
         const covered = this.#pending.get(path) ?? []
         this.#pending.delete(path)
@@ -149,17 +141,13 @@ export class ShadowDisk {
           done(error)
         })
       },
-      truncate: (length, done) => file.truncate(length, done),
-      size: (done) => file.size(done),
-      close: (done) => file.close(done),
-    }
+    })
   }
 
   /** What a start reads as its checkpoint is on the disk: it has synced the directory before. */
   #watchCheckpoint(file: DiskFile): DiskFile {
     const { path } = file
-    return {
-      path,
+    return fileThrough(file, {
       write: (buffers, position, done) => {
         if (position === 0) this.#written = { path, bytes: Buffer.concat(buffers), named: false }
         file.write(buffers, position, done)
@@ -169,11 +157,7 @@ export class ShadowDisk {
           if (error === null && position === 0) this.#checkpointed(into.subarray(0, count))
           done(error, count)
         }),
-      datasync: (done) => file.datasync(done),
-      truncate: (length, done) => file.truncate(length, done),
-      size: (done) => file.size(done),
-      close: (done) => file.close(done),
-    }
+    })
   }
 
   #checkpointed(bytes: Uint8Array): void {

@@ -5,7 +5,7 @@ import { surroundings } from './embedding.ts'
 import { apis, FrameReader, Writer, writeRequest } from './gateways/kafka/index.ts'
 import { TidemarkNode } from './node.ts'
 import { parseNodeOptions } from './node-options.ts'
-import type { Connection, Disk, DiskFile } from './platform/index.ts'
+import { type Connection, type Disk, type DiskFile, diskThrough, fileThrough } from './platform/index.ts'
 import { MemoryDisk, MemoryNetwork } from './platform/memory/index.ts'
 import { nodePlatform } from './platform/nodejs/index.ts'
 import { encodeBatch } from './records/index.ts'
@@ -167,25 +167,12 @@ function frameOf(write: (writer: Writer) => void): Buffer {
 
 /** Every sync of a file takes its time. */
 function slow(disk: MemoryDisk): Disk {
-  const slowed = (file: DiskFile): DiskFile => ({
-    path: file.path,
-    write: (buffers, position, done) => file.write(buffers, position, done),
-    read: (into, position, done) => file.read(into, position, done),
-    datasync: (done) => void real.clock.after(SYNC_MS, () => file.datasync(done)),
-    truncate: (length, done) => file.truncate(length, done),
-    size: (done) => file.size(done),
-    close: (done) => file.close(done),
-  })
-  return {
-    makeDirectory: (path, done) => disk.makeDirectory(path, done),
-    list: (path, done) => disk.list(path, done),
+  const slowed = (file: DiskFile): DiskFile =>
+    fileThrough(file, {
+      datasync: (done) => void real.clock.after(SYNC_MS, () => file.datasync(done)),
+    })
+  return diskThrough(disk, {
     open: (path, mode, done) =>
       disk.open(path, mode, (error, file) => (error === null ? done(null, slowed(file!)) : done(error))),
-    rename: (from, to, done) => disk.rename(from, to, done),
-    remove: (path, done) => disk.remove(path, done),
-    removeDirectory: (path, done) => disk.removeDirectory(path, done),
-    syncDirectory: (path, done) => disk.syncDirectory(path, done),
-    space: (path, done) => disk.space(path, done),
-    claim: (path, done) => disk.claim(path, done),
-  }
+  })
 }

@@ -13,7 +13,7 @@
  */
 import { dirname } from 'node:path'
 import type { NodeEvent } from '../../src/observability/index.ts'
-import type { Disk } from '../../src/platform/index.ts'
+import { type Disk, diskThrough } from '../../src/platform/index.ts'
 import type { Checkpoint } from '../../src/storage/checkpoint-format.ts'
 import type { Checker, Truth } from '../observer.ts'
 import type { SyncedEntry } from '../shadow-disk.ts'
@@ -71,27 +71,21 @@ export class Deletions implements Checker {
   }
 
   watchDisk(node: number, disk: Disk): Disk {
-    return {
-      makeDirectory: (path, done) => disk.makeDirectory(path, done),
+    return diskThrough(disk, {
       list: (path, done) =>
         disk.list(path, (error, names) => {
           for (const name of names ?? []) this.#seen(node, `${path}/${name}`)
           done(error, names)
         }),
-      rename: (from, to, done) => disk.rename(from, to, done),
       remove: (path, done) => {
         this.#beforeRemoval(node, path)
         disk.remove(path, done)
       },
-      syncDirectory: (path, done) => disk.syncDirectory(path, done),
-      removeDirectory: (path, done) => disk.removeDirectory(path, done),
-      space: (path, done) => disk.space(path, done),
-      claim: (path, done) => disk.claim(path, done),
       open: (path, mode, done) => {
         if (mode !== 'read') this.#seen(node, path)
         disk.open(path, mode, done)
       },
-    }
+    })
   }
 
   #seen(node: number, path: string): void {

@@ -15,7 +15,7 @@
  */
 import { dirname } from 'node:path'
 import type { NodeEvent } from '../../src/observability/index.ts'
-import type { Disk, DiskFile } from '../../src/platform/index.ts'
+import { type Disk, type DiskFile, diskThrough } from '../../src/platform/index.ts'
 import type { Checkpoint } from '../../src/storage/checkpoint-format.ts'
 import type { Checker } from '../observer.ts'
 import { Violation } from '../violation.ts'
@@ -107,12 +107,7 @@ class Process {
   }
 
   watch(disk: Disk): Disk {
-    return {
-      makeDirectory: (path, done) => disk.makeDirectory(path, done),
-      list: (path, done) => disk.list(path, done),
-      removeDirectory: (path, done) => disk.removeDirectory(path, done),
-      space: (path, done) => disk.space(path, done),
-      claim: (path, done) => disk.claim(path, done),
+    return diskThrough(disk, {
       rename: (from, to, done) => {
         this.#beforeRename(from, to)
         disk.rename(from, to, (error) => {
@@ -152,7 +147,7 @@ class Process {
           done(null, this.#watchFile(file))
         })
       },
-    }
+    })
   }
 
   #state(path: string): FileState {

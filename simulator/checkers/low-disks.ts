@@ -7,7 +7,7 @@
  * no excuse to give up.
  */
 import type { NodeEvent } from '../../src/observability/index.ts'
-import type { Disk } from '../../src/platform/index.ts'
+import { type Disk, diskThrough } from '../../src/platform/index.ts'
 import { reserveOf } from '../../src/storage/disk-watch.ts'
 import type { Checker } from '../observer.ts'
 import { Violation } from '../violation.ts'
@@ -30,14 +30,7 @@ export class LowDisks implements Checker {
   }
 
   watchDisk(node: number, disk: Disk): Disk {
-    return {
-      makeDirectory: (path, done) => disk.makeDirectory(path, done),
-      list: (path, done) => disk.list(path, done),
-      open: (path, mode, done) => disk.open(path, mode, done),
-      rename: (from, to, done) => disk.rename(from, to, done),
-      remove: (path, done) => disk.remove(path, done),
-      removeDirectory: (path, done) => disk.removeDirectory(path, done),
-      syncDirectory: (path, done) => disk.syncDirectory(path, done),
+    return diskThrough(disk, {
       space: (path, done) =>
         disk.space(path, (error, space) => {
           // The journal's supply asks too, of its own folder; the watch asks of the data directory itself.
@@ -47,8 +40,7 @@ export class LowDisks implements Checker {
           if (space === undefined || space === null || !isWatch || !this.#isAwake(node)) return
           if (space.freeBytes < reserveOf(this.#reserveBytes, space)) this.#low.set(node, space.freeBytes)
         }),
-      claim: (path, done) => disk.claim(path, done),
-    }
+    })
   }
 
   node(node: number, { event }: NodeEvent): void {

@@ -5,7 +5,7 @@
  * Time counts while the process runs: one that sleeps can give nothing up. Who is the only voter of a shard has nobody to give it to.
  */
 import type { NodeEvent } from '../../src/observability/index.ts'
-import type { Disk, DiskFile } from '../../src/platform/index.ts'
+import { type Disk, type DiskFile, diskThrough, fileThrough } from '../../src/platform/index.ts'
 import type { Checker } from '../observer.ts'
 import { Violation } from '../violation.ts'
 
@@ -49,20 +49,12 @@ export class StuckLeaders implements Checker {
 
   watchDisk(node: number, disk: Disk): Disk {
     const process = this.#processOf(node)
-    return {
-      makeDirectory: (path, done) => disk.makeDirectory(path, done),
-      list: (path, done) => disk.list(path, done),
+    return diskThrough(disk, {
       open: (path, mode, done) =>
         disk.open(path, mode, (error, file) =>
           done(error, file === undefined || !JOURNAL.test(path) ? file : this.#watch(process, file)),
         ),
-      rename: (from, to, done) => disk.rename(from, to, done),
-      remove: (path, done) => disk.remove(path, done),
-      removeDirectory: (path, done) => disk.removeDirectory(path, done),
-      syncDirectory: (path, done) => disk.syncDirectory(path, done),
-      space: (path, done) => disk.space(path, done),
-      claim: (path, done) => disk.claim(path, done),
-    }
+    })
   }
 
   #processOf(node: number): Process {
@@ -83,18 +75,13 @@ export class StuckLeaders implements Checker {
         done(...answer)
       }
     }
-    return {
-      path: file.path,
+    return fileThrough(file, {
       write: (buffers, position, done) => {
         inService ||= buffers[0]?.[0] !== 0
         file.write(buffers, position, under(done))
       },
-      read: (into, position, done) => file.read(into, position, done),
       datasync: (done) => file.datasync(under(done)),
-      truncate: (length, done) => file.truncate(length, done),
-      size: (done) => file.size(done),
-      close: (done) => file.close(done),
-    }
+    })
   }
 
   node(node: number, { event }: NodeEvent): void {

@@ -5,7 +5,7 @@
  * without anybody who looks below the nodes.
  */
 
-import type { Clock, Disk, DiskFile } from '../../src/platform/index.ts'
+import { type Clock, type Disk, type DiskFile, diskThrough, fileThrough } from '../../src/platform/index.ts'
 import { crc32c, must } from '../../src/stdx/index.ts'
 import { decodeEntry, decodeHardState, EntryKind, encodeHardState } from '../../src/storage/index.ts'
 import { BLOCK_ALIGNMENT, BLOCK_HEADER_BYTES, peekBlockHeader } from '../../src/storage/journal-format.ts'
@@ -40,10 +40,8 @@ export const INTERFERENCES: readonly InterferenceMutant[] = [
     breaks: 'a sync of a directory does nothing, so files and renames are lost with the power',
     options: () => ({
       interference: {
-        disk: (_node, disk, clock) => ({
-          ...bound(disk),
-          syncDirectory: (_path, done) => clock.endOfTurn(() => done(null)),
-        }),
+        disk: (_node, disk, clock) =>
+          diskThrough(disk, { syncDirectory: (_path, done) => clock.endOfTurn(() => done(null)) }),
       },
     }),
   },
@@ -93,42 +91,14 @@ export function interferenceOf(name: string): RunOptions {
   ).options()
 }
 
-/** A disk is a class: its methods need it. */
-function bound(disk: Disk): Disk {
-  return {
-    makeDirectory: (path, done) => disk.makeDirectory(path, done),
-    list: (path, done) => disk.list(path, done),
-    open: (path, mode, done) => disk.open(path, mode, done),
-    rename: (from, to, done) => disk.rename(from, to, done),
-    remove: (path, done) => disk.remove(path, done),
-    removeDirectory: (path, done) => disk.removeDirectory(path, done),
-    syncDirectory: (path, done) => disk.syncDirectory(path, done),
-    space: (path, done) => disk.space(path, done),
-    claim: (path, done) => disk.claim(path, done),
-  }
-}
-
 function withFiles(disk: Disk, change: (file: DiskFile) => Partial<DiskFile>): Disk {
-  return {
-    ...bound(disk),
+  return diskThrough(disk, {
     open: (path, mode, done) =>
       disk.open(path, mode, (error, file) => {
         if (file === undefined) done(error)
-        else done(error, path.includes('journal') ? { ...boundFile(file), ...change(file) } : file)
+        else done(error, path.includes('journal') ? fileThrough(file, change(file)) : file)
       }),
-  }
-}
-
-function boundFile(file: DiskFile): DiskFile {
-  return {
-    path: file.path,
-    write: (buffers, position, done) => file.write(buffers, position, done),
-    read: (into, position, done) => file.read(into, position, done),
-    datasync: (done) => file.datasync(done),
-    truncate: (length, done) => file.truncate(length, done),
-    size: (done) => file.size(done),
-    close: (done) => file.close(done),
-  }
+  })
 }
 
 function lyingFile(_file: DiskFile, clock: Clock): Partial<DiskFile> {

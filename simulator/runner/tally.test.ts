@@ -25,7 +25,7 @@ test('outcomes are summed, and violations are kept with their seeds', () => {
   tally.add(outcome(1, { hits: { faults: { crash: 2, cut: 0 } } }))
   const deeds = { 'register read': 3, 'register refused': 9, 'register unequal': 2, 'register written': 4 }
   tally.add(outcome(2, { hits: { faults: { crash: 1 }, branches: { torn: 4 }, 'deeds of clients': deeds } }))
-  tally.add(outcome(3, { violation: { property: 'p', message: 'm' } }))
+  tally.add(outcome(3, { violation: { property: 'p', message: 'm\n    at f (file:///somewhere/f.js:1:2)' } }))
   const data = tally.toJSON()
   assert.equal(data.ran, 3)
   assert.equal(data.simulatedMs, 180_000)

@@ -104,7 +104,8 @@ export class Tally {
       otherNode: this.otherNode,
       unavailable: Object.fromEntries([...this.unavailable].sort()),
       hits: this.hits.toJSON(),
-      failures: this.failures,
+      // Its first line: a stack names the folders of one machine, and replaying the seed prints it anew.
+      failures: this.failures.map((failure) => ({ ...failure, message: failure.message.split('\n', 1)[0]! })),
     }
   }
 }

@@ -4,7 +4,7 @@
  */
 import { SeededRandom } from '../../simulator/seeded-random.ts'
 import { VirtualClock } from '../../simulator/virtual-clock.ts'
-import type { Disk, DiskFile, Platform } from '../platform/index.ts'
+import { type Disk, type DiskFile, diskThrough, type Platform } from '../platform/index.ts'
 import { MemoryDisk, MemoryNetwork } from '../platform/memory/index.ts'
 import { assert, must } from '../stdx/index.ts'
 import { Storage } from '../storage/index.ts'
@@ -207,18 +207,10 @@ export class HostWorld {
       }
       return wrapped
     }
-    return {
-      makeDirectory: (path, done) => disk.makeDirectory(path, done),
-      list: (path, done) => disk.list(path, done),
+    return diskThrough(disk, {
       open: (path, mode, done) =>
         disk.open(path, mode, (error, file) => (error === null ? done(null, held(must(file, 'file'))) : done(error))),
-      rename: (from, to, done) => disk.rename(from, to, done),
-      remove: (path, done) => disk.remove(path, done),
-      removeDirectory: (path, done) => disk.removeDirectory(path, done),
-      syncDirectory: (path, done) => disk.syncDirectory(path, done),
-      space: (path, done) => disk.space(path, done),
-      claim: (path, done) => disk.claim(path, done),
-    }
+    })
   }
 
   unstick(id: NodeId): void {

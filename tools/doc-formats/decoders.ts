@@ -204,25 +204,17 @@ function block(bytes: Buffer): Found[] {
 }
 
 function shardSegment(bytes: Buffer): Found[] {
-  const { shard, previousCrc, firstIndex, firstOffset, createdMs } = whole(decodeShardSegmentHeader(bytes))
-  return [
-    ['magic', 'text', 'TIDESHRD'],
-    ['crc', 'sum', crc32c(bytes.subarray(12, 64))],
-    ...versions,
-    ['shard', 'u', shard],
-    ['previousCrc', 'sum', previousCrc],
-    ['firstIndex', 'u', firstIndex],
-    ['firstOffset', 'u', firstOffset],
-    ['createdMs', 'u', createdMs],
-    zeros,
-    ...entry(bytes.subarray(64), () => []),
-  ]
+  return segmentOf('TIDESHRD', bytes, () => [])
 }
 
 function cleanedSegment(bytes: Buffer): Found[] {
+  return segmentOf('TIDECLND', bytes, (it) => [['payload', 'text', payloadOf(it).toString()]])
+}
+
+function segmentOf(magic: string, bytes: Buffer, payload: (it: Entry) => Found[]): Found[] {
   const { shard, previousCrc, firstIndex, firstOffset, createdMs, generation } = whole(decodeShardSegmentHeader(bytes))
   return [
-    ['magic', 'text', 'TIDECLND'],
+    ['magic', 'text', magic],
     ['crc', 'sum', crc32c(bytes.subarray(12, 64))],
     ...versions,
     ['shard', 'u', shard],
@@ -230,9 +222,9 @@ function cleanedSegment(bytes: Buffer): Found[] {
     ['firstIndex', 'u', firstIndex],
     ['firstOffset', 'u', firstOffset],
     ['createdMs', 'u', createdMs],
-    ['generation', 'u', generation!],
+    ...(generation === undefined ? [] : [['generation', 'u', generation] as Found]),
     zeros,
-    ...entry(bytes.subarray(64), (it) => [['payload', 'text', payloadOf(it).toString()]]),
+    ...entry(bytes.subarray(64), payload),
   ]
 }
 
