@@ -31,6 +31,8 @@ const BYTES_PER_SEND = 512 << 10
 const RECORD_OVERHEAD_BYTES = 40
 const PATIENCE_MS = 30_000
 const PIPE_PATIENCE_MS = 500
+/** After so long without a heartbeat a group member is given up, and the others read its partitions. */
+const SESSION_MS = 6000
 
 interface Arguments {
   input?: string
@@ -271,7 +273,8 @@ class ReaderGroup {
 
   start(): ChildProcess {
     const file = fileURLToPath(new URL('./main-job/reader.js', import.meta.url))
-    const child = fork(file, [this.#cluster.brokers.join(','), TOPIC, 'main-job'], { serialization: 'advanced' })
+    const settings = [this.#cluster.brokers.join(','), TOPIC, 'main-job', String(SESSION_MS)]
+    const child = fork(file, settings, { serialization: 'advanced' })
     this.#members.add(child)
     child.on('message', (reading) => this.#note(reading as Reading))
     child.once('exit', () => this.#members.delete(child))
@@ -296,7 +299,9 @@ class ReaderGroup {
     await until(() => this.#ledger.read >= read, PATIENCE_MS * 10, 'half of the lines to be read')
     const [victim] = this.#members
     victim?.kill('SIGKILL')
-    note('killed a member of the consumer group, started another')
+    note(
+      `killed a member of the consumer group, started another: they read on when the dead one is given up, after ${SESSION_MS / 1000} s`,
+    )
     this.start()
   }
 

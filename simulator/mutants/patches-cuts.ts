@@ -66,7 +66,7 @@ export const CUT_PATCHES: readonly PatchMutant[] = [
       {
         file: 'streams/partition',
         find: 'restore(snapshot) {',
-        replace: 'forget() { this.#producers.read(Buffer.alloc(12), 0); } restore(snapshot) {',
+        replace: 'forget() { this.#derived.producers.read(Buffer.alloc(12), 0); } restore(snapshot) {',
       },
       {
         file: 'replication/replica',
@@ -82,9 +82,9 @@ export const CUT_PATCHES: readonly PatchMutant[] = [
     attack: ALWAYS_CUT,
     edits: [
       {
-        file: 'streams/partition',
-        find: 'if (nextOffset <= this.#coveredOffset) return;',
-        replace: '',
+        file: 'streams/derived-state',
+        find: 'if (entry.kind !== EntryKind.data || nextOffset <= this.#coveredOffset)',
+        replace: 'if (entry.kind !== EntryKind.data)',
       },
     ],
   },

@@ -12,8 +12,8 @@ export const RESTORE_PATCHES: readonly PatchMutant[] = [
     attack: RESTORES,
     edits: [
       {
-        file: 'streams/partition',
-        find: 'const ours = this.#restored === null || baseOffsetOf(payload, at) >= this.#restored.endOffset;',
+        file: 'streams/derived-state',
+        find: 'const ours = baseOffsetOf(payload, at) >= this.#restoredEnd;',
         replace: 'const ours = true;',
       },
     ],

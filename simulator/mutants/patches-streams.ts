@@ -120,9 +120,9 @@ export const STREAMS_PATCHES: readonly PatchMutant[] = [
     edits: [
       {
         file: 'streams/partition',
-        find: 'if (producerId !== -1) this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at));',
+        find: 'if (this.#derived.apply(entry, payload))',
         replace:
-          'if (producerId !== -1 && this.#term !== 0) this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at));',
+          'if (this.#term === 0) this.#derived.producers.commit = () => {}; else delete this.#derived.producers.commit; if (this.#derived.apply(entry, payload))',
       },
     ],
   },

@@ -1,8 +1,8 @@
 /**
  * A partition of a stream: the state machine of one shard whose entries are the producers' record batches.
  *
- * The log is the state. What is derived from it is small: which batches idempotent producers have sent, and where to look for
- * a time. So this file is mostly the leader's half of a write:
+ * The log is the state. What is derived from it is small (derived-state.ts): which batches idempotent producers have sent, where
+ * to look for a time. So this file is mostly the leader's half of a write:
  *
  *      produce ──► check ──► number in place ──► pending ──(end of turn)──► one entry ──► journals ──► committed
  *                    │                                                                       │             │
@@ -21,11 +21,8 @@
 import type { Clock } from '../platform/index.ts'
 import {
   BATCH_HEADER_BYTES,
-  baseOffsetOf,
   baseSequenceOf,
   batchBytesOf,
-  isAppendTime,
-  lastOffsetOf,
   maxTimestampOf,
   producerEpochOf,
   producerIdOf,
@@ -35,19 +32,12 @@ import {
   setMaxTimestamp,
   stampAppendTime,
 } from '../records/index.ts'
-import {
-  type Draft,
-  type DraftContext,
-  decodeCompaction,
-  type Shard,
-  type Standing,
-  type StateMachine,
-} from '../replication/index.ts'
+import type { Draft, DraftContext, Shard, Standing, StateMachine } from '../replication/index.ts'
 import { assert } from '../stdx/index.ts'
-import { type Entry, EntryKind, payloadOf } from '../storage/index.ts'
+import { type Entry, EntryKind, nextOffsetAfter, payloadOf } from '../storage/index.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import { BatchGate } from './batch-gate.ts'
-import { Compactions } from './compaction.ts'
+import { DerivedState, markOf } from './derived-state.ts'
 import type { EpochEnd } from './epochs.ts'
 import { KafkaError, type KafkaErrorCode } from './errors.ts'
 import type { StreamsEvent } from './events.ts'
@@ -56,11 +46,10 @@ import { heldBy, retainedBy } from './low-water.ts'
 import { type FetchResult, type OffsetDone, PartitionReader } from './partition-reader.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 import type { ProduceWaiter } from './produce-waiters.ts'
-import { type BatchMark, Producers, sequenceAfter } from './producers.ts'
+import type { BatchMark } from './producers.ts'
 import { type DeletionDone, RecordDeletions } from './record-deletions.ts'
 import { examineRestored, type RestoredPart } from './restored-range.ts'
 import { RetentionCheck } from './retention.ts'
-import { TimeIndex } from './time-index.ts'
 
 /** When a producer hears of its batch; the rungs of the ladder (docs/ARCHITECTURE.md) that Kafka's acks 1, all and 0 mean. */
 export type ProduceLevel = 'leader-journal' | 'quorum-journal' | 'none'
@@ -90,13 +79,6 @@ interface Held {
   readonly zstdAllowed: boolean
 }
 
-const SNAPSHOT_VERSION = 4
-const SNAPSHOT_HEADER_BYTES = 12
-/** Without what was decided on compaction. */
-const SNAPSHOT_VERSION_3 = 3
-/** Without `coveredOffset`. */
-const SNAPSHOT_VERSION_2 = 2
-const SNAPSHOT_2_HEADER_BYTES = 4
 /** Of batches held before the leader is settled, and of batches pending in one turn before sockets are pushed back. */
 const HELD_BYTES_MAX = 8 << 20
 const PENDING_BYTES_SOFT = 8 << 20
@@ -109,9 +91,7 @@ export class Partition implements StateMachine, Advancing {
   readonly #shard: Shard
   readonly #clock: Clock
   readonly #trace: (event: StreamsEvent) => void
-  readonly #producers: Producers
-  readonly #times = new TimeIndex()
-  readonly #compactions = new Compactions()
+  readonly #derived: DerivedState
   readonly #reader: PartitionReader
   readonly #gate: BatchGate
   readonly #retention: RetentionCheck
@@ -132,10 +112,6 @@ export class Partition implements StateMachine, Advancing {
   #held: Held[] = []
   #heldBytes = 0
   readonly #waiting = new Acknowledgements()
-  /** What is derived from the log knows the records below; those applied here may be behind that (`aheadOfLog`). */
-  #coveredOffset = 0
-  #appliedOffset = 0
-  #appliedIndex = 0
   /** Applied since listeners were last told. */
   #advancedBytes = 0
   #removed = false
@@ -147,10 +123,10 @@ export class Partition implements StateMachine, Advancing {
     this.#clock = collaborators.clock
     this.#trace = collaborators.trace
     this.#standing = collaborators.shard.standing
-    this.#reader = new PartitionReader(this.#shard, this.#times)
-    this.#producers = new Producers(options.newProducersFrom)
+    this.#derived = new DerivedState(this.#shard.id, options.newProducersFrom, options.restored?.endOffset ?? 0)
+    this.#reader = new PartitionReader(this.#shard, this.#derived.times)
     this.#gate = new BatchGate(options.settings)
-    this.#retention = new RetentionCheck(this.#shard, this.#clock, this.#compactions)
+    this.#retention = new RetentionCheck(this.#shard, this.#clock, this.#derived.compactions)
     this.#deletions = new RecordDeletions(this.#shard, this.#clock)
     this.#configureLog(options.settings)
     this.#restored = options.restored ?? null
@@ -185,10 +161,11 @@ export class Partition implements StateMachine, Advancing {
 
   /** What lies below the floor that was decided last. */
   #clean(): void {
-    const { floor, tombstonesBelow } = this.#compactions
+    const { producers, compactions } = this.#derived
+    const { floor, tombstonesBelow } = compactions
     if (this.#removed || floor.index <= this.#shard.startIndex) return
     const keepsSequence = (producerId: number, lastOffset: number): boolean =>
-      this.#producers.committedMarks(producerId).at(-1)?.lastOffset === lastOffset
+      producers.committedMarks(producerId).at(-1)?.lastOffset === lastOffset
     this.#shard.clean({ floor, tombstonesBelow, keepsSequence })
   }
 
@@ -246,7 +223,12 @@ export class Partition implements StateMachine, Advancing {
     const count = recordCountOf(batch, 0)
     const producerId = producerIdOf(batch, 0)
     if (producerId !== -1) {
-      const known = this.#producers.check(producerId, producerEpochOf(batch, 0), baseSequenceOf(batch, 0), count)
+      const known = this.#derived.producers.check(
+        producerId,
+        producerEpochOf(batch, 0),
+        baseSequenceOf(batch, 0),
+        count,
+      )
       if (typeof known === 'object') {
         this.#answerDuplicate(producerId, known, level, waiter, slot)
         return
@@ -272,7 +254,7 @@ export class Partition implements StateMachine, Advancing {
     }
     const baseOffset = this.#pendingFirstOffset + this.#pendingRecords
     const appendTime = this.#number(batch, baseOffset)
-    if (producerId !== -1) this.#producers.propose(producerId, producerEpochOf(batch, 0), markOf(batch, 0))
+    if (producerId !== -1) this.#derived.producers.propose(producerId, producerEpochOf(batch, 0), markOf(batch, 0))
     this.#pending.push(batch)
     this.#pendingRecords += count
     this.#pendingBytes += batch.length
@@ -373,7 +355,7 @@ export class Partition implements StateMachine, Advancing {
   /** Its producer will send it again, and others that are on their way must not overtake it. */
   #expectAgain(batch: Buffer): void {
     if (batch.length < BATCH_HEADER_BYTES || producerIdOf(batch, 0) === -1) return
-    this.#producers.turnedAway(producerIdOf(batch, 0), producerEpochOf(batch, 0), baseSequenceOf(batch, 0))
+    this.#derived.producers.turnedAway(producerIdOf(batch, 0), producerEpochOf(batch, 0), baseSequenceOf(batch, 0))
   }
 
   #refuse(waiter: ProduceWaiter, slot: number, error: KafkaErrorCode, reason: string): void {
@@ -428,33 +410,10 @@ export class Partition implements StateMachine, Advancing {
   }
 
   apply(entry: Entry): void {
-    const nextOffset = entry.firstOffset + entry.recordCount
-    if (entry.term === this.#term) this.#waiting.committed(entry.index, nextOffset)
-    this.#appliedOffset = nextOffset
-    this.#appliedIndex = entry.index
-    if (entry.kind === EntryKind.cut) this.#compact(entry)
-    if (entry.kind !== EntryKind.data) return
+    if (entry.term === this.#term) this.#waiting.committed(entry.index, nextOffsetAfter(entry))
     const payload = payloadOf(entry)
-    this.#advancedBytes += payload.length
-    if (nextOffset <= this.#coveredOffset) return
-    this.#coveredOffset = nextOffset
-    let bytes: number
-    for (let at = 0; at < payload.length; at += bytes) {
-      bytes = batchBytesOf(payload, at)
-      assert(bytes >= BATCH_HEADER_BYTES, () => `shard ${entry.shard}: entry ${entry.index} holds no batch at ${at}`)
-      this.#times.add(baseOffsetOf(payload, at), maxTimestampOf(payload, at), bytes)
-      // What was restored says nothing of this cluster's producers.
-      const ours = this.#restored === null || baseOffsetOf(payload, at) >= this.#restored.endOffset
-      const producerId = ours ? producerIdOf(payload, at) : -1
-      if (producerId !== -1) this.#producers.commit(producerId, producerEpochOf(payload, at), markOf(payload, at))
-    }
-  }
-
-  #compact(entry: Entry): void {
-    const compaction = decodeCompaction(payloadOf(entry))
-    if (compaction === null) return
-    this.#compactions.decided(entry.index, compaction)
-    this.#clean()
+    if (entry.kind === EntryKind.data) this.#advancedBytes += payload.length
+    if (this.#derived.apply(entry, payload)) this.#clean()
   }
 
   applied(): void {
@@ -481,10 +440,7 @@ export class Partition implements StateMachine, Advancing {
     }
     if (!leads || standing.settled) this.#reader.standingKnown()
     if (!(leads && standing.settled) || this.#term === standing.term || this.#removed) return
-    assert(
-      !this.aheadOfLog,
-      () => `shard ${this.#shard.id} leads at offset ${this.#appliedOffset}, derived up to ${this.#coveredOffset}`,
-    )
+    assert(!this.aheadOfLog, () => `shard ${this.#shard.id} leads, and its log is behind what it has derived from it`)
     this.#term = standing.term
     this.#waiting.committed(this.#shard.commitIndex, this.#shard.committedOffset)
     const held = this.#held
@@ -500,7 +456,7 @@ export class Partition implements StateMachine, Advancing {
     const held = this.#held
     this.#term = 0
     this.#clearPending()
-    this.#producers.dropOverlay()
+    this.#derived.producers.dropOverlay()
     this.#held = []
     this.#heldBytes = 0
     const { startOffset } = this.#shard
@@ -554,46 +510,16 @@ export class Partition implements StateMachine, Advancing {
     this.#listeners.delete(listener)
   }
 
-  /** Placed at the start of a log (snapshot-taking.ts in replication) whose end the state knows already. */
   get aheadOfLog(): boolean {
-    return this.#appliedOffset < this.#coveredOffset || this.#appliedIndex < this.#compactions.decidedAt
+    return this.#derived.aheadOfLog
   }
 
-  /** version u8 · reserved u8×3 · covered offset f64 · producers · time index · what was decided on compaction. */
   snapshot(): Buffer {
-    const derivedBytes = this.#producers.snapshotBytes + this.#times.snapshotBytes + this.#compactions.snapshotBytes
-    const bytes = Buffer.alloc(SNAPSHOT_HEADER_BYTES + derivedBytes)
-    bytes[0] = SNAPSHOT_VERSION
-    bytes.writeDoubleLE(this.#coveredOffset, 4)
-    const timesEnd = this.#times.write(bytes, this.#producers.write(bytes, SNAPSHOT_HEADER_BYTES))
-    const end = this.#compactions.write(bytes, timesEnd)
-    assert(end === bytes.length, () => `a snapshot measured as ${bytes.length} bytes took ${end}`)
-    return bytes
+    return this.#derived.snapshot()
   }
 
   restore(snapshot: Buffer): void {
-    const [version] = snapshot
-    const known = [SNAPSHOT_VERSION, SNAPSHOT_VERSION_3, SNAPSHOT_VERSION_2].includes(version!)
-    assert(known, () => `a partition's snapshot of version ${version}`)
-    const from = version === SNAPSHOT_VERSION_2 ? SNAPSHOT_2_HEADER_BYTES : SNAPSHOT_HEADER_BYTES
-    this.#coveredOffset = version === SNAPSHOT_VERSION_2 ? 0 : snapshot.readDoubleLE(4)
-    this.#appliedOffset = 0
-    this.#appliedIndex = 0
-    let end = this.#times.read(snapshot, this.#producers.read(snapshot, from))
-    if (version === SNAPSHOT_VERSION) end = this.#compactions.read(snapshot, end)
-    else this.#compactions.forget()
-    assert(end === snapshot.length, () => `a snapshot of ${snapshot.length} bytes was read to ${end}`)
+    this.#derived.restore(snapshot)
     this.#clean()
-  }
-}
-
-function markOf(batch: Buffer, at: number): BatchMark {
-  const firstSequence = baseSequenceOf(batch, at)
-  return {
-    firstSequence,
-    lastSequence: sequenceAfter(firstSequence, recordCountOf(batch, at) - 1),
-    baseOffset: baseOffsetOf(batch, at),
-    lastOffset: lastOffsetOf(batch, at),
-    appendTime: isAppendTime(batch, at) ? maxTimestampOf(batch, at) : -1,
   }
 }

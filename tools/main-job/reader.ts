@@ -12,7 +12,7 @@ export interface Reading {
   readonly checksums: readonly number[]
 }
 
-const [brokers, topic, group] = process.argv.slice(2) as [string, string, string]
+const [brokers, topic, group, sessionMs] = process.argv.slice(2) as [string, string, string, string]
 const kafka = new kafkajs.Kafka({
   clientId: 'main-job-reader',
   brokers: brokers.split(','),
@@ -21,9 +21,9 @@ const kafka = new kafkajs.Kafka({
 })
 const consumer = kafka.consumer({
   groupId: group,
-  sessionTimeout: 6000,
+  sessionTimeout: Number(sessionMs),
   heartbeatInterval: 500,
-  rebalanceTimeout: 6000,
+  rebalanceTimeout: Number(sessionMs),
   maxWaitTimeInMs: 250,
   maxBytesPerPartition: 2 << 20,
 })
