@@ -306,13 +306,14 @@ export class Leader implements Behaviour {
     this.#snapshots.taken(snapshot)
   }
 
-  /** The first entry that a follower waits for, of those that are on their way: a cut above it would cost them a snapshot. */
+  /** Every replica, this one too, has journaled the log up to here; 0 until all of them have answered. */
   get heldByAll(): number {
     let index = this.#core.persistence.journaled
     for (const { match } of this.progress.values()) index = Math.min(index, match)
     return index
   }
 
+  /** The first entry that a follower waits for, of those that are on their way: a cut above it would cost them a snapshot. */
   get neededFrom(): number {
     return this.#snapshots.neededFrom(this.progress.values())
   }

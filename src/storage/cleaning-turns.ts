@@ -1,4 +1,7 @@
-/** Compaction is nobody's hurry: on one node one log is cleaned at a time, at a rate that leaves the disk to others. */
+/**
+ * Compaction is nobody's hurry: on one node one log is cleaned at a time, in the background queue, and no faster than
+ * `cleaningBytesPerSecond` says where it says anything.
+ */
 import type { Clock } from '../platform/index.ts'
 
 type Start = (over: () => void) => void
