@@ -1,7 +1,7 @@
 /**
  * Is the cluster well? Asked of some machines of it, or of all.
  *
- * Well means: every one of them serves, and for each shard with a quorum among them somebody among them leads it, nothing is left to
+ * Well means: every one of them serves, no file of theirs is known to be damaged, and for each shard with a quorum among them somebody among them leads it, nothing is left to
  * commit, and all stand at one index. A core is asked less (`serves`): its clients go on, so its logs grow while it is looked at;
  * every such shard must have a leader, and what anybody of it knew to be committed must be so on all of it.
  */
@@ -32,6 +32,11 @@ export class Convergence {
   wrong(nodes: readonly number[]): string | null {
     const absent = this.#absent(nodes)
     if (absent !== null) return absent
+    for (const id of nodes) {
+      const [damage] = this.#machines[id - 1]!.node?.status().files.damages ?? []
+      if (damage !== undefined)
+        return `node ${id}: ${damage.file} is damaged at byte ${damage.position} (${damage.reason}) and not repaired: ${damage.unrepaired ?? 'under way'}`
+    }
     for (const [shard, replicas] of this.#replicas(nodes)) {
       const whole = replicas.length >= this.#sets.quorumOf(shard)
       for (const { node, commitIndex, lastIndex } of replicas) {

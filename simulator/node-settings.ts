@@ -11,6 +11,9 @@ export const PEER_PORT = 7400
 const HTTP_PORT = 9644
 /** Entries from one comparison of the replicas' states to the next. */
 const STATE_SUM_EVERY = 50
+/** Files are read through several times in a run: minutes are short. */
+const SCRUB_BYTES_PER_SECOND = 1 << 20
+const SCRUB_PAUSE_MS = 5000
 /** Retention is looked after this often: minutes of a run are short. */
 const RETENTION_CHECK_MS = 1000
 
@@ -41,6 +44,7 @@ export function optionsOf(id: number, nodes: readonly number[], scenario: Scenar
     groupInitialRebalanceDelayMs: 0,
     diskReserveBytes: scenario.diskReserveBytes ?? null,
     diskStuckMs: DISK_STUCK_MS,
+    scrubBytesPerSecond: SCRUB_BYTES_PER_SECOND,
   }
 }
 
@@ -49,12 +53,14 @@ export function tuningOf(scenario: Scenario): NodeTuning {
   const storage = { journalSegmentBytes, shardSegmentBytes, shardLogFlushBytes }
   const host = { tailCacheBytes, stateSumEvery: STATE_SUM_EVERY }
   const streams = { retentionCheckMs: RETENTION_CHECK_MS }
-  if (tuning === undefined) return { host, storage, streams }
+  const care = { scrubPauseMs: SCRUB_PAUSE_MS }
+  if (tuning === undefined) return { host, storage, streams, care }
   const { heartbeatIntervalMs, electionTimeoutMs, ...drawn } = tuning
   return {
     mesh: { heartbeatIntervalMs, electionTimeoutMs },
     host: { ...host, electionTimeoutMs, ...drawn },
     storage,
     streams,
+    care,
   }
 }

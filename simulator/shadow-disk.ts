@@ -59,6 +59,8 @@ export class ShadowDisk {
   #journalAfter = new Map<number, number>()
   /** The last file that was written to become the checkpoint; its name, and whether that is under way to the directory. */
   #written: { readonly path: string; readonly bytes: Buffer; named: boolean } | null = null
+  /** No checkpoint was written by this process. */
+  #isStarting = true
   readonly #voteSeen: VoteSeen
   readonly #entrySeen: (entry: SyncedEntry) => void
   readonly #checkpointSeen: (checkpoint: Checkpoint) => void
@@ -77,6 +79,7 @@ export class ShadowDisk {
   crashed(): void {
     this.#pending.clear()
     this.#written = null
+    this.#isStarting = true
   }
 
   entryAt(shard: number, index: number): DurableEntry | undefined {
@@ -144,17 +147,20 @@ export class ShadowDisk {
     })
   }
 
-  /** What a start reads as its checkpoint is on the disk: it has synced the directory before. */
+  /** What a start reads as its checkpoint is on the disk: it has synced the directory before. Later only the scrubber reads it. */
   #watchCheckpoint(file: DiskFile): DiskFile {
     const { path } = file
     return fileThrough(file, {
       write: (buffers, position, done) => {
-        if (position === 0) this.#written = { path, bytes: Buffer.concat(buffers), named: false }
+        if (position === 0) {
+          this.#written = { path, bytes: Buffer.concat(buffers), named: false }
+          this.#isStarting = false
+        }
         file.write(buffers, position, done)
       },
       read: (into, position, done) =>
         file.read(into, position, (error, count) => {
-          if (error === null && position === 0) this.#checkpointed(into.subarray(0, count))
+          if (error === null && position === 0 && this.#isStarting) this.#checkpointed(into.subarray(0, count))
           done(error, count)
         }),
     })

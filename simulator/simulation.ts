@@ -79,6 +79,8 @@ class Simulation {
   readonly #checkers: Checkers
   readonly #workloads: Workloads
   readonly #convergence: Convergence
+  /** By node, how often it has read through its files since all has healed. */
+  readonly #scrubbed = new Map<number, number>()
   /** Why nothing but safety was demanded in the end; null when all was. */
   #unavailable: string | null = null
 
@@ -148,6 +150,9 @@ class Simulation {
     if (world.violation !== null) return
     const elections = this.#checkers.elections.elections
     this.#faults.healAll()
+    this.#world.listeners.add((node, { type }) => {
+      if (type === 'scrubbed') this.#scrubbed.set(node, (this.#scrubbed.get(node) ?? 0) + 1)
+    })
     this.#workloads.stop()
     this.#unavailable = this.#beyondRecovery()
     if (this.#unavailable !== null) return this.#staysUnavailable()
@@ -168,9 +173,20 @@ class Simulation {
 
   // ── what must be true in the end (verification E1–E7) ─────────────────────────────────────────────────────────────────
 
-  /** Nodes whose disks are what they were. */
+  /** Nodes whose disks are what they were, or must be again in the end: beyond the budget there may be nobody to get it from. */
   get #sound(): readonly number[] {
-    return this.#world.machines.filter(({ troubles }) => !troubles.isDamaged).map(({ id }) => id)
+    const { beyond } = this.#scenario
+    return this.#world.machines
+      .filter(({ troubles }) => !(beyond === true ? troubles.isDamaged : troubles.isLost))
+      .map(({ id }) => id)
+  }
+
+  /** Whoever has lost something must have looked through all its files since then, and found nothing more. */
+  #unscrubbed(): string | null {
+    const machine = this.#world.machines.find(
+      ({ id, troubles }) => troubles.isDamaged && this.#sound.includes(id) && (this.#scrubbed.get(id) ?? 0) < 2,
+    )
+    return machine === undefined ? null : `node ${machine.id} has not been through its files`
   }
 
   /** E2: why this cluster cannot be demanded to come back; null when it can. */
@@ -286,7 +302,7 @@ class Simulation {
 
   /** What keeps the cluster from being well, or null. */
   #wrong(): string | null {
-    return this.#convergence.wrong(this.#sound) ?? this.#workloads.waitingFor()
+    return this.#convergence.wrong(this.#sound) ?? this.#unscrubbed() ?? this.#workloads.waitingFor()
   }
 
   #isWell(): boolean {
@@ -327,9 +343,10 @@ class Simulation {
       const place = places.get(shard) ?? ''
       return written.has(place.slice(0, place.lastIndexOf('/'))) ? place : null
     }
+    const sound = this.#sound
     world.close()
     let read = false
-    const disks = world.machines.map(({ id, disk, troubles }) => ({ node: id, disk, damaged: troubles.isDamaged }))
+    const disks = world.machines.map(({ id, disk }) => ({ node: id, disk, damaged: !sound.includes(id) }))
     this.#checkers.readRawFiles(disks, { directory: DATA, placeOf }, () => {
       read = true
     })
@@ -342,8 +359,8 @@ class Simulation {
       world.machines.map(({ id, disk, troubles }) => ({
         node: id,
         disk,
-        mayRefuse: (error) => troubles.isDamaged && troubles.excuse(error, 'refused') !== null,
-        leftBehind: troubles.isDamaged,
+        mayRefuse: (error) => !sound.includes(id) && troubles.excuse(error, 'refused') !== null,
+        leftBehind: !sound.includes(id),
       })),
       { directory: DATA, quorumOf: (shard) => world.quorumOf(shard), exists: (shard) => shards.has(shard) },
       {

@@ -43,6 +43,7 @@ test('without any settings: one node on the loopback interface, at the documente
     groupInitialRebalanceDelayMs: 300,
     diskReserveBytes: null,
     diskStuckMs: 700,
+    scrubBytesPerSecond: 4_194_304,
   })
 })
 
@@ -50,6 +51,7 @@ test('numbers are whole and in their range', () => {
   for (const id of ['0', '-1', '65536', '1.5', 'one', '', ' 1', '1e3', '0x10', '99999999999999999999'])
     refused({ id }, 'id', /must be a whole number from 1 to 65535/)
   refused({ 'default-partitions': '0' }, 'default-partitions', /from 1 to 10000/)
+  refused({ 'scrub-bytes-per-second': '1e6' }, 'scrub-bytes-per-second', /from 0/)
   refused({ 'group-initial-rebalance-delay-ms': '-5' }, 'group-initial-rebalance-delay-ms', /from 0/)
   assert.equal(parseNodeOptions({ id: '65535' }).id, 65_535)
   assert.equal(parseNodeOptions({ 'group-initial-rebalance-delay-ms': '0' }).groupInitialRebalanceDelayMs, 0)

@@ -34,6 +34,8 @@ export interface NodeOptions {
   readonly diskReserveBytes: number | null
   /** A journal write that takes longer costs this node its leaderships. */
   readonly diskStuckMs: number
+  /** How fast files that nobody asks for are read through for damage; 0: not at all. */
+  readonly scrubBytesPerSecond: number
 }
 
 interface Setting {
@@ -100,6 +102,11 @@ export const SETTINGS = [
     flag: 'disk-stuck-ms',
     argument: 'MS',
     help: 'after so long without an answer from the disk this node leads nothing (default 700)',
+  },
+  {
+    flag: 'scrub-bytes-per-second',
+    argument: 'BYTES',
+    help: 'how fast all files are read through for damage, again and again; 0 for never (default 4194304)',
   },
 ] as const satisfies readonly Setting[]
 
@@ -188,6 +195,12 @@ export function parseNodeOptions(raw: RawSettings): NodeOptions {
         ? null
         : integer('disk-reserve-bytes', raw['disk-reserve-bytes'], 0, Number.MAX_SAFE_INTEGER),
     diskStuckMs: integer('disk-stuck-ms', raw['disk-stuck-ms'] ?? '700', 50, 600_000),
+    scrubBytesPerSecond: integer(
+      'scrub-bytes-per-second',
+      raw['scrub-bytes-per-second'] ?? '4194304',
+      0,
+      10_000_000_000,
+    ),
   }
   if (cluster.length > 0 && own === undefined) {
     throw invalid(

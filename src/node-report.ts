@@ -6,6 +6,7 @@ import { type Cluster, METADATA_SHARD, type NodeRecord, type PeerMesh } from './
 import {
   type ClusterStatus,
   type Counters,
+  type FilesStatus,
   type JournalStatus,
   mergeStatus,
   type NodeStatus,
@@ -23,6 +24,7 @@ export interface ReportSources {
   readonly partition: (shard: number) => Partition | undefined
   readonly journal: () => JournalStatus
   readonly disk: NodeDisk
+  readonly files: () => FilesStatus
   /** Voters and learners of the metadata shard. */
   readonly members: readonly number[]
   /** This node as others are to know it. */
@@ -89,6 +91,7 @@ export class NodeReport {
       disk: this.#from.disk.status,
       counters: { ...counters() },
       journal: this.#from.journal(),
+      files: this.#from.files(),
       shards: [...this.replicas()],
     }
   }

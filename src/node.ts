@@ -18,6 +18,7 @@ import {
   Cluster,
   FIRST_PARTITION_SHARD,
   isFinalRefusal,
+  LogRepair,
   MESH_DEFAULTS,
   METADATA_SHARD,
   metadataMembers,
@@ -29,6 +30,7 @@ import {
 } from './cluster/index.ts'
 import { type ClusterStatus, HttpGateway, type NodeStatus } from './gateways/http/index.ts'
 import { GATEWAY_DEFAULTS, KafkaGateway } from './gateways/kafka/index.ts'
+import { CARE_DEFAULTS, type CareOptions, NodeCare } from './node-care.ts'
 import { NodeDisk } from './node-disk.ts'
 import { formatAddress, type NodeOptions } from './node-options.ts'
 import { NodeReport } from './node-report.ts'
@@ -69,6 +71,7 @@ export interface NodeTuning {
   readonly mesh?: Partial<typeof MESH_DEFAULTS>
   readonly storage?: Pick<StorageOptions, 'journalSegmentBytes' | 'shardSegmentBytes' | 'shardLogFlushBytes'>
   readonly streams?: Partial<StreamsOptions>
+  readonly care?: Partial<CareOptions>
 }
 
 export interface NodeCollaborators {
@@ -109,6 +112,9 @@ export class TidemarkNode {
   readonly #metrics: Metrics
   readonly #log: NodeLog
   readonly #report: NodeReport
+  readonly #care: NodeCare
+  /** Files that were written again, those at the start included. */
+  #rewritten = 0
   readonly #startedAt: number
   /** Term in which this node was last announced as a shard's leader. */
   readonly #announced = new Map<number, number>()
@@ -164,6 +170,7 @@ export class TidemarkNode {
       shards: () => this.#report.replicas(),
       memoryBytes: collaborators.memoryBytes,
       disk: () => this.#disk.status,
+      damagedRanges: () => storage.caretaker.damages.length,
     })
     const lamport = new LamportClock(storage.highestStamp)
     this.#mesh = new PeerMesh(
@@ -267,6 +274,7 @@ export class TidemarkNode {
       },
     )
     this.#mesh.attach(this.#host)
+    this.#care = this.#takeCare()
     this.#report = new NodeReport({
       cluster: this.#cluster,
       host: this.#host,
@@ -274,6 +282,7 @@ export class TidemarkNode {
       partition: (shard) => this.#streams.partition(shard),
       journal: () => this.#storage.journalKept,
       disk: this.#disk,
+      files: () => this.#care.status,
       members: this.#members,
       record: () => this.#record(),
       absent: () => (this.#state === 'running' ? null : `the node is ${this.#state}`),
@@ -288,6 +297,32 @@ export class TidemarkNode {
   get #members(): number[] {
     const { cluster, id } = this.#options
     return cluster.length === 0 ? [id] : cluster.map((member) => member.id)
+  }
+
+  #takeCare(): NodeCare {
+    const { clock, random } = this.#with.platform
+    const { caretaker } = this.#storage
+    const replicasOf = (shard: number): readonly number[] => {
+      const raft = this.#host.replica(shard)?.raft
+      return raft === undefined ? [] : [...raft.voters, ...raft.learners]
+    }
+    const repair = new LogRepair({
+      self: this.#options.id,
+      clock,
+      caretaker,
+      mesh: this.#mesh,
+      read: (shard, index, maxBytes, done) => {
+        const replica = this.#host.replica(shard)
+        if (replica === undefined) done(null, [])
+        else replica.readForRepair(index, maxBytes, done)
+      },
+      replicasOf,
+      repaired: (shard) => this.#host.replica(shard)?.logRepaired(),
+      trace: (event) => this.#note({ layer: 'cluster', event }),
+    })
+    const { scrubBytesPerSecond } = this.#options
+    const options = { scrubBytesPerSecond, ...CARE_DEFAULTS, ...this.#with.tuning?.care }
+    return new NodeCare(options, { clock, random, caretaker, repair, rewritten: () => this.#rewritten })
   }
 
   #httpGateway(): HttpGateway {
@@ -463,6 +498,7 @@ export class TidemarkNode {
     const wasRunning = this.#state === 'running'
     this.#state = 'stopping'
     if (wasRunning) await new Promise<void>((resolve) => this.#host.resign(RESIGN_PATIENCE_MS, resolve))
+    this.#care.stop()
     this.#streams.close()
     this.#cluster.stop()
     await new Promise<void>((resolve) => this.#kafka.stop(resolve))
@@ -491,6 +527,7 @@ export class TidemarkNode {
     if (this.#state === 'stopped') return
     this.#state = 'stopped'
     this.#disk.stop()
+    this.#care.stop()
     this.#host.stop()
     // Where the process goes on without this node, its clients and peers must not wait for answers that never come.
     this.#with.platform.clock.endOfTurn(() => {
@@ -504,6 +541,7 @@ export class TidemarkNode {
   }
 
   #note(observed: NodeEvent): void {
+    if (observed.event.type === 'file-repaired') this.#rewritten++
     this.#metrics.note(observed)
     this.#log.note(observed)
     this.#with.traceFile?.note(observed)

@@ -151,9 +151,10 @@ export class Atlas {
   }
 
   /** Folders that the node can miss. */
-  folders(): string[] {
+  folders(kind: 'journal' | 'shard-log'): string[] {
+    if (kind === 'journal') return [`${this.#directory}/journal`].filter((path) => this.#platter.has(path))
     const shards = new Set(this.files('shard-log').map(({ path }) => path.slice(0, path.lastIndexOf('/'))))
-    return [`${this.#directory}/journal`, ...[...shards].sort()].filter((path) => this.#platter.has(path))
+    return [...shards].sort()
   }
 
   /** Segments in service, by their first block, with the blocks that verify and belong to them. */

@@ -1,6 +1,6 @@
 /**
  * Which errors a fault excuses. The table is the specification: a node whose disk is full may say that it is full, not that its
- * journal is damaged.
+ * journal is damaged. No code at all: it goes on, and has its files repaired.
  */
 import type { FileKind } from './atlas.ts'
 
@@ -14,27 +14,12 @@ export const CODES_OF_FULL_DISKS: ReadonlySet<string> = new Set(['JOURNAL_FAILED
 
 /** What is found, or not found, when a damaged file of this kind is needed. */
 const DAMAGED: Readonly<Record<FileKind, readonly string[]>> = {
-  identity: ['IDENTITY_DAMAGED', 'IDENTITY_MISSING', 'NEWER_FORMAT', 'OTHER_CLUSTER'],
-  // An old one also asks for segments that were cut since.
-  checkpoint: [
-    'CHECKPOINT_DAMAGED',
-    'CHECKPOINT_MISSING',
-    'NEWER_FORMAT',
-    'JOURNAL_DAMAGED',
-    'LOG_BROKEN',
-    'SHARD_LOG_MISSING',
-  ],
+  // There is a copy of each, which these faults do not reach.
+  identity: [],
+  checkpoint: [],
   journal: ['JOURNAL_DAMAGED', 'NEWER_FORMAT', 'LOG_BROKEN'],
-  // A missing one is also met by a running node that opens it.
-  'shard-log': [
-    'SHARD_LOG_DAMAGED',
-    'SHARD_LOG_MISSING',
-    'NEWER_FORMAT',
-    'BELOW_LOG_START',
-    'OFFSET_BELOW_LOG_START',
-    'SHARD_LOG_FAILED',
-    'DISK_NOT_FOUND',
-  ],
+  // Other replicas have it.
+  'shard-log': [],
   'shard-index': [],
   other: [],
 }
@@ -51,9 +36,11 @@ export const CODES_OF_STALE_FILES: Readonly<Record<FileKind, ReadonlySet<string>
   ...CODES_OF_DAMAGE,
   identity: new Set([...DAMAGED.identity, 'CHECKPOINT_DAMAGED']),
 }
+/** One read alone has no copy to turn to. */
+const MISREAD = ['IDENTITY_DAMAGED', 'CHECKPOINT_DAMAGED', 'NEWER_FORMAT', 'OTHER_CLUSTER', 'LOG_BROKEN']
 
 /** A read brought something else than what lies on the disk: what it looks like depends on the file. */
-export const CODES_OF_MISREAD: ReadonlySet<string> = new Set(Object.values(DAMAGED).flat())
+export const CODES_OF_MISREAD: ReadonlySet<string> = new Set([...Object.values(DAMAGED).flat(), ...MISREAD])
 
 /** Somebody with an empty disk under a known name is turned away by the others. */
 export const CODES_OF_WIPED_DISKS: ReadonlySet<string> = new Set(['REFUSED_BY_CLUSTER'])

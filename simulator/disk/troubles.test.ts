@@ -38,7 +38,7 @@ test('what is over excuses the process that felt it, and none after it; damage i
   troubles.started()
   assert.equal(troubles.excuse(failed('JOURNAL_FAILED'), 'stopped'), null)
   assert.equal(troubles.isDamaged, false)
-  const lasting = troubles.begin({ fault: 'bit-rot', codes: CODES_OF_DAMAGE.journal, damage: true })
+  const lasting = troubles.begin({ fault: 'bit-rot', codes: CODES_OF_DAMAGE.journal, damage: 'lost' })
   troubles.started()
   assert.equal(troubles.isDamaged, true)
   assert.equal(troubles.excuse(failed('JOURNAL_DAMAGED'), 'refused'), lasting)

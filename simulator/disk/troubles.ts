@@ -22,8 +22,8 @@ export interface AilmentOptions {
   readonly codes: ReadonlySet<string>
   /** What it does to calls, if anything. */
   readonly troubleWith?: (call: DiskCall) => DiskTrouble | null
-  /** The machine is never again what it was. */
-  readonly damage?: boolean
+  /** What is on the disk is not what was written. `curable`: its node gets it back; `lost`: the machine is never again what it was. */
+  readonly damage?: 'curable' | 'lost'
   /** Syncs say yes and are not done: as long as that is so, its machine must not lose power. */
   readonly lies?: boolean
   /** What follows when the node has stopped because of it. */
@@ -39,6 +39,7 @@ export class DiskTroubles implements DiskCondition {
   #ailments: Ailment[] = []
   /** Ended, but what they did may still come to light in the process that felt them. */
   #recent: Ailment[] = []
+  #armed = true
   readonly #directory: string
   /** A node on this machine has given up, excused by this. */
   onStopped: (because: Ailment) => void = () => {}
@@ -65,7 +66,16 @@ export class DiskTroubles implements DiskCondition {
   }
 
   get isDamaged(): boolean {
-    return this.#ailments.some(({ damage }) => damage === true)
+    return this.#ailments.some(({ damage }) => damage !== undefined)
+  }
+
+  get isLost(): boolean {
+    return this.#ailments.some(({ damage }) => damage === 'lost')
+  }
+
+  /** What was to be done to calls and has not been done yet is not done any more. */
+  disarm(): void {
+    this.#armed = false
   }
 
   get mayLosePower(): boolean {
@@ -74,6 +84,7 @@ export class DiskTroubles implements DiskCondition {
 
   troubleWith(call: DiskCall): DiskTrouble | null {
     for (const ailment of this.#ailments) {
+      if (ailment.damage !== undefined && !this.#armed) continue
       const trouble = ailment.troubleWith?.(call) ?? null
       if (trouble !== null) return trouble
     }

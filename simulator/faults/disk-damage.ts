@@ -1,9 +1,11 @@
 /**
  * Disks that lose or change what was given to them (F22–F25, F28).
  *
- * There is no repair from peers yet. So a machine whose disk is damaged is impaired from then on, for ever: it stops or refuses
- * to start, loudly, with an error that names file and place, or what was damaged is never needed; in no case does it serve or
- * replicate a wrong byte. The rest of the cluster goes on without it.
+ * Most of it is curable: a node whose shard logs, identity or checkpoint are damaged stays up, gets back what it lost from its peers
+ * or from a copy, and is whole in the end. In no case does it serve or replicate a wrong byte. A damaged journal, and a disk that was
+ * replaced, are lost: the node stops or refuses to start, loudly, with an error that names file and place, and the rest of the cluster
+ * goes on without it. Either way the machine counts against the budget from then on, for ever: a second one that lost the same
+ * would leave nobody to get it from.
  *
  * Only what a node can notice is done here. The last block of a journal, an earlier copy of a whole disk, a sync that was a lie when
  * the power goes: these leave a directory that is whole and too old, whose node forgets what it acknowledged and for whom it
@@ -119,9 +121,9 @@ export const damageFaults: Family<DamageFault['kind']> = {
   'missing-directory': {
     draw: (draws) => ({ kind: 'missing-directory', ...common(draws) }),
     inject: (fault, at) => {
-      const codes = new Set([...CODES_OF_DAMAGE.journal, ...CODES_OF_DAMAGE['shard-log']])
-      return spoil(at, fault, { fault: fault.kind, codes }, (platter) => {
-        const path = oneOf(new Atlas(platter, DATA).folders(), new Prng(fault.pick))
+      const kind = fault.pick % 3 === 0 ? 'journal' : 'shard-log'
+      return spoil(at, fault, { fault: fault.kind, codes: CODES_OF_DAMAGE[kind] }, (platter) => {
+        const path = oneOf(new Atlas(platter, DATA).folders(kind), new Prng(fault.pick))
         if (path === null) return null
         platter.remove(path)
         return `${path} is gone with all that was in it`
@@ -208,7 +210,7 @@ function minorityOf({ world }: Injection): number {
 
 export function begin(at: Injection, machine: SimulatedMachine, options: AilmentOptions, what: string): void {
   at.budget.damage(machine.id)
-  at.ailments.begin(machine, { ...options, damage: true })
+  at.ailments.begin(machine, { ...options, damage: options.codes.size === 0 ? 'curable' : 'lost' })
   at.world.note(machine.id, what)
 }
 

@@ -2,7 +2,7 @@
  * Who looks after machines whose node has given up because of its disk: what a service manager does, and an operator.
  *
  * A node that stopped for something that passes (a full disk, an error of the device) is started again, and again, until it stays
- * up. One whose disk is damaged for good is left alone once it has said so: starting it again would say the same, and a
+ * up. One whose disk has lost what nobody gives back is left alone once it has said so: starting it again would say the same, and a
  * machine that comes and goes is no longer needed by anybody. It counts as impaired until the end.
  */
 import type { Injection } from './injection.ts'
@@ -16,7 +16,7 @@ export function superviseDisks(at: Injection): void {
       if (machine.state === 'down') return
       at.budget.impair(id)
       at.world.crash(id, { power: afterStop?.power ?? false })
-      if (troubles.isDamaged) {
+      if (troubles.isLost) {
         at.world.note(id, 'is left alone: its disk is damaged')
         return
       }

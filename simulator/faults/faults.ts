@@ -89,6 +89,7 @@ export class Faults {
     this.#world.held.clear()
     this.#world.note(0, 'all heals')
     this.#injection.links.healAll()
+    for (const { troubles } of this.#world.machines) troubles.disarm()
     this.#mend(this.#world.nodes)
   }
 

@@ -48,6 +48,17 @@ export const STUCK_JOURNALS = onThree(
   ROUNDS_MS,
 )
 
+/** In files that nobody may ask for again. */
+export const COLD_ROT = onThree((atMs, pick) => ({
+  kind: 'bit-rot',
+  atMs,
+  target: 1,
+  pick: pick * 7919,
+  downMs: null,
+  files: 'shard-log',
+  shape: 'noise',
+}))
+
 /** All are back before anybody's patience ends, and nobody knows a leader. */
 export const WIPED_IN_BLACKOUT = onThree((atMs, pick) => ({
   kind: 'wiped-in-blackout',

@@ -9,6 +9,7 @@ import { CLUSTER_PATCHES } from './patches-cluster.ts'
 import { COMPACTION_PATCHES } from './patches-compaction.ts'
 import { CUT_PATCHES } from './patches-cuts.ts'
 import { DISK_PATCHES } from './patches-disks.ts'
+import { REPAIR_PATCHES } from './patches-repair.ts'
 import { REPLICATION_PATCHES } from './patches-replication.ts'
 import { RESTORE_PATCHES } from './patches-restore.ts'
 import { SNAPSHOT_PATCHES } from './patches-snapshots.ts'
@@ -22,6 +23,7 @@ export const PATCHES: readonly PatchMutant[] = [
   ...SNAPSHOT_PATCHES,
   ...STORAGE_PATCHES,
   ...DISK_PATCHES,
+  ...REPAIR_PATCHES,
   ...STREAMS_PATCHES,
   ...RESTORE_PATCHES,
   ...CLUSTER_PATCHES,

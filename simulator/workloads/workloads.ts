@@ -55,7 +55,7 @@ export class Workloads {
         ),
     )
     const isGone = (host: string): boolean =>
-      world.machines.some((machine) => machine.host === host && machine.troubles.isDamaged)
+      world.machines.some((machine) => machine.host === host && machine.troubles.isLost)
     this.administrators = (scenario.administrators ?? []).map(
       (admin) => new TopicAdministrator({ ...admin, replication, nodes: world.bootstrap, isGone }, own(admin.name)),
     )

@@ -181,6 +181,7 @@ test('the data directory: in use, of another node, another cluster, a newer vers
     const flipped = Buffer.from(whole)
     flipped[25]! ^= 1
     await writeFile(identity, flipped)
+    await writeFile(`${identity}.copy`, flipped)
     await refuses(node!.args, /identity is damaged/)
     await writeFile(identity, whole)
 

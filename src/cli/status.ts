@@ -75,6 +75,20 @@ export function render(cluster: ClusterStatus): string {
         `node ${node}: ${journal!.segments} journal segments are kept for shard ${journal!.heldBy}`,
     )
     .join('\n')
+  const damages = cluster.nodes.flatMap(({ node, files }) =>
+    (files?.damages ?? []).map(
+      ({ shard, file, position, reason, unrepaired }) =>
+        `node ${node}: the log of shard ${shard} is damaged at byte ${position} of ${file} (${reason}), ` +
+        (unrepaired === null ? 'being repaired' : `not repaired: ${unrepaired}`),
+    ),
+  )
+  const repaired = cluster.nodes
+    .filter(({ files }) => files !== null && files.repaired + files.rewritten > 0)
+    .map(({ node, files }) => `node ${node}: ${files!.repaired} damaged ranges and ${files!.rewritten} files repaired`)
+  const notes = [journals, damages.map((line) => colors.red(line)).join('\n'), repaired.join('\n')]
+    .filter((note) => note !== '')
+    .map((note) => `\n\n${note}`)
+    .join('')
   const shards = table(cluster.shards, [
     { title: 'shard', value: name },
     {
@@ -98,7 +112,7 @@ export function render(cluster: ClusterStatus): string {
           .join(', '),
     },
   ])
-  return `cluster ${colors.bold(cluster.cluster ?? 'being formed')}, controller ${cluster.controller ?? 'none'}\n\n${nodes}\n\n${shards}${journals === '' ? '' : `\n\n${journals}`}`
+  return `cluster ${colors.bold(cluster.cluster ?? 'being formed')}, controller ${cluster.controller ?? 'none'}\n\n${nodes}\n\n${shards}${notes}`
 }
 
 function name(shard: ShardStatus): string {

@@ -33,5 +33,7 @@ export type ClusterEvent =
   /** Committed and applied here. */
   | { readonly type: 'topic-created'; readonly topic: string; readonly id: string; readonly partitions: number }
   | { readonly type: 'topic-removed'; readonly topic: string; readonly id: string; readonly shards: readonly number[] }
+  /** What is damaged in this node's log of the shard could not be repaired yet. */
+  | { readonly type: 'log-unrepaired'; readonly shard: number; readonly file: string; readonly reason: string }
   /** A shard that this node leads goes back to the node that placement prefers. */
   | { readonly type: 'leader-handed-back'; readonly shard: number; readonly to: number }

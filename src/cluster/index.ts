@@ -32,6 +32,7 @@ export type * from './events.ts'
 export type { Hello, Refusal, RefusalCode, SelfDescription } from './handshake.ts'
 export { type ClusterDescription, Newcomer, welcomeNewcomers } from './join.ts'
 export type { Leader } from './leader-table.ts'
+export { LogRepair, type LogRepairCollaborators, type OpenDamage } from './log-repair.ts'
 export { isFinalRefusal, METADATA_VOTERS_MAX, metadataMembers } from './membership.ts'
 export {
   FIRST_PARTITION_SHARD,

@@ -56,6 +56,19 @@ export class NodeLog {
         return event.role === 'leader' ? info(`leads shard ${event.shard} in term ${event.term}`) : null
       case 'leader-stepped-down':
         return info(`leads shard ${event.shard} no longer (term ${event.term}: ${event.reason})`)
+      case 'shard-log-damaged':
+        return error(
+          `the log of shard ${event.shard} is damaged at byte ${event.position} of ${event.file} (${event.reason}); it will be repaired from another replica`,
+        )
+      case 'shard-log-repaired': {
+        const aside = event.quarantined === null ? '' : `; the damaged file is ${event.quarantined}`
+        const range = `entries ${event.firstIndex} to ${event.lastIndex}`
+        return warning(`the log of shard ${event.shard} is whole again: ${event.file}, ${range}${aside}`)
+      }
+      case 'log-unrepaired':
+        return error(`${event.file} of shard ${event.shard} cannot be repaired yet: ${event.reason}`)
+      case 'file-repaired':
+        return warning(`${event.file} was written again: ${event.reason}`)
       case 'replica-suspect':
         return error(`shard ${event.shard}: ${event.error.message}`)
       case 'malformed':

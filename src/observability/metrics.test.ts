@@ -32,7 +32,7 @@ async function scrape(metrics: Metrics): Promise<Map<string, number>> {
 
 function metricsOf(shards: ShardView[] = []): Metrics {
   const disk = { freeBytes: 99, reserveBytes: 100, low: 'low', stuckMs: 0 }
-  return new Metrics({ shards: () => shards, memoryBytes: () => 1234, disk: () => disk })
+  return new Metrics({ shards: () => shards, memoryBytes: () => 1234, disk: () => disk, damagedRanges: () => 2 })
 }
 
 test('events are counted, states are read when somebody asks', async () => {

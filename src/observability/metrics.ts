@@ -25,6 +25,8 @@ export interface MetricsSources {
     readonly low: string | null
     readonly stuckMs: number
   }
+  /** Of logs, known and not repaired. */
+  readonly damagedRanges: () => number
 }
 
 const SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
@@ -43,6 +45,10 @@ export class Metrics {
   readonly #sessionsLost: Instruments.Counter
   readonly #requests: Instruments.Histogram<'api'>
   readonly #connections: Instruments.Gauge
+  readonly #damagesFound: Instruments.Counter
+  readonly #damagesRepaired: Instruments.Counter
+  readonly #filesRewritten: Instruments.Counter
+  readonly #scrubPasses: Instruments.Counter
   /** What `/api/node` shows, kept beside the library's counters because those are read asynchronously. */
   readonly totals = {
     recordsIn: 0,
@@ -92,6 +98,10 @@ export class Metrics {
       buckets: SECONDS,
       registers,
     })
+    this.#damagesFound = counter('tidemark_log_damages_found_total', 'Damaged ranges found in shard logs')
+    this.#damagesRepaired = counter('tidemark_log_damages_repaired_total', 'Ranges repaired from other replicas')
+    this.#filesRewritten = counter('tidemark_files_rewritten_total', 'Damaged small files written again')
+    this.#scrubPasses = counter('tidemark_scrub_passes_total', 'Times that all files were read through')
     this.#connections = new Gauge({ name: 'tidemark_kafka_connections', help: 'Open Kafka connections', registers })
     this.#readOnDemand(sources)
     this.#readDisk(sources)
@@ -136,6 +146,14 @@ export class Metrics {
         this.reset()
         for (const { topic, partition, startMovedBy: reason } of sources.shards())
           if (reason !== null) this.set({ topic: topic ?? '', partition: partition ?? 0, reason }, 1)
+      },
+    })
+    new Gauge({
+      name: 'tidemark_log_damages',
+      help: 'Damaged ranges of shard logs that are not repaired',
+      registers,
+      collect() {
+        this.set(sources.damagedRanges())
       },
     })
     new Gauge({
@@ -184,6 +202,18 @@ export class Metrics {
         this.#bytesIn.inc(event.bytes)
         this.totals.recordsIn += event.records
         this.totals.bytesIn += event.bytes
+        return
+      case 'shard-log-damaged':
+        this.#damagesFound.inc()
+        return
+      case 'shard-log-repaired':
+        this.#damagesRepaired.inc()
+        return
+      case 'file-repaired':
+        this.#filesRewritten.inc()
+        return
+      case 'scrubbed':
+        this.#scrubPasses.inc()
         return
       case 'stream-refused':
         this.#refused.inc({ error: String(event.error) })

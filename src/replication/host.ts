@@ -88,6 +88,7 @@ export class ReplicationHost implements WireEvents {
         awaitsRoom: (waiting) => this.#awaitingRoom.add(waiting),
         chance: (site) => this.#with.platform.random.chance(site),
         storageFailed: (error) => this.#with.fatal(error),
+        logDamaged: (damaged) => this.#handOver(damaged),
         installSnapshot: (installing, checkpoint, done) =>
           storage.installSnapshot(checkpoint, (error) => {
             // Its shard may have been removed meanwhile.
@@ -284,6 +285,16 @@ export class ReplicationHost implements WireEvents {
     const replica = this.#replicas.get(shard)
     if (replica === undefined || replica.raft.role !== 'leader') return
     replica.raft.transfer(to)
+    this.#schedule(replica)
+  }
+
+  /** Reads meet damage in its log: whoever follows it may have what it lacks. */
+  #handOver(replica: Replica): void {
+    const { raft } = replica
+    if (this.#stopped || raft.role !== 'leader' || raft.transferringTo !== null) return
+    const heir = raft.bestSuccessor((node) => this.#with.wire.isUp(node))
+    if (heir === null) return
+    raft.transfer(heir)
     this.#schedule(replica)
   }
 

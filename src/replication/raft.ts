@@ -257,6 +257,11 @@ export class Raft {
     this.#core.dirty = true
   }
 
+  /** Entries that could not be read for a follower can be now. */
+  logRepaired(): void {
+    this.#core.dirty = true
+  }
+
   /** A snapshot is on its way to this node's disk. */
   get installing(): boolean {
     return this.#core.installing !== null

@@ -27,6 +27,8 @@ export interface ReplicaCollaborators {
   /** Somebody waits for this replica's room: `offerRoom` when there is some. */
   readonly awaitsRoom: (replica: Replica) => void
   readonly storageFailed: (error: StorageError | PlatformError) => void
+  /** A read met damage in the shard's log. */
+  readonly logDamaged: (replica: Replica) => void
   readonly chance: (site: string) => boolean
   /** `done` is not called once this replica is gone. */
   readonly installSnapshot: (replica: Replica, checkpoint: ShardCheckpoint, done: () => void) => void

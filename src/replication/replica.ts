@@ -93,11 +93,11 @@ export class Replica implements Shard {
   }
 
   #snapshotTaking(): SnapshotTaking {
-    const { raft, shardLog, storageFailed } = this.#with
+    const { raft, shardLog } = this.#with
     return new SnapshotTaking({
       raft,
       shardLog,
-      storageFailed,
+      readFailed: (error) => this.#readFailed(error),
       capture: () => this.capture(),
       taken: ({ index, state }) => {
         this.#with.trace({ type: 'snapshot-taken', shard: this.id, index, bytes: state.length })
@@ -207,7 +207,7 @@ export class Replica implements Shard {
 
   segments(done: (error: PlatformError | null, segments: readonly SegmentFacts[]) => void): void {
     this.#with.shardLog.segments((error, segments) => {
-      if (error !== null && !isBelowStart(error)) this.#with.storageFailed(error)
+      if (error !== null) this.#readFailed(error)
       done(error as PlatformError | null, segments)
     })
   }
@@ -260,10 +260,38 @@ export class Replica implements Shard {
     const index = log.indexAtOffset(offset)
     if (index > 0) return log.slice(index, maxBytes, this.#applied.index)
     this.#with.shardLog.readFromOffset(offset, maxBytes, (error, entries) => {
-      if (error !== null && !isBelowStart(error)) this.#with.storageFailed(error)
+      if (error !== null) this.#readFailed(error)
       done(error as PlatformError | null, entries ?? [])
     })
     return null
+  }
+
+  /** Committed entries from `index` on, for a replica that has lost them; none when this one has none there. */
+  readForRepair(index: number, maxBytes: number, done: (error: Error | null, entries: readonly Entry[]) => void): void {
+    const { log } = this.raft
+    if (index < this.startIndex || index > this.commitIndex) return done(null, [])
+    if (index > log.anchorIndex) return done(null, log.slice(index, maxBytes, this.commitIndex))
+    this.#with.shardLog.readFromIndex(index, maxBytes, (error, entries) => {
+      if (error !== null) this.#readFailed(error)
+      const { commitIndex } = this
+      done(
+        error,
+        (entries ?? []).filter((entry) => entry.index <= commitIndex),
+      )
+    })
+  }
+
+  /** What could not be read can be: whoever waits for it is to be looked after. */
+  logRepaired(): void {
+    this.raft.logRepaired()
+    this.#with.schedule(this)
+  }
+
+  /** Of this node's own files. Damage there is repaired behind our back; until then somebody else should lead. */
+  #readFailed(error: StorageError | PlatformError): void {
+    if (isBelowStart(error)) return
+    if (error.code === 'SHARD_LOG_DAMAGED' || error.code === 'SHARD_LOG_MISSING') this.#with.logDamaged(this)
+    else this.#with.storageFailed(error)
   }
 
   /** Everything that this turn holds for this replica: propose, then take out what Raft wants done. */
@@ -431,12 +459,11 @@ export class Replica implements Shard {
   #readFor(peer: NodeId, fromIndex: number): void {
     const { term } = this.raft
     this.#with.shardLog.readFromIndex(fromIndex, this.#options.catchUpBytes, (error, entries) => {
-      // The log was cut while it was read: the peer will be found to need a snapshot.
-      if (error !== null && !isBelowStart(error)) this.#with.storageFailed(error)
-      else if (this.raft.term === term) {
-        this.raft.entriesRead(peer, entries ?? [])
-        this.#with.schedule(this)
-      }
+      if (error !== null) this.#readFailed(error)
+      // None, if the log was cut while it was read: the peer will be found to need a snapshot.
+      if (this.raft.term !== term) return
+      this.raft.entriesRead(peer, entries ?? [])
+      this.#with.schedule(this)
     })
   }
 

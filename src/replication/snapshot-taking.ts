@@ -22,7 +22,8 @@ export interface TakingCollaborators {
   readonly raft: Raft
   readonly shardLog: ShardLog
   readonly capture: () => ShardCheckpoint
-  readonly storageFailed: (error: StorageError | PlatformError) => void
+  /** This node's own log could not be read. */
+  readonly readFailed: (error: StorageError | PlatformError) => void
   /** A snapshot was taken, and Raft has it. */
   readonly taken: (snapshot: Snapshot) => void
 }
@@ -43,7 +44,7 @@ export class SnapshotTaking {
 
   /** The first entry says where it stands: whose sum it follows, and at which offset. It may be on the disk only. */
   atStart(): void {
-    const { raft, shardLog, storageFailed } = this.#with
+    const { raft, shardLog, readFailed } = this.#with
     const { startIndex } = raft.log
     const first = raft.log.entry(startIndex)
     if (first !== undefined) return this.#before(first)
@@ -51,7 +52,7 @@ export class SnapshotTaking {
     this.#reading = true
     shardLog.readFromIndex(startIndex, 1, (error, entries) => {
       this.#reading = false
-      if (error !== null && error.code !== 'BELOW_LOG_START') storageFailed(error)
+      if (error !== null && error.code !== 'BELOW_LOG_START') readFailed(error)
       else if (raft.role !== 'leader') return
       else if (entries[0]?.index === raft.log.startIndex) this.#before(entries[0])
       else this.atStart() // It was cut again meanwhile.

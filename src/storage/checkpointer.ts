@@ -18,7 +18,6 @@
 
 import type { Clock, Disk } from '../platform/index.ts'
 import { assert } from '../stdx/index.ts'
-import { replaceFile } from './atomic-file.ts'
 import { encodeCheckpoint, type ShardCheckpoint, type ShardLogPosition, type StoredShard } from './checkpoint-format.ts'
 import { type CleanedPart, cleanedFrom } from './cleaned-part.ts'
 import type { CleaningResult } from './cleaning.ts'
@@ -34,6 +33,7 @@ import { type LogStart, laterStart } from './log-start.ts'
 import { Removals } from './removals.ts'
 import { isFull, type Room } from './room.ts'
 import type { ShardLog } from './shard-log.ts'
+import { replaceTwins } from './twin-files.ts'
 
 /** Closed segments that may wait for a shard that lags before its tail is written again. */
 const SEGMENTS_BEFORE_CARRY = 2
@@ -207,7 +207,7 @@ export class Checkpointer {
       let composed: Composed | null = null
       const attempt = () => {
         composed ??= this.#compose(captured, installs, positions)
-        return replaceFile(disk, checkpointFile(this.#options.directory), composed.pieces)
+        return replaceTwins(disk, checkpointFile(this.#options.directory), composed.pieces)
       }
       const written = (error: Error | null): void => {
         // Given up, with the storage: the journal has what the file would have said.

@@ -244,7 +244,7 @@ test('cuts: reads that began before a cut answer what they found, or that it was
     const log = storage.openShardLog(16)
     start.index = firsts(world)[4]!
     storage.checkpoint()
-    for (let turns = random.below(14); turns > 0; turns--) world.clock.step()
+    for (let turns = random.below(30); turns > 0; turns--) world.clock.step()
     const index = 1 + random.below(10)
     let outcome: Entry[] | string | null = null
     log.readFromIndex(index, 1 << 20, (error, entries) => {

@@ -175,15 +175,16 @@ for (const [name, read] of [
   })
 }
 
-test('damage: the first segment is not there, and nothing says that it was cut: the start is refused', () => {
+test('damage: the first segment is not there, and nothing says that it was cut: it is damage, and no later start', () => {
   const { world, firsts } = checkpointed('front')
   world.disk.platter.remove(shardSegmentFile('/data/shards/16', firsts[0]!))
-  const names = world.list('/data/shards/16')
-  assert.match(refusedWith(world, 'SHARD_LOG_MISSING').message, /index 1 in \/data\/shards\/16/)
-  assert.deepEqual(world.list('/data/shards/16'), names)
+  const outcome = readFrom(world, 1)
+  assert.ok(outcome instanceof StorageError, 'it answered')
+  assert.equal(outcome.code, 'SHARD_LOG_MISSING')
+  assert.equal(world.events.filter(({ type }) => type === 'shard-log-damaged').length, 1)
 })
 
-test('damage: the segment in use is shorter than the checkpoint says: it is not filled up with zeros and written on', () => {
+test('damage: the segment in use is shorter than the checkpoint says: it is left as it is, and the log goes on in another', () => {
   const { world, firsts } = checkpointed('cut')
   const { platter } = world.disk
   const path = shardSegmentFile('/data/shards/16', firsts.at(-1)!)
@@ -193,8 +194,11 @@ test('damage: the segment in use is shorter than the checkpoint says: it is not 
   for (const entry of more.slice(60)) storage.openShardLog(16).append(entry)
   storage.openShardLog(16).flush()
   world.clock.settle()
-  assert.equal(world.fatals[0]?.code, 'SHARD_LOG_DAMAGED')
+  assert.deepEqual(world.fatals, [])
   assert.equal(platter.read(path).length, 100, 'nothing was changed')
+  assert.ok(platter.has(shardSegmentFile('/data/shards/16', 61)))
+  const told = world.events.find((event) => event.type === 'shard-log-damaged')
+  assert.equal(told?.type === 'shard-log-damaged' ? told.file : '', path)
 })
 
 test('damage: a disk that fails while the journal’s last block is written again refuses the start', () => {

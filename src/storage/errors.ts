@@ -16,8 +16,9 @@ export type StorageFailure =
   | { code: 'LOG_BROKEN'; shard: number; index: number; reason: string }
   | { code: 'CHECKPOINT_MISSING'; file: string }
   | { code: 'CHECKPOINT_DAMAGED'; file: string; position: number }
-  | { code: 'SHARD_LOG_MISSING'; shard: number; file: string }
+  | { code: 'SHARD_LOG_MISSING'; shard: number; file: string; reason: string }
   | { code: 'SHARD_LOG_DAMAGED'; shard: number; file: string; position: number; reason: string }
+  | { code: 'REPAIR_REFUSED'; shard: number; index: number; reason: string }
   | { code: 'BELOW_LOG_START'; shard: number; index: number; start: number }
   | { code: 'OFFSET_BELOW_LOG_START'; shard: number; offset: number; start: number }
   | { code: 'SHARD_REMOVED'; shard: number }

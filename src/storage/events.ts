@@ -36,6 +36,22 @@ export type StorageEvent =
   | { type: 'snapshot-installed'; shard: number; index: number; bytes: number; milliseconds: number }
   | { type: 'shard-removed'; shard: number }
   | { type: 'shard-quarantined'; shard: number; path: string }
+  /** A range of a shard's log is not what was written. It is repaired from another replica as soon as one gives it. */
+  | { type: 'shard-log-damaged'; shard: number; file: string; position: number; reason: string }
+  /** It is whole again; `quarantined` names where the damaged file went, null: there was none. */
+  | {
+      type: 'shard-log-repaired'
+      shard: number
+      file: string
+      firstIndex: number
+      lastIndex: number
+      bytes: number
+      quarantined: string | null
+    }
+  /** A file of which this node has all that was in it, a copy or its memory: written again. */
+  | { type: 'file-repaired'; file: string; reason: string }
+  /** The scrubber has been through all files. */
+  | { type: 'scrubbed'; files: number; bytes: number }
   | {
       type: 'recovery-done'
       fresh: boolean

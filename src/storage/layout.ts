@@ -3,12 +3,13 @@
  *
  *     identity                                  who this disk is
  *     checkpoint                                every shard's state at an index
+ *     identity.copy, checkpoint.copy            the same once more, should a sector rot
  *     journal/00000000000000000007.log          segments, by number
  *     shards/16/00000000000000000001.log        a shard's entries, by the first index
  *     shards/16/00000000000000000001.index      beside a sealed one
  *     shards/16/…001-00000000000000000004.cleaned  what compaction has left, by the first index and the cleaning's number
  *     shards/16/…001-00000000000000000004.sparse   its index
- *     quarantine/16-…                           what was found and not understood; never deleted
+ *     quarantine/16-…                           what was found damaged or not understood; never deleted
  *
  * Numbers only: no name that a user chose ever becomes part of a path.
  */
@@ -19,6 +20,11 @@ export const shardsDirectory = (directory: string): string => join(directory, 's
 export const quarantineDirectory = (directory: string): string => join(directory, 'quarantine')
 export const identityFile = (directory: string): string => join(directory, 'identity')
 export const checkpointFile = (directory: string): string => join(directory, 'checkpoint')
+export const copyOf = (file: string): string => `${file}.copy`
+/** What is fetched from another replica, until it is whole. */
+export const repairFile = (segmentFile: string): string => `${segmentFile}.repair`
+/** Of a shard's folder: left behind by a crash. */
+export const isUnfinished = (name: string): boolean => name.endsWith('.repair') || name.endsWith('.tmp')
 export const shardDirectory = (directory: string, shard: number): string => join(shardsDirectory(directory), `${shard}`)
 
 export const journalSegmentFile = (directory: string, number: number): string =>

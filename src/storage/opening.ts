@@ -5,16 +5,16 @@
  *
  * Nothing that was found is deleted on doubt: missing metadata beside existing data is damage, not an empty start (a folder
  * of unknown origin is moved aside). Nothing that was found is believed only because it reads well: the journal's last block
- * and the names are synced again first.
+ * and the names are synced again first. What is damaged and of which there is a twin is written anew from it.
  */
 import { dirname } from 'node:path'
 import { type Disk, type Platform, PlatformError } from '../platform/index.ts'
-import { readFile, replaceFile } from './atomic-file.ts'
+import { replaceFile } from './atomic-file.ts'
 import type { Background } from './background.ts'
 import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from './checkpoint-format.ts'
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
-import { decodeIdentity, encodeIdentity, IDENTITY_BYTES_MAX, type Identity, isNotFound, refusal } from './identity.ts'
+import { decodeIdentity, encodeIdentity, IDENTITY_BYTES_MAX, type Identity, refusal } from './identity.ts'
 import { BLOCK_ALIGNMENT, blockFootprint } from './journal-format.ts'
 import { type ScanResult, scanJournal } from './journal-scan.ts'
 import type { JournalSegment } from './journal-segment.ts'
@@ -22,7 +22,8 @@ import { checkpointFile, identityFile, journalDirectory, shardsDirectory } from 
 import { call, type Procedure } from './procedure.ts'
 import { type RecoveredShard, Replay } from './replay.ts'
 import { type PreparedSegment, SegmentSupply } from './segment-supply.ts'
-import { namesIn, tidyShards } from './shard-folders.ts'
+import { type FoundLog, namesIn, tidyShards } from './shard-folders.ts'
+import { readTwins, replaceTwins, type Twins } from './twin-files.ts'
 
 /** The first segment of an opening: written in some ten milliseconds. */
 const FIRST_SEGMENT_BYTES = 4 << 20
@@ -46,8 +47,8 @@ export interface Opened {
   readonly scan: ScanResult
   readonly recovered: Map<number, RecoveredShard>
   readonly highestStamp: number
-  /** Per shard, first indexes of the segments before the one in use. */
-  readonly sealed: Map<number, number[]>
+  /** What there is of each shard's log. */
+  readonly logs: Map<number, FoundLog>
   readonly supply: SegmentSupply
   readonly incarnation: string
   readonly segment: PreparedSegment
@@ -83,8 +84,8 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
   const { directory, journalSegmentBytes: segmentBytes } = options
   const { platform, background, trace } = collaborators
   const { disk, clock, random } = platform
-  const { identity, fresh } = yield* identify(options, platform)
-  const checkpoint = yield* readCheckpoint(disk, directory, identity)
+  const { identity, fresh } = yield* identify(options, collaborators)
+  const checkpoint = yield* readCheckpoint(directory, identity, collaborators)
 
   const journalAfter = new Map([...checkpoint.shards].map(([shard, stored]) => [shard, stored.journalAfter]))
   const replay = new Replay(new Set(checkpoint.removed.keys()), journalAfter)
@@ -103,7 +104,7 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
   if (recovered instanceof StorageError) throw recovered
   const highestStamp = Math.max(checkpoint.highestStamp, replay.highestStamp)
   const suffix = random.bytes(4).toString('hex')
-  const sealed = yield* tidyShards({ directory, checkpoint, recovered, suffix }, { disk, trace })
+  const logs = yield* tidyShards({ directory, checkpoint, recovered, suffix }, { disk, trace })
 
   const supply = new SegmentSupply({ directory, segmentBytes }, { disk, clock, background, trace })
   for (const file of scan.unused) {
@@ -121,7 +122,7 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
     scan,
     recovered,
     highestStamp,
-    sealed,
+    logs,
     supply,
     incarnation: random.bytes(8).toString('hex'),
     segment,
@@ -133,21 +134,18 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
 
 function* identify(
   options: OpeningOptions,
-  { disk, random }: Platform,
+  { platform: { disk, random }, trace }: OpeningCollaborators,
 ): Procedure<{ identity: Identity; fresh: boolean }> {
   const { directory, nodeId, clusterHash } = options
   const file = identityFile(directory)
-  let bytes: Buffer | null = null
-  try {
-    bytes = yield* readFile(disk, file, IDENTITY_BYTES_MAX)
-  } catch (error) {
-    if (!isNotFound(error)) throw error
-  }
-  if (bytes !== null) {
-    const identity = decodeIdentity(bytes, file)
-    if (identity instanceof StorageError) throw identity
+  const isLater = (second: Identity, first: Identity): boolean => first.clusterId === null && second.clusterId !== null
+  const twins = yield* readTwins({ disk, path: file, maxBytes: IDENTITY_BYTES_MAX, decode: decodeIdentity, isLater })
+  if (twins.error !== null) throw twins.error
+  if (twins.value !== null) {
+    const identity = twins.value
     const refused = refusal(identity, nodeId, clusterHash, file)
     if (refused !== null) throw refused
+    yield* writeAnew(disk, twins, trace)
     // The names were seen, which does not mean that they are on the disk.
     yield* call<void>((done) => disk.syncDirectory(directory, done))
     return { identity, fresh: false }
@@ -159,8 +157,8 @@ function* identify(
   yield* call<void>((done) => disk.makeDirectory(journalDirectory(directory), done))
   yield* call<void>((done) => disk.makeDirectory(shardsDirectory(directory), done))
   const nothing = { journalFrom: 1, journalThrough: 0, highestStamp: 0, shards: new Map(), removed: new Map() }
-  yield* replaceFile(disk, checkpointFile(directory), encodeCheckpoint({ diskIncarnation, ...nothing }))
-  yield* replaceFile(disk, file, [encodeIdentity(identity)])
+  yield* replaceTwins(disk, checkpointFile(directory), encodeCheckpoint({ diskIncarnation, ...nothing }))
+  yield* replaceTwins(disk, file, [encodeIdentity(identity)])
   // The directory's own name, which is only as durable as its parent; where the parent cannot be synced, nothing can be done.
   yield* call<void>((done) => disk.syncDirectory(dirname(directory), () => done(null)))
   return { identity, fresh: true }
@@ -178,18 +176,43 @@ function* refuseDataWithoutIdentity(disk: Disk, directory: string): Procedure<vo
   }
 }
 
-function* readCheckpoint(disk: Disk, directory: string, identity: Identity): Procedure<Checkpoint> {
-  const file = checkpointFile(directory)
-  let bytes: Buffer
-  try {
-    bytes = yield* readFile(disk, file, CHECKPOINT_BYTES_MAX)
-  } catch (error) {
-    if (!isNotFound(error)) throw error
-    throw new StorageError({ code: 'CHECKPOINT_MISSING', file }, `${file} is missing. ${REPLACE_THE_DISK}`)
+function* readCheckpoint(
+  directory: string,
+  identity: Identity,
+  { platform: { disk }, trace }: OpeningCollaborators,
+): Procedure<Checkpoint> {
+  const path = checkpointFile(directory)
+  const decode = (bytes: Buffer, file: string): Checkpoint | StorageError => {
+    const checkpoint = decodeCheckpoint(bytes, file)
+    if (checkpoint instanceof StorageError || checkpoint.diskIncarnation === identity.diskIncarnation) return checkpoint
+    const details = { code: 'CHECKPOINT_DAMAGED', file, position: 16 } as const
+    return new StorageError(details, `${file} belongs to another data directory. ${REPLACE_THE_DISK}`)
   }
-  const checkpoint = decodeCheckpoint(bytes, file)
-  if (checkpoint instanceof StorageError) throw checkpoint
-  if (checkpoint.diskIncarnation === identity.diskIncarnation) return checkpoint
-  const details = { code: 'CHECKPOINT_DAMAGED', file, position: 16 } as const
-  throw new StorageError(details, `${file} belongs to another data directory. ${REPLACE_THE_DISK}`)
+  const twins = yield* readTwins({ disk, path, maxBytes: CHECKPOINT_BYTES_MAX, decode, isLater: isLaterCheckpoint })
+  if (twins.error !== null) throw twins.error
+  if (twins.value === null)
+    throw new StorageError({ code: 'CHECKPOINT_MISSING', file: path }, `${path} is missing. ${REPLACE_THE_DISK}`)
+  yield* writeAnew(disk, twins, trace)
+  return twins.value
+}
+
+function* writeAnew<T>(disk: Disk, { bytes, wrong }: Twins<T>, trace: (event: StorageEvent) => void): Procedure<void> {
+  for (const { file, reason } of wrong) {
+    yield* replaceFile(disk, file, [bytes!])
+    if (reason !== null) trace({ type: 'file-repaired', file, reason })
+  }
+}
+
+/** Everything in a checkpoint only rises. */
+function isLaterCheckpoint(second: Checkpoint, first: Checkpoint): boolean {
+  const rankOf = ({ journalThrough, journalFrom, highestStamp, shards }: Checkpoint): number[] => {
+    let [indexes, terms] = [0, 0]
+    for (const { state } of shards.values()) {
+      indexes += state.index
+      terms += state.term
+    }
+    return [journalThrough, journalFrom, highestStamp, indexes, terms]
+  }
+  const ranks = rankOf(second).map((rank, i) => rank - rankOf(first)[i]!)
+  return (ranks.find((difference) => difference !== 0) ?? 0) > 0
 }

@@ -11,17 +11,20 @@
  *
  * A segment is also left for its age. That is counted on the wall clock, by which its records count too, and decides nothing
  * but where one file ends and the next begins.
+ *
+ * A segment that turns out to be damaged when it is to be written on is left as well, as it is: what follows needs no more of it
+ * than its last entry's sum, which is known.
  */
 
-import { dirname } from 'node:path'
 import type { Clock, Disk, DiskFile } from '../platform/index.ts'
 import { assert, crc32c } from '../stdx/index.ts'
 import type { ShardLogPosition } from './checkpoint-format.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import type { StorageEvent } from './events.ts'
 import { call, type Procedure } from './procedure.ts'
-import { completeIndex, damaged, readHeader, Segment } from './segment.ts'
+import { completeIndex, createFile, damaged, isDamage, openSegment, readHeader, Segment } from './segment.ts'
 import { encodeSegmentIndex, encodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
+import type { SegmentRepair } from './segment-repair.ts'
 import { maxTimestampOf } from './timestamps.ts'
 
 /** Smaller entries are copied into one buffer: see block-builder.ts. */
@@ -45,6 +48,8 @@ export interface WriterCollaborators {
   readonly chance: (site: string) => boolean
   /** `Random.below`. */
   readonly below: (bound: number) => number
+  /** The segment in use is not what was written. */
+  readonly damageMet: (error: unknown) => void
 }
 
 /** Of a jitter: the draw is a share of it. */
@@ -94,6 +99,11 @@ export class SegmentWriter {
     sealed.push(segment)
   }
 
+  /** The end of what was written; null when there is no segment in use. */
+  get position(): ShardLogPosition | null {
+    return this.#position
+  }
+
   /** Of the segment in use; 0 when there is none. */
   get lastIndex(): number {
     return this.#position?.lastIndex ?? 0
@@ -107,9 +117,9 @@ export class SegmentWriter {
   /** Writes a run of entries from the front, as many as go into one segment; returns those written. */
   *write(entries: readonly Entry[]): Procedure<readonly Entry[]> {
     const first = entries[0]!
+    if (this.#position !== null && this.#file === null) yield* this.#openAgain()
     if (yield* this.#isToBeLeft(first)) yield* this.#seal()
     if (this.#position === null) yield* this.#create(first)
-    else if (this.#file === null) this.#file = yield* this.#reopen()
     const start = this.#position!
     const segment = this.segments.at(-1)!
     const room = this.limits.segmentBytes - start.bytes
@@ -151,8 +161,7 @@ export class SegmentWriter {
     if (segmentMs === Number.POSITIVE_INFINITY) return false
     const segment = this.segments.at(-1)!
     if (segment.createdMs === null) {
-      this.#file ??= yield* this.#reopen()
-      yield* readHeader(segment, this.#file)
+      yield* this.#tolerant(readHeader(segment, this.#file!))
     }
     const now = this.#wall()
     // Its age is not known: it counts from now.
@@ -221,8 +230,7 @@ export class SegmentWriter {
     return this.#drop(this.segments.length)
   }
 
-  #drop(count: number): Segment[] {
-    const dropped = this.segments.splice(0, count)
+  #drop(count: number, dropped = this.segments.splice(0, count)): Segment[] {
     for (const segment of dropped) segment.dropped = true
     return dropped
   }
@@ -250,10 +258,65 @@ export class SegmentWriter {
     this.#position = { firstIndex, firstOffset, bytes, lastIndex, nextOffset, maxTimestamp, segmentCrc, lastCrc }
   }
 
+  /** Nobody writes to the segment in use any more until it is opened again, as whatever then has its name. */
+  *release(): Procedure<void> {
+    const file = this.#file
+    if (file === null) return
+    yield* call<void>((done) => file.datasync(done))
+    this.#file = null
+    this.#unsyncedBytes = 0
+    yield* call<void>((done) => file.close(() => done(null)))
+  }
+
+  /** A repaired file has taken the place of `old`, or, null, of a hole at the front. The segment in use is released. */
+  *exchange(old: Segment | null, segment: Segment, repair: SegmentRepair): Procedure<void> {
+    const at = old === null ? 0 : this.segments.indexOf(old)
+    assert(at >= 0, () => `${segment.path} replaces what is not part of the log`)
+    this.segments.splice(at, old === null ? 0 : 1, segment)
+    if (old !== null) old.dropped = old.path !== segment.path
+    if (at < this.segments.length - 1) {
+      yield* this.#writeIndex(segment, repair.indexFile())
+      return
+    }
+    segment.lastIndexFound = null
+    const { firstIndex, firstOffset } = segment
+    const position = this.#position!
+    assert(
+      segment.bytes === position.bytes || firstIndex !== position.firstIndex,
+      () => `${segment.path} was ${position.bytes} bytes long and is ${segment.bytes}`,
+    )
+    const { segmentCrc } = repair
+    this.#position = { ...position, firstIndex, firstOffset: firstOffset!, bytes: segment.bytes!, segmentCrc }
+  }
+
+  *#openAgain(): Procedure<void> {
+    const file = yield* this.#tolerant(this.#reopen())
+    this.#file = file
+    if (file !== null) return
+    // Without any entry nothing is lost with it, and the next file has its name.
+    const { firstIndex, lastIndex } = this.#position!
+    if (lastIndex < firstIndex) this.#drop(0, this.segments.splice(-1))
+    else this.#left = this.#position
+    this.#torn = false
+    this.#position = null
+    this.#leaveSegment = false
+    this.#jitterDraw = null
+  }
+
+  /** Null: it met damage, and told so. */
+  *#tolerant<T>(procedure: Procedure<T>): Procedure<T | null> {
+    try {
+      return yield* procedure
+    } catch (error) {
+      if (!isDamage(error)) throw error
+      this.#with.damageMet(error)
+      return null
+    }
+  }
+
   /** The segment in use, at the first write since this start: what lies behind the checkpoint's end is dropped. */
   *#reopen(): Procedure<DiskFile> {
-    const { path } = this.segments.at(-1)!
-    const file = yield* call<DiskFile>((done) => this.#disk.open(path, 'write', done))
+    const file = yield* openSegment(this.#disk, this.segments.at(-1)!, 'write')
     yield* this.#orClose(file, this.#cutBehindEnd(file))
     return file
   }
@@ -274,17 +337,20 @@ export class SegmentWriter {
     }
   }
 
+  /** Not synced: a lost or torn index fails its sum and is built again. */
+  *#writeIndex({ indexPath }: Segment, bytes: Buffer): Procedure<void> {
+    const index = yield* createFile(this.#disk, indexPath)
+    yield* this.#orClose(index, this.#fill(index, bytes))
+    yield* call<void>((done) => index.close(() => done(null)))
+  }
+
   *#create(first: Entry): Procedure<void> {
     const { shard, directory } = this.#options
-    if (this.segments.length === 0) {
-      yield* call<void>((done) => this.#disk.makeDirectory(directory, done))
-      yield* call<void>((done) => this.#disk.syncDirectory(dirname(directory), done))
-    }
     const segment = new Segment(shard, directory, first.index)
     const { previousCrc, index: firstIndex, firstOffset } = first
     const createdMs = this.#wall()
     const header = encodeShardSegmentHeader({ shard, previousCrc, firstIndex, firstOffset, createdMs })
-    const file = yield* call<DiskFile>((done) => this.#disk.open(segment.path, 'create', done))
+    const file = yield* createFile(this.#disk, segment.path)
     yield* this.#orClose(file, this.#begin(file, header))
     segment.firstOffset = firstOffset
     segment.bytes = SHARD_SEGMENT_HEADER_BYTES
@@ -315,19 +381,16 @@ export class SegmentWriter {
   *#seal(): Procedure<void> {
     const position = this.#position!
     const segment = this.segments.at(-1)!
-    const file = this.#file ?? (yield* this.#reopen())
-    this.#file = file
+    const file = this.#file!
     yield* this.#mend(file, position)
     yield* call<void>((done) => file.datasync(done))
     this.#unsyncedBytes = 0
-    if (!segment.indexed) yield* completeIndex(this.#disk, segment, file, false)
+    if (!segment.indexed) yield* this.#tolerant(completeIndex(this.#disk, segment, file, false))
     const { shard } = this.#options
     const { firstIndex, lastIndex, nextOffset, bytes: segmentBytes, maxTimestamp, segmentCrc, lastCrc } = position
     const summary = { shard, firstIndex, lastIndex, nextOffset, segmentBytes, maxTimestamp, segmentCrc, lastCrc }
     assert(segment.bytes === segmentBytes, () => `${segment.path} is ${segment.bytes} bytes long, not ${segmentBytes}`)
-    const index = yield* call<DiskFile>((done) => this.#disk.open(segment.indexPath, 'create', done))
-    yield* this.#orClose(index, this.#fill(index, encodeSegmentIndex(summary, segment.index)))
-    yield* call<void>((done) => index.close(() => done(null)))
+    if (segment.indexed) yield* this.#writeIndex(segment, encodeSegmentIndex(summary, segment.index))
     yield* call<void>((done) => file.close(() => done(null)))
     this.#file = null
     this.#position = null
@@ -337,7 +400,6 @@ export class SegmentWriter {
     this.#with.trace({ type: 'shard-segment-sealed', shard, firstIndex, lastIndex, bytes: segmentBytes })
   }
 
-  /** Not synced: a lost or torn index fails its sum and is built again. */
   *#fill(index: DiskFile, bytes: Uint8Array): Procedure<void> {
     yield* call<void>((done) => index.truncate(0, done))
     yield* call<void>((done) => index.write([bytes], 0, done))

@@ -2,13 +2,15 @@
  * One file of a shard's log: what is known of it in memory, and reading entries out of it.
  *
  * Whatever is read is verified before anybody sees it: each entry's own sum, that it is this shard's, and that it follows the
- * one before it. A bad one is an error with a place, never a shorter answer.
+ * one before it. A bad one is an error with a place, and never stepped over.
  */
+import { dirname } from 'node:path'
 import type { Disk, DiskFile } from '../platform/index.ts'
 import { TypedError } from '../stdx/index.ts'
 import { readFile } from './atomic-file.ts'
 import { decodeEntry, ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, type Entry, nextOffsetAfter } from './entry.ts'
-import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import { StorageError } from './errors.ts'
+import { isNotFound } from './identity.ts'
 import { cleanedIndexFile, cleanedSegmentFile, shardIndexFile, shardSegmentFile } from './layout.ts'
 import { call, type Procedure } from './procedure.ts'
 import {
@@ -25,7 +27,7 @@ import { newerFormat } from './versions.ts'
 const READ_BYTES_MIN = 64 << 10
 const INDEX_FILE_BYTES_MAX = 64 << 20
 
-interface DecodedIndex {
+export interface DecodedIndex {
   readonly summary: SegmentSummary
   readonly index: SparseIndex
 }
@@ -81,12 +83,20 @@ export interface SegmentRead {
   readonly maxBytes: number
 }
 
-/** Entries from the first that `wanted` accepts, until `maxBytes` are reached: at least that one, if there is one. */
+/**
+ * Entries from the first that `wanted` accepts, until `maxBytes` are reached: at least that one, if there is one. Damage behind it
+ * ends the answer, and is met by whoever asks for what comes next.
+ */
 export function* readEntries(request: SegmentRead, wanted: (entry: Entry) => boolean): Procedure<Entry[]> {
   const entries: Entry[] = []
   let bytes = 0
   for (let chunk: Entry[] | null = null, reader = new ChunkReader(request); ; ) {
-    chunk = yield* reader.next()
+    try {
+      chunk = yield* reader.next()
+    } catch (error) {
+      if (entries.length === 0 || !isDamage(error)) throw error
+      return entries
+    }
     if (chunk === null) return entries
     for (const entry of chunk) {
       if (entries.length === 0 && !wanted(entry)) continue
@@ -131,7 +141,7 @@ export function* completeIndex(disk: Disk, segment: Segment, file: DiskFile, sea
 
 function* readIndexFile(disk: Disk, segment: Segment, size: number): Procedure<boolean> {
   const decoded = yield* indexBeside(disk, segment, size)
-  if (decoded === null) return false
+  if (typeof decoded === 'string') return false
   segment.index = decoded.index
   segment.maxTimestamp = decoded.summary.maxTimestamp
   segment.timestampKnown = true
@@ -140,16 +150,19 @@ function* readIndexFile(disk: Disk, segment: Segment, size: number): Procedure<b
   return true
 }
 
-/** Null: lost, unreadable, or of another segment. It says nothing that the segment does not say: it is built again. */
-function* indexBeside(disk: Disk, segment: Segment, size: number): Procedure<DecodedIndex | null> {
+/** What is wrong with it: lost, unreadable, or of another segment. It says nothing that the segment does not say: it is built again. */
+export type IndexFound = DecodedIndex | string
+
+export function* indexBeside(disk: Disk, segment: Segment, size: number): Procedure<IndexFound> {
   try {
     const decoded = decodeSegmentIndex(yield* readFile(disk, segment.indexPath, INDEX_FILE_BYTES_MAX))
-    if (typeof decoded === 'string') return null
+    if (typeof decoded === 'string') return `it is damaged (${decoded})`
     const { shard, firstIndex, segmentBytes } = decoded.summary
-    return shard === segment.shard && firstIndex === segment.firstIndex && segmentBytes === size ? decoded : null
+    const isOfThis = shard === segment.shard && firstIndex === segment.firstIndex && segmentBytes === size
+    return isOfThis ? decoded : 'it is of another segment'
   } catch (error) {
     if (!(error instanceof TypedError)) throw error
-    return null
+    return error.message
   }
 }
 
@@ -163,7 +176,7 @@ export function* readNumbers(disk: Disk, segment: Segment, file: DiskFile, seale
   segment.bytes ??= yield* call<number>((done) => file.size(done))
   if (segment.timestampKnown) return true
   const decoded = yield* indexBeside(disk, segment, segment.bytes)
-  if (decoded === null) return false
+  if (typeof decoded === 'string') return false
   segment.maxTimestamp = decoded.summary.maxTimestamp
   segment.timestampKnown = true
   return true
@@ -188,21 +201,53 @@ export function* readHeader(segment: Segment, file: DiskFile): Procedure<ShardSe
   return header
 }
 
+/** The folder may be gone with all that was in it, which is damage to be repaired and keeps nobody from writing. */
+export function* createFile(disk: Disk, path: string): Procedure<DiskFile> {
+  try {
+    return yield* call<DiskFile>((done) => disk.open(path, 'create', done))
+  } catch (error) {
+    if (!isNotFound(error)) throw error
+  }
+  const folder = dirname(path)
+  yield* call<void>((done) => disk.makeDirectory(folder, done))
+  yield* call<void>((done) => disk.syncDirectory(dirname(folder), done))
+  return yield* call<DiskFile>((done) => disk.open(path, 'create', done))
+}
+
+/** A file that is not there is damage: names of a log are durable before anything refers to them. */
+export function* openSegment(disk: Disk, segment: Segment, mode: 'read' | 'write' = 'read'): Procedure<DiskFile> {
+  try {
+    return yield* call<DiskFile>((done) => disk.open(segment.path, mode, done))
+  } catch (error) {
+    throw isNotFound(error) && !segment.dropped ? damaged(segment, 0, 'the file is missing') : error
+  }
+}
+
 /** Hands out the entries of one read after the other, verified; null at the end. */
-class ChunkReader {
+export class ChunkReader {
+  /** The same file may be opened anew between two chunks. */
+  file: DiskFile
   readonly #request: SegmentRead
+  /** Of the entry before the first; null: whatever it names. */
+  readonly #previousCrc: number | null
   #position: number
   #previous: Entry | null = null
   #lengthNeeded = 0
+  /** Met behind entries that were handed out. */
+  #damage: StorageError | null = null
 
-  constructor(request: SegmentRead) {
+  constructor(request: SegmentRead, previousCrc: number | null = null) {
     this.#request = request
+    this.file = request.file
+    this.#previousCrc = previousCrc
     this.#position = request.position
   }
 
   *next(): Procedure<Entry[] | null> {
-    const { segment, file, end, maxBytes } = this.#request
+    const { file } = this
+    const { segment, end, maxBytes } = this.#request
     for (;;) {
+      if (this.#damage !== null) throw this.#damage
       if (this.#position >= end) return null
       const length = Math.max(READ_BYTES_MIN, Math.min(maxBytes, 4 << 20) + READ_BYTES_MIN, this.#lengthNeeded)
       const buffer = Buffer.allocUnsafeSlow(Math.min(length, end - this.#position))
@@ -213,9 +258,20 @@ class ChunkReader {
     }
   }
 
+  /** What comes before damage is handed out first. */
   #decode(buffer: Buffer): Entry[] {
-    const { segment, end } = this.#request
     const entries: Entry[] = []
+    try {
+      this.#decodeInto(entries, buffer)
+    } catch (error) {
+      if (entries.length === 0 || !isDamage(error)) throw error
+      this.#damage = error
+    }
+    return entries
+  }
+
+  #decodeInto(entries: Entry[], buffer: Buffer): void {
+    const { segment, end } = this.#request
     let at = 0
     while (at < buffer.length) {
       const entry = decodeEntry(buffer, at)
@@ -235,7 +291,6 @@ class ChunkReader {
       at += entry.bytes.length
     }
     this.#position += at
-    return entries
   }
 
   #verify(entry: Entry, position: number): void {
@@ -245,7 +300,11 @@ class ChunkReader {
     if (position === SHARD_SEGMENT_HEADER_BYTES && entry.index !== segment.firstIndex) {
       throw damaged(segment, position, `entry ${entry.index} where ${segment.firstIndex} belongs`)
     }
-    if (previous === null) return
+    if (previous === null) {
+      if (this.#previousCrc !== null && entry.previousCrc !== this.#previousCrc)
+        throw damaged(segment, position, `entry ${entry.index} follows another one than the header says`)
+      return
+    }
     const holes = segment.generation !== null
     if (holes ? entry.index <= previous.index : entry.index !== previous.index + 1)
       throw damaged(segment, position, `entry ${entry.index} after ${previous.index}`)
@@ -260,6 +319,14 @@ export function damaged(segment: Segment, position: number, reason: string): Sto
   const { shard, path } = segment
   return new StorageError(
     { code: 'SHARD_LOG_DAMAGED', shard, file: path, position, reason },
-    `the log of shard ${shard} is damaged at byte ${position} of ${path}: ${reason}. ${REPLACE_THE_DISK}`,
+    `the log of shard ${shard} is damaged at byte ${position} of ${path}: ${reason}`,
   )
+}
+
+type DamageError = StorageError & {
+  readonly details: { code: 'SHARD_LOG_DAMAGED'; shard: number; file: string; position: number; reason: string }
+}
+
+export function isDamage(error: unknown): error is DamageError {
+  return error instanceof TypedError && error.code === 'SHARD_LOG_DAMAGED'
 }

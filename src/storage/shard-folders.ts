@@ -11,6 +11,8 @@
  * Files below the start are what a crash left between a checkpoint that carried a cut and the removal of what it cut, or an
  * installed snapshot and the removal of what it replaced. Some of them may be gone and others not, in any order. They are
  * certain to be useless, and go.
+ *
+ * A file that should be there and is not is damage like any other: its range is fetched from another replica.
  */
 import { basename, dirname, join } from 'node:path'
 import type { Disk } from '../platform/index.ts'
@@ -22,12 +24,12 @@ import {
   cleanedIndexFile,
   cleanedSegmentFile,
   isOfCleanedSegment,
+  isUnfinished,
   quarantineDirectory,
   segmentNumberIn,
   shardDirectory,
   shardIdIn,
   shardIndexFile,
-  shardSegmentFile,
   shardsDirectory,
 } from './layout.ts'
 import { call, type Procedure } from './procedure.ts'
@@ -41,12 +43,20 @@ export interface FoldersToTidy {
   readonly suffix: string
 }
 
-/** Leaves of each shard what its log is made of, and answers, per shard, the first indexes of its sealed segments. */
+/** What there is of a shard's log, by the names of its files. */
+export interface FoundLog {
+  /** First indexes of the segments before the one in use. */
+  readonly sealed: readonly number[]
+  /** The checkpoint names a segment in use, and its file is not there. */
+  readonly inUseMissing: boolean
+}
+
+/** Leaves of each shard what its log is made of, and answers what that is. */
 export function* tidyShards(
   { directory, checkpoint, recovered, suffix }: FoldersToTidy,
   { disk, trace }: { disk: Disk; trace: (event: StorageEvent) => void },
-): Procedure<Map<number, number[]>> {
-  const sealed = new Map<number, number[]>()
+): Procedure<Map<number, FoundLog>> {
+  const logs = new Map<number, FoundLog>()
   const found = new Map<number, string[]>()
   for (const name of yield* namesIn(disk, shardsDirectory(directory))) {
     const shard = shardIdIn(name)
@@ -54,13 +64,19 @@ export function* tidyShards(
   }
   // Before anything is removed: a refusal says that nothing was changed.
   for (const [shard, stored] of checkpoint.shards) {
-    const [folder, names] = [shardDirectory(directory, shard), found.get(shard) ?? []]
-    const missing = missingSegment(folder, stored, names) ?? missingCleaned(folder, stored, names)
+    const missing = missingCleaned(shardDirectory(directory, shard), stored, found.get(shard) ?? [])
     if (missing === null) continue
     throw new StorageError(
       { code: 'SHARD_LOG_MISSING', shard, file: missing },
       `${missing}, a part of the log of shard ${shard}, is missing. ${REPLACE_THE_DISK}`,
     )
+  }
+  for (const [shard, { log }] of checkpoint.shards) {
+    if (log === null || found.has(shard)) continue
+    const folder = shardDirectory(directory, shard)
+    yield* call<void>((done) => disk.makeDirectory(folder, done))
+    yield* call<void>((done) => disk.syncDirectory(dirname(folder), done))
+    found.set(shard, [])
   }
   for (const [shard, names] of found) {
     const folder = shardDirectory(directory, shard)
@@ -86,18 +102,17 @@ export function* tidyShards(
       const useless = names.filter((name) => {
         // What no record names was being made, or was replaced.
         if (isOfCleanedSegment(name)) return !cleaned.has(name)
+        if (isUnfinished(name)) return true
         const first = firstIndexIn(name)
         // An index beside the segment in use is from a life in which that one was left already.
         return first !== null && (!isKept.has(first) || name === indexInUse)
       })
       yield* removeFiles(disk, folder, useless)
-      sealed.set(
-        shard,
-        kept.filter((first) => first !== inUse),
-      )
+      const sealed = kept.filter((first) => first !== inUse)
+      logs.set(shard, { sealed, inUseMissing: inUse > 0 && !isKept.has(inUse) })
     }
   }
-  return sealed
+  return logs
 }
 
 /** First indexes of the segments that the log is made of, ascending: from the one that holds the start to the one in use. */
@@ -115,16 +130,6 @@ function keptSegments(stored: StoredShard | undefined, names: readonly string[])
       firsts.findLastIndex((first) => first <= start),
     ),
   )
-}
-
-/** The segment in use is there, and so is the one that holds the log's start; null if both are. */
-function missingSegment(folder: string, stored: StoredShard, names: readonly string[]): string | null {
-  const { state, log } = stored
-  if (log === null) return null
-  const kept = keptSegments(stored, names)
-  if (!kept.includes(log.firstIndex)) return shardSegmentFile(folder, log.firstIndex)
-  const startIndex = Math.max(1, state.startIndex)
-  return kept[0]! <= startIndex ? null : `the segment with index ${startIndex} in ${folder}`
 }
 
 /** Of the cleaned segments that the record names, and of the indexes beside them. */

@@ -27,12 +27,15 @@ import type { CleanedPart } from './cleaned-part.ts'
 import type { CleaningResult } from './cleaning.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import { StorageError } from './errors.ts'
+import type { StorageEvent } from './events.ts'
 import { type CleanerCollaborators, LogCleaner } from './log-cleaner.ts'
+import { LogRepairs, type SwapOutcome } from './log-repairs.ts'
 import { type LogStart, laterStart } from './log-start.ts'
 import type { Procedure } from './procedure.ts'
 import { isFull, type Room } from './room.ts'
-import { Segment } from './segment.ts'
+import { damaged, Segment } from './segment.ts'
 import { type SegmentFacts, segmentFacts, withCleaned } from './segment-facts.ts'
+import type { SegmentRepair } from './segment-repair.ts'
 import { type SegmentLimits, SegmentWriter } from './segment-writer.ts'
 import { removeFiles } from './shard-folders.ts'
 import { type ReadDone, ShardReader } from './shard-reader.ts'
@@ -50,6 +53,8 @@ export interface ShardLogOptions {
   readonly flushBytes: number
   /** What a cleaning's map of keys may take. */
   readonly cleaningMapBytes: number
+  /** Where damaged files go. */
+  readonly quarantine: string
 }
 
 export interface ShardLogCollaborators extends CleanerCollaborators {
@@ -59,6 +64,8 @@ export interface ShardLogCollaborators extends CleanerCollaborators {
   readonly buffered: (bytes: number) => boolean
   /** `Random.below`. */
   readonly below: (bound: number) => number
+  /** There is something to repair that was not known before. */
+  readonly damageFound: (shard: number) => void
 }
 
 /** What the checkpoint says of the log; the journal has what comes after. */
@@ -68,6 +75,8 @@ export interface ShardLogStart {
   readonly position: ShardLogPosition | null
   /** First indexes of the segments before that one. */
   readonly sealed: readonly number[]
+  /** Its file is not there. */
+  readonly inUseMissing: boolean
   /** Of the checkpoint's state: where the log ends when there are no files. */
   readonly index: number
   /** What compaction has left of what lies before the start. */
@@ -78,6 +87,7 @@ export const EMPTY_LOG: ShardLogStart = {
   start: { index: 1, offset: 0 },
   position: null,
   sealed: [],
+  inUseMissing: false,
   index: 0,
   cleaned: null,
 }
@@ -87,6 +97,11 @@ export type FactsDone = (error: StorageError | PlatformError | null, segments: r
 interface SyncWaiter {
   readonly index: number
   readonly done: (position: ShardLogPosition | null) => void
+}
+
+interface Swap {
+  readonly repair: SegmentRepair
+  readonly done: (error: Error | null, outcome?: SwapOutcome) => void
 }
 
 interface Replacement {
@@ -106,6 +121,9 @@ export class ShardLog {
   readonly #collaborators: ShardLogCollaborators
   readonly #writer: SegmentWriter
   readonly #reader: ShardReader
+  /** What of it is damaged. */
+  readonly repairs: LogRepairs
+  #swap: Swap | null = null
   /** Appended and not yet written, contiguous; the first `#flying` of them are being written. */
   #buffer: Entry[] = []
   #bufferBytes = 0
@@ -127,7 +145,7 @@ export class ShardLog {
 
   constructor(
     options: ShardLogOptions,
-    { start, position, sealed, index, cleaned }: ShardLogStart,
+    { start, position, sealed, inUseMissing, index, cleaned }: ShardLogStart,
     collaborators: ShardLogCollaborators,
   ) {
     this.#options = options
@@ -135,16 +153,22 @@ export class ShardLog {
     this.#start = start
     const { shard, directory } = options
     const segments = sealed.map((firstIndex) => new Segment(shard, directory, firstIndex))
-    this.#writer = new SegmentWriter(options, position, segments, collaborators)
+    const damageMet = (error: unknown): void => this.repairs.note(error)
+    this.#writer = new SegmentWriter(options, position, segments, { ...collaborators, damageMet })
     this.cleaner = new LogCleaner({ ...options, mapBytes: options.cleaningMapBytes }, cleaned, this, collaborators)
     this.cleaner.onUseless = (useless) => {
       this.#useless.push(...useless)
       this.#work()
     }
     const [startOf, cleanedOf] = [() => this.#start, () => this.cleaner.view]
-    this.#reader = new ShardReader(shard, this.#writer.segments, startOf, cleanedOf, collaborators)
+    this.#reader = new ShardReader(shard, this.#writer.segments, startOf, cleanedOf, { ...collaborators, damageMet })
+    this.repairs = new LogRepairs(options, this.#writer, () => this.#start, collaborators)
     this.#lastIndex = position?.lastIndex ?? index
     this.#writtenIndex = this.#lastIndex
+    const inUse = this.#writer.segments.at(-1)
+    if (inUseMissing && inUse !== undefined) this.repairs.note(damaged(inUse, 0, 'the file is missing'))
+    const first = this.#writer.segments[0]
+    if (first !== undefined && first.firstIndex > start.index) this.repairs.noteFront('the first file is missing')
   }
 
   get shard(): number {
@@ -310,6 +334,18 @@ export class ShardLog {
     this.#work()
   }
 
+  /** Ascending; the last one is in use and holds what `position` says. */
+  get files(): { readonly segments: readonly Segment[]; readonly position: ShardLogPosition | null } {
+    return this.#writer
+  }
+
+  /** Puts a complete repair in the place of what it repairs. */
+  completeRepair(repair: SegmentRepair, done: Swap['done']): void {
+    assert(this.#swap === null, () => `two repairs at once of the log of shard ${this.shard}`)
+    this.#swap = { repair, done }
+    this.#work()
+  }
+
   #discard(segments: readonly Segment[]): void {
     this.#useless.push(...segments)
     if (segments.length === 0) return
@@ -361,7 +397,7 @@ export class ShardLog {
   }
 
   #hasWork(): boolean {
-    if (this.#replacement !== null || this.#useless.length > 0) return true
+    if (this.#replacement !== null || this.#swap !== null || this.#useless.length > 0) return true
     if (this.#syncs.some(({ index }) => index <= this.#writtenIndex)) return true
     return this.#buffer.length > 0 && this.#flushThrough > this.#writtenIndex
   }
@@ -371,6 +407,7 @@ export class ShardLog {
     if (this.#replacement !== null) return this.#beginAnew(this.#replacement)
     const due = this.#syncs.filter(({ index }) => index <= this.#writtenIndex)
     if (due.length > 0) return this.#syncFiles(due)
+    if (this.#swap !== null) return this.#swapIn(this.#swap)
     // Before writes: they come on and on, and a removal makes room.
     const late = this.#flushThrough > this.#writtenIndex && this.#collaborators.chance('storage/remove-late')
     return this.#useless.length > 0 && !late ? this.#removeSome() : this.#writeSome()
@@ -402,6 +439,18 @@ export class ShardLog {
       this.#notRemoved.push(...segments)
     }
     return () => {}
+  }
+
+  /** What fails on the way leaves the log as damaged as it was. */
+  *#swapIn({ repair, done }: Swap): Procedure<() => void> {
+    this.#swap = null
+    try {
+      const outcome = yield* this.repairs.swap(repair)
+      return () => done(null, outcome)
+    } catch (error) {
+      if (!(error instanceof TypedError)) throw error
+      return () => done(error)
+    }
   }
 
   *#syncFiles(due: readonly SyncWaiter[]): Procedure<() => void> {

@@ -6,7 +6,8 @@
  *
  * Sums tell whether what is there is right, not whether all of it is there: a file that is missing, or was cut at the end of an
  * entry, leaves only whole ones. So a sealed segment must end where the next one starts, and the first entry of an answer must
- * be the one that was asked for. A reader that stepped over a hole would lose records without anybody noticing.
+ * be the one that was asked for. A reader that stepped over a hole would lose records without anybody noticing. Damage that a read
+ * meets is told, so that it is repaired (log-repairs.ts); the read is answered with it.
  *
  * The log's start may move up under a read. A read keeps the list of segments that it began with: what it finds in them was
  * committed all the same, and a file that it finds gone is answered as if it had been asked for later, as below the start.
@@ -17,12 +18,20 @@
 import type { Clock, Disk, DiskFile, PlatformError } from '../platform/index.ts'
 import type { Background } from './background.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
-import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import { StorageError } from './errors.ts'
 import { isNotFound } from './identity.ts'
 import type { CleanedView } from './log-cleaner.ts'
 import type { LogStart } from './log-start.ts'
 import { call, type Procedure, run } from './procedure.ts'
-import { completeIndex, damaged, readEntries, readFirstOffset, readNumbers, type Segment } from './segment.ts'
+import {
+  completeIndex,
+  damaged,
+  openSegment,
+  readEntries,
+  readFirstOffset,
+  readNumbers,
+  type Segment,
+} from './segment.ts'
 import { SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { SparseIndex } from './sparse-index.ts'
 
@@ -41,6 +50,7 @@ export class ShardReader {
   readonly #cleaned: () => CleanedView
   readonly #disk: Disk
   readonly #background: Background
+  readonly #damageMet: (error: unknown) => void
   /** Sealed segments with an index in memory, the most recently used last. */
   #indexed: Segment[] = []
 
@@ -49,7 +59,7 @@ export class ShardReader {
     segments: readonly Segment[],
     start: () => LogStart,
     cleaned: () => CleanedView,
-    collaborators: { disk: Disk; clock: Clock; background: Background },
+    collaborators: { disk: Disk; clock: Clock; background: Background; damageMet: (error: unknown) => void },
   ) {
     this.#shard = shard
     this.#segments = segments
@@ -57,6 +67,7 @@ export class ShardReader {
     this.#cleaned = cleaned
     this.#disk = collaborators.disk
     this.#background = collaborators.background
+    this.#damageMet = collaborators.damageMet
   }
 
   fromIndex(index: number, maxBytes: number, done: ReadDone): void {
@@ -81,7 +92,7 @@ export class ShardReader {
       run(this.#learnOne(), (error, more) => {
         finished()
         if (error === null && more === true) this.learn(done)
-        else done(error as StorageError | PlatformError | null)
+        else this.#answer(error, (met) => done(met))
       }),
     )
   }
@@ -113,9 +124,14 @@ export class ShardReader {
     this.#background.read((finished) =>
       run(procedure, (error, value) => {
         finished()
-        done(error as StorageError | PlatformError | null, value)
+        this.#answer(error, (met) => done(met, value))
       }),
     )
+  }
+
+  #answer(error: Error | null, done: (error: StorageError | PlatformError | null) => void): void {
+    if (error !== null) this.#damageMet(error)
+    done(error as StorageError | PlatformError | null)
   }
 
   *#fromIndex(index: number, maxBytes: number): Procedure<Entry[]> {
@@ -233,7 +249,7 @@ export class ShardReader {
   /** A file that is open stays readable when its name is removed. */
   *#open(segment: Segment): Procedure<DiskFile> {
     try {
-      return yield* call<DiskFile>((done) => this.#disk.open(segment.path, 'read', done))
+      return yield* openSegment(this.#disk, segment)
     } catch (error) {
       throw segment.dropped && isNotFound(error) ? this.#belowStart(segment.firstIndex) : error
     }
@@ -256,9 +272,10 @@ export class ShardReader {
       const details = { code: 'BELOW_LOG_START', shard, index, start } as const
       return new StorageError(details, `entry ${index} of shard ${shard} is below the start of its log, ${start}`)
     }
-    const file = this.#segments[0]?.path ?? 'its folder'
-    const message = `the log of shard ${shard} has no segment with entry ${index} before ${file}. ${REPLACE_THE_DISK}`
-    return new StorageError({ code: 'SHARD_LOG_MISSING', shard, file }, message)
+    const reason = 'the file before it is missing'
+    const file = this.#segments[0]?.path ?? `the folder of shard ${shard}`
+    const details = { code: 'SHARD_LOG_MISSING', shard, file, reason } as const
+    return new StorageError(details, `the log of shard ${shard} has no entry ${index} before ${file}: ${reason}`)
   }
 
   #offsetBelowStart(offset: number): StorageError {

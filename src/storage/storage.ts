@@ -10,8 +10,8 @@
  */
 import type { Platform, PlatformError } from '../platform/index.ts'
 import { assert } from '../stdx/index.ts'
-import { replaceFile } from './atomic-file.ts'
 import { Background } from './background.ts'
+import { Caretaker } from './caretaker.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import { Checkpointer, type CheckpointSource } from './checkpointer.ts'
 import { CleaningTurns } from './cleaning-turns.ts'
@@ -22,13 +22,14 @@ import { decodeHardState } from './hard-state.ts'
 import { encodeIdentity, type Identity, otherCluster } from './identity.ts'
 import { Journal } from './journal.ts'
 import type { JournalSegment } from './journal-segment.ts'
-import { identityFile, shardDirectory } from './layout.ts'
+import { identityFile, quarantineDirectory, shardDirectory } from './layout.ts'
 import { type Claim, claimDirectory, type Opened, openDirectory } from './opening.ts'
 import { call, type Procedure, run } from './procedure.ts'
 import type { RecoveredShard } from './replay.ts'
 import { Room } from './room.ts'
 import { namesIn, removeFiles, removeFolder } from './shard-folders.ts'
 import { EMPTY_LOG, ShardLog, type ShardLogStart } from './shard-log.ts'
+import { replaceTwins } from './twin-files.ts'
 
 export type { CheckpointSource } from './checkpointer.ts'
 
@@ -73,6 +74,7 @@ export class Storage {
   readonly recovered: Map<number, RecoveredShard>
   /** Highest Lamport stamp in anything recovered. */
   readonly highestStamp: number
+  readonly caretaker: Caretaker
 
   readonly #options: StorageOptions
   readonly #platform: Platform
@@ -170,6 +172,14 @@ export class Storage {
         chance,
       },
     )
+    this.caretaker = new Caretaker(options.directory, {
+      disk,
+      background,
+      trace,
+      logs: this.#logs,
+      identity: () => this.#identity,
+      checkpoint: () => this.checkpoint(),
+    })
   }
 
   get identity(): Identity {
@@ -217,7 +227,7 @@ export class Storage {
       return
     }
     const identity = { ...this.#identity, clusterId: id }
-    this.#inBackground(replaceFile(this.#platform.disk, file, [encodeIdentity(identity)]), (error) => {
+    this.#inBackground(replaceTwins(this.#platform.disk, file, [encodeIdentity(identity)]), (error) => {
       if (error === null) this.#identity = identity
       done(error as StorageError | PlatformError | null)
     })
@@ -256,6 +266,7 @@ export class Storage {
         segmentBytes: options.shardSegmentBytes ?? SHARD_SEGMENT_BYTES,
         flushBytes: options.shardLogFlushBytes ?? SHARD_LOG_FLUSH_BYTES,
         cleaningMapBytes: options.cleaningMapBytes ?? CLEANING_MAP_BYTES,
+        quarantine: quarantineDirectory(options.directory),
       },
       this.#startOf(shard),
       {
@@ -273,6 +284,7 @@ export class Storage {
         cleaned: (cleaned) => {
           if (this.#state === 'open' && this.#checkpointer.hasSource) this.#checkpointer.noteCleaned(cleaned)
         },
+        damageFound: (damaged) => clock.endOfTurn(() => this.caretaker.onDamage(damaged)),
       },
     )
     this.#logs.set(shard, log)
@@ -285,8 +297,8 @@ export class Storage {
     if (stored === undefined) return EMPTY_LOG
     const { startIndex, startOffset, index } = stored.state
     const start = { index: startIndex, offset: startOffset }
-    const sealed = this.#opened.sealed.get(shard) ?? []
-    return { start, position: stored.log, sealed, index, cleaned: stored.cleaned ?? null }
+    const { sealed, inUseMissing } = this.#opened.logs.get(shard) ?? { sealed: [], inUseMissing: false }
+    return { start, position: stored.log, sealed, inUseMissing, index, cleaned: stored.cleaned ?? null }
   }
 
   setCheckpointSource(source: CheckpointSource): void {

@@ -36,6 +36,7 @@ const NODE: NodeStatus = {
     kafkaConnections: 2,
   },
   journal: { segments: 2, heldBy: 16 },
+  files: { found: 0, repaired: 0, rewritten: 0, damages: [], scrub: { bytesPerSecond: 0, bytes: 0, passes: 0 } },
   shards: [
     {
       shard: 16,

@@ -57,6 +57,7 @@ function node(
     leads: 1,
     replicas: 1,
     journal: null,
+    files: null,
     counters: {
       recordsIn: 0,
       bytesIn: 0,

@@ -59,6 +59,7 @@ function report(node: number, shards: readonly ReplicaStatus[], changes: Partial
     disk: { freeBytes: null, totalBytes: null, reserveBytes: 0, low: null, stuckMs: 0 },
     ready: true,
     waitingFor: null,
+    files: { found: 0, repaired: 0, rewritten: 0, damages: [], scrub: { bytesPerSecond: 0, bytes: 0, passes: 0 } },
     counters: COUNTERS,
     journal: { segments: 0, heldBy: null },
     shards,

@@ -17,6 +17,7 @@ export interface NodeStatus {
   readonly disk: DiskStatus
   readonly counters: Counters
   readonly journal: JournalStatus
+  readonly files: FilesStatus
   readonly shards: readonly ReplicaStatus[]
 }
 
@@ -26,6 +27,30 @@ export interface JournalStatus {
   readonly segments: number
   /** A shard that needs the oldest of them; null: nobody, it goes with the next checkpoint. */
   readonly heldBy: number | null
+}
+
+/** What is known to be wrong with a node's files, and how far the scrubber is. Counts since the start of the node. */
+export interface FilesStatus {
+  /** Damaged ranges of logs, and those of them that were repaired from other replicas. */
+  readonly found: number
+  readonly repaired: number
+  /** Small files, and indexes, that the node wrote again from what it knew. */
+  readonly rewritten: number
+  /** Not repaired yet; reads of them are answered with an error that asks to try again. */
+  readonly damages: readonly {
+    readonly shard: number
+    readonly file: string
+    readonly position: number
+    readonly reason: string
+    /** Which entries nobody could give so far, and why; null: it is being tried. */
+    readonly unrepaired: string | null
+  }[]
+  readonly scrub: {
+    /** 0: files are not scrubbed. */
+    readonly bytesPerSecond: number
+    readonly bytes: number
+    readonly passes: number
+  }
 }
 
 /** What a log keeps, and why it starts where it does. */
@@ -104,6 +129,7 @@ export interface ClusterNodeStatus {
   readonly replicas: number
   readonly counters: Counters | null
   readonly journal: JournalStatus | null
+  readonly files: FilesStatus | null
 }
 
 /** Marks and what is kept as its leader has it. */
@@ -183,6 +209,7 @@ export function mergeStatus(
         replicas: placed.get(node.id) ?? 0,
         counters: report?.counters ?? null,
         journal: report?.journal ?? null,
+        files: report?.files ?? null,
       }
     }),
     shards,

@@ -243,6 +243,7 @@ test('inspect: files without which no node starts', () => {
     world.await<void>((done) => world.disk.remove(`/data/${name}`, done))
     const missing = items(world, '/data').filter((item) => item.type === 'missing')
     assert.deepEqual(missing, [{ type: 'missing', path: `/data/${name}` }])
+    world.await<void>((done) => world.disk.remove(`/data/${name}.copy`, done))
     assert.ok(world.tryOpen() instanceof StorageError)
   }
 })

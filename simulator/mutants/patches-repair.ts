@@ -1,0 +1,56 @@
+/** Damage that is found, shown and repaired, broken: found and not told, repaired with anything, thrown away. */
+import { COLD_ROT } from './attacks.ts'
+import type { PatchMutant } from './patch.ts'
+
+export const REPAIR_PATCHES: readonly PatchMutant[] = [
+  {
+    name: 'scrubber-passes-over-damage',
+    trap: 'T9',
+    breaks: 'the scrubber takes a damaged file for one that it has read',
+    edits: [
+      {
+        file: 'storage/scrubber',
+        find: 'if (!scrub.segment.dropped) log.repairs.note(error);',
+        replace: '',
+      },
+    ],
+    attack: { options: COLD_ROT },
+  },
+  {
+    name: 'repaired-without-verifying',
+    trap: 'T20',
+    breaks:
+      'what a peer sends is put in the place of what was lost as it comes, and a peer sends what was not asked for',
+    edits: [
+      {
+        file: 'storage/segment-repair',
+        find: 'const wrong = this.#wrongWith(entries);',
+        replace: 'const wrong = null;',
+      },
+      {
+        file: 'cluster/log-repair',
+        find: 'if (error !== null || entries[0]?.index !== from)',
+        replace: 'if (error !== null)',
+      },
+      {
+        file: 'cluster/log-repair',
+        find: 'this.#the.read(shard, from, skip + PIECE_BYTES,',
+        replace: 'this.#the.read(shard, Math.max(1, from - 1), skip + PIECE_BYTES,',
+      },
+    ],
+    attack: { options: COLD_ROT },
+  },
+  {
+    name: 'damaged-files-are-deleted',
+    trap: 'T10',
+    breaks: 'a damaged file is removed when the repair begins, with what could still be read of it',
+    edits: [
+      {
+        file: 'storage/log-repairs',
+        find: 'yield* call((done) => disk.rename(path, aside, done));',
+        replace: 'yield* call((done) => disk.remove(path, done));',
+      },
+    ],
+    attack: { options: COLD_ROT },
+  },
+]

@@ -1,0 +1,248 @@
+/**
+ * Fetches from other replicas what is damaged in this node's shard logs, and gives others what is damaged in theirs.
+ *
+ *     damage ─► a range whose end is known ─► ask a peer, a piece at a time ─► verify ─► a new file ─► in the old one's place
+ *                        ▲                         │ it has nothing, or something else
+ *                        └── later ◄── all asked ──┘ the next peer
+ *
+ * One range at a time, for repairs are rare and the pieces large. What a peer sends is believed because it fits between what this
+ * node knows itself (storage/segment-repair.ts), so any replica will do, leader or not. A peer that does not fit may be the damaged
+ * one, or we hold the wrong end: everybody is asked before it is given up for the time being. It is never given up for good: a
+ * replica that has the range may come back.
+ */
+import type { Clock, Timer } from '../platform/index.ts'
+import type { NodeId, ShardId } from '../replication/index.ts'
+import {
+  type Caretaker,
+  decodeEntry,
+  ENTRY_HEADER_BYTES,
+  type Entry,
+  type LogDamage,
+  readU64,
+  type SegmentRepair,
+  writeU64,
+} from '../storage/index.ts'
+import { ClusterError } from './errors.ts'
+import type { ClusterEvent } from './events.ts'
+import type { RequestDone, RequestHandler } from './peer-requests.ts'
+
+const METHOD = 'log-entries'
+/** Of one answer: it travels on the connection that carries the beats. */
+const PIECE_BYTES = 1 << 20
+const REQUEST_BYTES = 32
+const ASK_TIMEOUT_MS = 5000
+const RETRY_MIN_MS = 500
+const RETRY_MAX_MS = 30_000
+
+export type EntriesDone = (error: Error | null, entries: readonly Entry[]) => void
+
+export interface LogRepairCollaborators {
+  readonly self: NodeId
+  readonly clock: Clock
+  readonly caretaker: Caretaker
+  readonly mesh: {
+    handle(method: string, handler: RequestHandler): void
+    request(to: NodeId, method: string, body: Uint8Array, timeoutMs: number, done: RequestDone): void
+  }
+  /** Committed entries of this node's log from `index` on; none when there is none. */
+  readonly read: (shard: ShardId, index: number, maxBytes: number, done: EntriesDone) => void
+  /** Who has a replica of the shard, whoever is likely to answer first. */
+  readonly replicasOf: (shard: ShardId) => readonly NodeId[]
+  /** The shard's log can be read again where it could not. */
+  readonly repaired: (shard: ShardId) => void
+  readonly trace: (event: ClusterEvent) => void
+}
+
+/** Damage that is known of and not repaired yet, and why, if it was tried. */
+export interface OpenDamage extends LogDamage {
+  readonly unrepaired: string | null
+}
+
+export class LogRepair {
+  readonly #the: LogRepairCollaborators
+  readonly #due = new Set<ShardId>()
+  /** Why the last attempt for a shard has failed. */
+  readonly #failures = new Map<ShardId, string>()
+  #busy = false
+  #stopped = false
+  #retry: Timer | null = null
+  #retryMs = RETRY_MIN_MS
+  /** Ranges, since the start of this node. */
+  found = 0
+  repaired = 0
+
+  constructor(collaborators: LogRepairCollaborators) {
+    this.#the = collaborators
+    collaborators.mesh.handle(METHOD, (_from, body, reply) => this.#give(body, reply))
+    collaborators.caretaker.onDamage = (shard) => {
+      this.found++
+      this.#retryMs = RETRY_MIN_MS
+      this.#due.add(shard)
+      this.#next()
+    }
+  }
+
+  get damages(): readonly OpenDamage[] {
+    return this.#the.caretaker.damages.map((damage) => ({
+      ...damage,
+      unrepaired: this.#failures.get(damage.shard) ?? null,
+    }))
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#retry?.cancel()
+  }
+
+  #next(): void {
+    if (this.#busy || this.#stopped) return
+    const [shard] = this.#due
+    if (shard === undefined) return this.#tryAgainLater()
+    this.#due.delete(shard)
+    this.#busy = true
+    this.#the.caretaker.beginRepair(shard, (repair) => {
+      if (this.#stopped) return
+      if (repair === null) this.#over(shard, this.#isDamaged(shard) ? 'what the range ends with is not known' : null)
+      else this.#fetch(repair, this.#peers(shard))
+    })
+  }
+
+  #peers(shard: ShardId): NodeId[] {
+    return this.#the.replicasOf(shard).filter((node) => node !== this.#the.self)
+  }
+
+  #isDamaged(shard: ShardId): boolean {
+    return this.#the.caretaker.damages.some((damage) => damage.shard === shard)
+  }
+
+  #tryAgainLater(): void {
+    if (this.#failures.size === 0 || this.#retry !== null) return
+    this.#retry = this.#the.clock.after(this.#retryMs, () => {
+      this.#retry = null
+      for (const shard of this.#failures.keys()) this.#due.add(shard)
+      this.#next()
+    })
+    this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MAX_MS)
+  }
+
+  /** `failure`: why it is not repaired; null: it is, or need not be. */
+  #over(shard: ShardId, failure: string | null): void {
+    this.#busy = false
+    if (failure === null) this.#failures.delete(shard)
+    else this.#failures.set(shard, failure)
+    this.#next()
+  }
+
+  #giveUp(repair: SegmentRepair, reason: string): void {
+    const { shard, firstIndex, lastIndex, target } = repair.range
+    repair.discard(() => {
+      if (this.#stopped) return
+      const failure = `entries ${firstIndex} to ${lastIndex}: ${reason}`
+      if (this.#failures.get(shard) !== failure)
+        this.#the.trace({ type: 'log-unrepaired', shard, file: target?.path ?? repair.path, reason: failure })
+      this.#over(shard, failure)
+    })
+  }
+
+  /** The first of `peers` is asked, and the others when it has nothing. */
+  #fetch(
+    repair: SegmentRepair,
+    peers: readonly NodeId[],
+    reason = 'no other replica answers',
+    carry: Buffer = Buffer.alloc(0),
+  ): void {
+    const [peer, ...others] = peers
+    if (peer === undefined) return this.#giveUp(repair, reason)
+    const { shard } = repair.range
+    const body = encodeRequest(shard, repair.nextIndex, repair.lastIndex, carry.length)
+    this.#the.mesh.request(peer, METHOD, body, ASK_TIMEOUT_MS, (error, answer) => {
+      if (this.#stopped) return
+      if (error !== null) return this.#fetch(repair, others, error.message)
+      if (answer === undefined || answer.length === 0)
+        return this.#fetch(repair, others, `node ${peer} has no entry ${repair.nextIndex}`)
+      const bytes = carry.length === 0 ? answer : Buffer.concat([carry, answer])
+      const { entries, rest, defect } = decodeAll(bytes)
+      if (defect !== null) return this.#fetch(repair, others, `node ${peer} sent what is no entry (${defect})`)
+      repair.add(entries, (failure) => {
+        if (this.#stopped) return
+        if (failure !== null) this.#startAnew(repair, others, `${failure.message} (from node ${peer})`)
+        else if (repair.complete) this.#complete(repair, peers)
+        else this.#fetch(repair, peers, reason, rest)
+      })
+    })
+  }
+
+  /** What was taken from this peer before may be as wrong as what was refused: only the end tells. */
+  #startAnew(repair: SegmentRepair, others: readonly NodeId[], reason: string): void {
+    const { shard } = repair.range
+    if (others.length === 0) return this.#giveUp(repair, reason)
+    repair.discard(() => {
+      if (this.#stopped) return
+      this.#the.caretaker.beginRepair(shard, (next) => {
+        if (this.#stopped) return
+        if (next === null) this.#over(shard, this.#isDamaged(shard) ? reason : null)
+        else this.#fetch(next, others, reason)
+      })
+    })
+  }
+
+  #complete(repair: SegmentRepair, peers: readonly NodeId[]): void {
+    const { shard } = repair.range
+    this.#the.caretaker.completeRepair(repair, (error, outcome) => {
+      if (this.#stopped) return
+      if (error !== null) return this.#giveUp(repair, error.message)
+      if (outcome === 'more') return this.#fetch(repair, peers)
+      if (outcome === 'done') {
+        this.repaired++
+        this.#the.repaired(shard)
+      }
+      // There may be more of it.
+      if (this.#isDamaged(shard)) this.#due.add(shard)
+      this.#over(shard, null)
+    })
+  }
+
+  #give(body: Buffer, reply: RequestDone): void {
+    const wanted = decodeRequest(body)
+    if (wanted === null) {
+      const details = { code: 'BAD_RESPONSE', node: this.#the.self, method: METHOD } as const
+      return reply(new ClusterError(details, `a request for entries that cannot be read`))
+    }
+    const { shard, from, through, skip } = wanted
+    this.#the.read(shard, from, skip + PIECE_BYTES, (error, entries) => {
+      // Ours may be damaged, too: it is known by now, and somebody else may have it.
+      if (error !== null || entries[0]?.index !== from) return reply(null, Buffer.alloc(0))
+      const bytes = Buffer.concat(entries.filter(({ index }) => index <= through).map((entry) => entry.bytes))
+      reply(null, bytes.subarray(skip, skip + PIECE_BYTES))
+    })
+  }
+}
+
+/** u32 shard, u64 from, u64 through, u64 bytes from the beginning of `from` that are there already. */
+function encodeRequest(shard: ShardId, from: number, through: number, skip: number): Buffer {
+  const body = Buffer.alloc(REQUEST_BYTES)
+  body.writeUInt32LE(shard, 0)
+  writeU64(body, from, 8)
+  writeU64(body, through, 16)
+  writeU64(body, skip, 24)
+  return body
+}
+
+function decodeRequest(body: Buffer): { shard: ShardId; from: number; through: number; skip: number } | null {
+  if (body.length !== REQUEST_BYTES) return null
+  const [from, through, skip] = [readU64(body, 8), readU64(body, 16), readU64(body, 24)]
+  return from < 1 || through < from || skip < 0 ? null : { shard: body.readUInt32LE(0), from, through, skip }
+}
+
+function decodeAll(bytes: Buffer): { entries: Entry[]; rest: Buffer; defect: string | null } {
+  const entries: Entry[] = []
+  let at = 0
+  while (bytes.length - at >= ENTRY_HEADER_BYTES) {
+    const entry = decodeEntry(bytes, at)
+    if (entry === 'short') break
+    if (typeof entry === 'string') return { entries, rest: bytes, defect: entry }
+    entries.push(entry)
+    at += entry.bytes.length
+  }
+  return { entries, rest: bytes.subarray(at), defect: null }
+}

@@ -1,0 +1,107 @@
+/**
+ * What is done for files that are damaged, or may be: scrubbing, and repairs in the shards' logs. Whoever drives this knows other
+ * replicas and has a clock; here is everything that has to do with files.
+ */
+
+import type { Disk } from '../platform/index.ts'
+import { TypedError } from '../stdx/index.ts'
+import { readFile, replaceFile } from './atomic-file.ts'
+import type { Background } from './background.ts'
+import { decodeCheckpoint } from './checkpoint-format.ts'
+import { StorageError } from './errors.ts'
+import type { StorageEvent } from './events.ts'
+import { decodeIdentity, encodeIdentity, type Identity } from './identity.ts'
+import { checkpointFile, copyOf, identityFile } from './layout.ts'
+import type { LogDamage, SwapOutcome } from './log-repairs.ts'
+import { type Procedure, run } from './procedure.ts'
+import { Scrubber } from './scrubber.ts'
+import type { SegmentRepair } from './segment-repair.ts'
+import type { ShardLog } from './shard-log.ts'
+
+export interface CaretakerCollaborators {
+  readonly disk: Disk
+  readonly background: Background
+  readonly trace: (event: StorageEvent) => void
+  readonly logs: ReadonlyMap<number, ShardLog>
+  readonly identity: () => Identity
+  /** Writes the checkpoint and its copy. */
+  readonly checkpoint: () => void
+}
+
+const FILE_BYTES_MAX = 2 ** 32
+
+export class Caretaker {
+  readonly scrubber: Scrubber
+  /** Something of a shard's log is damaged that was not known to be. */
+  onDamage: (shard: number) => void = () => {}
+  readonly #directory: string
+  readonly #the: CaretakerCollaborators
+
+  constructor(directory: string, collaborators: CaretakerCollaborators) {
+    this.#directory = directory
+    this.#the = collaborators
+    this.scrubber = new Scrubber({ ...collaborators, scrubTwins: () => this.#scrubTwins() })
+  }
+
+  /** Not repaired yet. */
+  get damages(): readonly LogDamage[] {
+    return [...this.#the.logs.values()].flatMap(({ repairs }) => repairs.damages)
+  }
+
+  /** A range of the shard's log to be fetched from another replica; null: none that could be told to be right. */
+  beginRepair(shard: number, done: (repair: SegmentRepair | null) => void): void {
+    const { background, logs } = this.#the
+    background.read((finished) =>
+      run(logs.get(shard)?.repairs.next() ?? nothing(), (_error, repair) => {
+        finished()
+        done(repair ?? null)
+      }),
+    )
+  }
+
+  /** `repair` is complete: it takes the place of what it repairs. */
+  completeRepair(repair: SegmentRepair, done: (error: Error | null, outcome?: SwapOutcome) => void): void {
+    const log = this.#the.logs.get(repair.range.shard)
+    if (log !== undefined) log.completeRepair(repair, done)
+    else repair.discard(() => done(null, 'moot'))
+  }
+
+  *#scrubTwins(): Procedure<number> {
+    const [identity, checkpoint] = [identityFile(this.#directory), checkpointFile(this.#directory)]
+    let bytes = 0
+    for (const file of [identity, copyOf(identity)]) {
+      const found = yield* this.#look(file, decodeIdentity)
+      bytes += found.bytes
+      if (found.reason === null) continue
+      yield* replaceFile(this.#the.disk, file, [encodeIdentity(this.#the.identity())])
+      this.#the.trace({ type: 'file-repaired', file, reason: found.reason })
+    }
+    for (const file of [checkpoint, copyOf(checkpoint)]) {
+      const found = yield* this.#look(file, decodeCheckpoint)
+      bytes += found.bytes
+      if (found.reason === null) continue
+      this.#the.checkpoint()
+      this.#the.trace({ type: 'file-repaired', file, reason: found.reason })
+    }
+    return bytes
+  }
+
+  *#look(
+    file: string,
+    decode: (bytes: Buffer, file: string) => unknown,
+  ): Procedure<{ readonly bytes: number; readonly reason: string | null }> {
+    try {
+      const bytes = yield* readFile(this.#the.disk, file, FILE_BYTES_MAX)
+      const decoded = decode(bytes, file)
+      return { bytes: bytes.length, reason: decoded instanceof StorageError ? decoded.message : null }
+    } catch (error) {
+      if (!(error instanceof TypedError)) throw error
+      return { bytes: 0, reason: error.message }
+    }
+  }
+}
+
+// biome-ignore lint/correctness/useYield: what there is to do where there is nothing.
+function* nothing(): Procedure<null> {
+  return null
+}

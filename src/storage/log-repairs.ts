@@ -1,0 +1,218 @@
+/**
+ * What is known to be damaged in one shard's log, and the step that puts a repaired file in its place.
+ *
+ * Damage is known in memory only. It stays on the disk until it is repaired, so whoever starts anew finds it again: by reading it,
+ * or by scrubbing. Nothing here makes a log shorter; a damaged file stays where it is, and readable where it can be read, until
+ * another one with the same range is whole and on the disk. Then it goes to the quarantine.
+ *
+ *     61.log  ──rename──►  quarantine/16-00…61-7f3a91c2.log
+ *     61.log.repair  ──rename──►  61.log
+ *          crash between the two: 61.log is missing, which is damage like any other
+ *
+ * A file's range goes from its first index to before the next one's, or to the end of what was written: so a file that is missing
+ * is a hole behind the one before it, and repaired with it. Only where the hole is at the front there is none before.
+ */
+import { basename, join } from 'node:path'
+import type { Disk } from '../platform/index.ts'
+import { TypedError } from '../stdx/index.ts'
+import type { Background } from './background.ts'
+import type { StorageEvent } from './events.ts'
+import { isOfCleanedSegment, segmentNumberIn } from './layout.ts'
+import type { LogStart } from './log-start.ts'
+import { call, type Procedure } from './procedure.ts'
+import { isDamage, openSegment, readHeader, type Segment } from './segment.ts'
+import { type RepairRange, SegmentRepair } from './segment-repair.ts'
+import type { SegmentWriter } from './segment-writer.ts'
+
+export interface LogDamage {
+  readonly shard: number
+  readonly file: string
+  readonly position: number
+  readonly reason: string
+}
+
+export interface LogRepairsOptions {
+  readonly shard: number
+  readonly directory: string
+  /** Where damaged files go. */
+  readonly quarantine: string
+}
+
+export interface LogRepairsCollaborators {
+  readonly disk: Disk
+  readonly background: Background
+  readonly trace: (event: StorageEvent) => void
+  /** `Random.below`. */
+  readonly below: (bound: number) => number
+  /** There is something to repair that was not known before. */
+  readonly damageFound: (shard: number) => void
+}
+
+/** The log begins with a hole: its first file is not there. */
+const FRONT = 0
+/** What compaction has left: no other replica has the same bytes, so it is shown, and left as it is. */
+const CLEANED = -1
+
+/** `moot`: nobody needs it any more. `more`: the log has grown meanwhile, and the repair with it. */
+export type SwapOutcome = 'done' | 'moot' | 'more'
+
+export class LogRepairs {
+  readonly #options: LogRepairsOptions
+  readonly #writer: SegmentWriter
+  readonly #start: () => LogStart
+  readonly #the: LogRepairsCollaborators
+  /** By the first index of the file. */
+  readonly #damages = new Map<number, LogDamage>()
+
+  constructor(
+    options: LogRepairsOptions,
+    writer: SegmentWriter,
+    start: () => LogStart,
+    collaborators: LogRepairsCollaborators,
+  ) {
+    this.#options = options
+    this.#writer = writer
+    this.#start = start
+    this.#the = collaborators
+  }
+
+  get damages(): readonly LogDamage[] {
+    return [...this.#damages.values()]
+  }
+
+  /** Damage, by whoever met it; anything else is none of ours. */
+  note(error: unknown): void {
+    if (!isDamage(error)) return
+    const { file, position, reason } = error.details
+    const key = isOfCleanedSegment(basename(file)) ? CLEANED : (segmentNumberIn(basename(file)) ?? FRONT)
+    this.#note(key, { shard: this.#options.shard, file, position, reason })
+  }
+
+  noteFront(reason: string): void {
+    const { shard, directory: file } = this.#options
+    this.#note(FRONT, { shard, file, position: 0, reason })
+  }
+
+  #note(firstIndex: number, damage: LogDamage): void {
+    if (this.#damages.has(firstIndex)) return
+    this.#damages.set(firstIndex, damage)
+    this.#the.trace({ type: 'shard-log-damaged', ...damage })
+    this.#the.damageFound(damage.shard)
+  }
+
+  /** What can be repaired next: the highest first, since a file is told to be right by the one behind it. */
+  *next(): Procedure<SegmentRepair | null> {
+    for (const firstIndex of [...this.#damages.keys()].sort((a, b) => b - a)) {
+      try {
+        const range = yield* this.#rangeOf(firstIndex)
+        if (range === 'unknown') continue
+        if (range !== null) return new SegmentRepair(range, this.#options.directory, this.#the)
+        this.#damages.delete(firstIndex)
+      } catch (error) {
+        // The file that would tell is damaged itself, and has its turn when this is called again.
+        if (!isDamage(error)) throw error
+        this.note(error)
+      }
+    }
+    return null
+  }
+
+  /** Null: it was cut, or holds nothing that was written. `unknown`: the writer is just about to begin the next file. */
+  *#rangeOf(firstIndex: number): Procedure<RepairRange | null | 'unknown'> {
+    if (firstIndex === CLEANED) return 'unknown'
+    const { segments, position } = this.#writer
+    const { shard } = this.#options
+    const start = this.#start().index
+    const at = segments.findIndex((segment) => segment.firstIndex === firstIndex)
+    const target = segments[at] ?? null
+    const next = target === null ? segments[0] : segments[at + 1]
+    if (target === null && (firstIndex !== FRONT || next === undefined || next.firstIndex <= start)) return null
+    const from = target === null ? start : Math.max(target.firstIndex, start)
+    const createdMs = target === null ? 0 : yield* this.#createdMs(target)
+    if (next === undefined) {
+      if (position === null) return 'unknown'
+      const { lastIndex, lastCrc } = position
+      return lastIndex < from ? null : { shard, firstIndex: from, lastIndex, lastCrc, createdMs, target }
+    }
+    const lastIndex = next.firstIndex - 1
+    if (lastIndex < from) return null
+    const lastCrc = yield* this.#previousCrcOf(next)
+    return { shard, firstIndex: from, lastIndex, lastCrc, createdMs, target }
+  }
+
+  *#previousCrcOf(segment: Segment): Procedure<number> {
+    const file = yield* openSegment(this.#the.disk, segment)
+    try {
+      return (yield* readHeader(segment, file)).previousCrc
+    } finally {
+      yield* call<void>((done) => file.close(() => done(null)))
+    }
+  }
+
+  *#createdMs(segment: Segment): Procedure<number> {
+    if (segment.createdMs !== null) return segment.createdMs
+    try {
+      yield* this.#previousCrcOf(segment)
+    } catch (error) {
+      if (!isDamage(error)) throw error
+    }
+    return segment.createdMs ?? 0
+  }
+
+  /** One piece of the log's work: nothing else changes its files meanwhile. */
+  *swap(repair: SegmentRepair): Procedure<SwapOutcome> {
+    const { target, firstIndex } = repair.range
+    const key = target?.firstIndex ?? FRONT
+    const range = target === null || !target.dropped ? yield* this.#rangeOf(key) : null
+    if (range === null || range === 'unknown' || range.target !== target || range.lastIndex < repair.lastIndex) {
+      yield* repair.remove()
+      if (range === null) this.#damages.delete(key)
+      return 'moot'
+    }
+    if (range.lastIndex > repair.lastIndex) {
+      repair.extendTo(range.lastIndex, range.lastCrc)
+      return 'more'
+    }
+    const { disk, trace } = this.#the
+    const { shard, directory } = this.#options
+    const { segments } = this.#writer
+    yield* repair.seal()
+    if (segments.at(-1) === target) yield* this.#writer.release()
+    const quarantined = target === null ? null : yield* this.#quarantine(target)
+    const segment = repair.segment()
+    yield* call<void>((done) => disk.rename(repair.path, segment.path, done))
+    yield* call<void>((done) => disk.syncDirectory(directory, done))
+    yield* this.#writer.exchange(target, segment, repair)
+    this.#damages.delete(key)
+    const bytes = segment.bytes!
+    trace({
+      type: 'shard-log-repaired',
+      shard,
+      file: segment.path,
+      firstIndex,
+      lastIndex: repair.lastIndex,
+      bytes,
+      quarantined,
+    })
+    return 'done'
+  }
+
+  /** Null: there was nothing. */
+  *#quarantine({ path, firstIndex }: Segment): Procedure<string | null> {
+    const { disk, below } = this.#the
+    const { quarantine, shard } = this.#options
+    const suffix = below(1 << 30)
+      .toString(16)
+      .padStart(8, '0')
+    const aside = join(quarantine, `${shard}-${firstIndex}-${suffix}.log`)
+    yield* call<void>((done) => disk.makeDirectory(quarantine, done))
+    try {
+      yield* call<void>((done) => disk.rename(path, aside, done))
+    } catch (error) {
+      if (!(error instanceof TypedError) || error.code !== 'DISK_NOT_FOUND') throw error
+      return null
+    }
+    yield* call<void>((done) => disk.syncDirectory(quarantine, done))
+    return aside
+  }
+}

@@ -1,0 +1,388 @@
+/** Damage in a shard's log that another replica has whole: found by reading, by scrubbing, or at the start, and repaired. */
+import { strict as assert } from 'node:assert'
+import { test } from 'node:test'
+import { Prng } from '../stdx/index.ts'
+import { encodeCheckpoint } from './checkpoint-format.ts'
+import { type Entry, encodeEntry, payloadOf } from './entry.ts'
+import { StorageError } from './errors.ts'
+import { chain, checkpointAt, follow, World } from './harness.test.ts'
+import { copyOf, shardIndexFile, shardSegmentFile } from './layout.ts'
+import { addTo, beginRepair, complete, damagesIn, flip, repairAll, scrub } from './repair-harness.test.ts'
+import type { Storage } from './storage.ts'
+
+const LOG = chain(16, 60, 1000)
+const FOLDER = '/data/shards/16'
+
+/** A directory whose checkpoint covers all of LOG, closed. */
+function closed(seed: string | number): { world: World; firsts: number[] } {
+  const world = new World(seed)
+  const storage = world.open()
+  for (const entry of LOG) {
+    storage.append([entry], () => {})
+    storage.openShardLog(16).append(entry)
+    world.clock.settle()
+  }
+  storage.setCheckpointSource({ activeShards: () => [16], capture: () => checkpointAt(16, LOG, LOG.length) })
+  world.close(storage)
+  const firsts = world
+    .list(FOLDER)
+    .filter((name) => name.endsWith('.log'))
+    .map((name) => Number(name.slice(0, 20)))
+  assert.ok(firsts.length > 4)
+  return { world, firsts }
+}
+
+function open(world: World): Storage {
+  const storage = world.open()
+  storage.openShardLog(16)
+  return storage
+}
+
+const begin = (world: World, storage: Storage) => beginRepair(world, storage, 16)
+const repairLog = (world: World, storage: Storage): number => repairAll(world, storage, 16, LOG)
+
+function readsAll(world: World, storage: Storage, log: readonly Entry[] = LOG): void {
+  const shardLog = storage.openShardLog(16)
+  for (let index = 1; index <= log.length; ) {
+    let read: Entry[] = []
+    shardLog.readFromIndex(index, 4000, (error, entries) => {
+      assert.equal(error, null)
+      read = entries
+    })
+    world.clock.settle()
+    for (const entry of read) assert.ok(entry.bytes.equals(log[index++ - 1]!.bytes))
+  }
+  for (const entry of log) {
+    let found: Entry | undefined
+    shardLog.readFromOffset(entry.firstOffset, 1, (_error, entries) => {
+      found = entries[0]
+    })
+    world.clock.settle()
+    assert.equal(found?.index, entry.index)
+  }
+}
+
+interface Case {
+  readonly name: string
+  readonly repairs: number
+  readonly harm: (world: World, firsts: readonly number[]) => void
+}
+
+const path = (first: number | undefined): string => shardSegmentFile(FOLDER, first!)
+
+const CASES: readonly Case[] = [
+  { name: 'a flipped bit in an entry', repairs: 1, harm: (world, firsts) => flip(world, path(firsts[2]), 1500) },
+  { name: 'a flipped bit in a header', repairs: 1, harm: (world, firsts) => flip(world, path(firsts[1]), 30) },
+  {
+    name: 'headers of two neighbours',
+    repairs: 2,
+    harm: (world, firsts) => {
+      flip(world, path(firsts[1]), 8)
+      flip(world, path(firsts[2]), 9)
+    },
+  },
+  {
+    name: 'a file cut at the end of an entry, without its index',
+    repairs: 1,
+    harm: (world, firsts) => {
+      const { platter } = world.disk
+      const bytes = platter.read(path(firsts[2])).length
+      platter.resize(path(firsts[2]), bytes - LOG[0]!.bytes.length)
+      platter.remove(shardIndexFile(FOLDER, firsts[2]!))
+    },
+  },
+  {
+    name: 'something behind the end of a file',
+    repairs: 1,
+    harm: (world, firsts) => {
+      const { platter } = world.disk
+      platter.resize(path(firsts[1]), platter.read(path(firsts[1])).length + 700)
+    },
+  },
+  {
+    name: 'two files that are missing in the middle',
+    repairs: 1,
+    harm: (world, firsts) => {
+      world.disk.platter.remove(path(firsts[2]))
+      world.disk.platter.remove(path(firsts[3]))
+    },
+  },
+  { name: 'the first file missing', repairs: 1, harm: (world, firsts) => world.disk.platter.remove(path(firsts[0])) },
+  {
+    name: 'the file in use missing',
+    repairs: 1,
+    harm: (world, firsts) => world.disk.platter.remove(path(firsts.at(-1))),
+  },
+  {
+    name: 'the file in use cut',
+    repairs: 1,
+    harm: (world, firsts) => world.disk.platter.resize(path(firsts.at(-1)), 100),
+  },
+  {
+    name: 'a flipped bit in the file in use',
+    repairs: 1,
+    harm: (world, firsts) => flip(world, path(firsts.at(-1)), 200),
+  },
+  {
+    name: 'the folder gone with all that was in it',
+    repairs: 2,
+    harm: (world) => world.disk.platter.remove(FOLDER),
+  },
+]
+
+for (const { name, repairs, harm } of CASES) {
+  test(`repair: ${name}`, () => {
+    const { world, firsts } = closed(name)
+    const bytesBefore = new Map(firsts.map((first) => [first, world.disk.platter.read(path(first))]))
+    harm(world, firsts)
+    const storage = open(world)
+    scrub(world, storage)
+    assert.ok(damagesIn(storage).length > 0, 'it was not found')
+    assert.equal(repairLog(world, storage), repairs)
+    readsAll(world, storage)
+    scrub(world, storage)
+    assert.deepEqual(damagesIn(storage), [])
+    // Byte for byte what was there, but for when the file was made, where nobody knows.
+    for (const file of world.list(FOLDER).filter((other) => other.endsWith('.log'))) {
+      const before = bytesBefore.get(Number(file.slice(0, 20)))!
+      const now = world.read(`${FOLDER}/${file}`)
+      if (now.length === before.length) assert.ok(now.subarray(64).equals(before.subarray(64)), file)
+    }
+    world.close(storage)
+    assert.deepEqual(
+      world.list(FOLDER).filter((file) => file.endsWith('.repair')),
+      [],
+    )
+    const again = open(world)
+    readsAll(world, again)
+    scrub(world, again)
+    assert.deepEqual(damagesIn(again), [])
+  })
+}
+
+test('repair: what was damaged is in the quarantine, byte for byte', () => {
+  const { world, firsts } = closed('quarantine')
+  flip(world, path(firsts[2]), 1500)
+  const damaged = world.read(path(firsts[2]))
+  const storage = open(world)
+  scrub(world, storage)
+  repairLog(world, storage)
+  const [name, ...others] = world.list('/data/quarantine')
+  assert.deepEqual(others, [])
+  assert.ok(world.read(`/data/quarantine/${name}`).equals(damaged))
+})
+
+test('repair: a read meets the damage, is answered with it, and what can be read of the file is read until it is repaired', () => {
+  const { world, firsts } = closed('read')
+  const [first, next] = [firsts[2]!, firsts[3]!]
+  const inside = next - 2
+  flip(world, path(first), 64 + (inside - first) * LOG[0]!.bytes.length + 100)
+  const storage = open(world)
+  const log = storage.openShardLog(16)
+  const codes: (string | number)[] = []
+  for (const index of [inside, first]) {
+    log.readFromIndex(index, 1, (error, entries) => codes.push(error?.code ?? entries[0]!.index))
+    world.clock.settle()
+  }
+  assert.deepEqual(codes, ['SHARD_LOG_DAMAGED', first])
+  assert.equal(repairLog(world, storage), 1)
+  readsAll(world, storage)
+})
+
+test('repair: entries of another history, whole and in order, are refused at its end, or where they do not follow', () => {
+  const { world, firsts } = closed('another history')
+  flip(world, path(firsts[2]), 1500)
+  const storage = open(world)
+  scrub(world, storage)
+  const [first, next] = [firsts[2]!, firsts[3]!]
+  const others: Entry[] = LOG.slice(0, first - 1)
+  for (let index = first; index < next; index++) others.push(follow(16, others.at(-1)!, 1, Buffer.alloc(1000, 99), 2))
+  const repair = begin(world, storage)!
+  assert.equal(addTo(world, repair, others.slice(first - 1, next - 2)), null, 'nobody can tell yet')
+  const refused = addTo(world, repair, others.slice(next - 2))
+  assert.ok(refused instanceof StorageError && refused.code === 'REPAIR_REFUSED', `${refused}`)
+  const mixed = begin(world, storage)!
+  assert.equal(addTo(world, mixed, LOG.slice(first - 1, first)), null)
+  for (const wrong of [
+    others.slice(first, first + 1),
+    LOG.slice(first + 1, first + 2),
+    chain(17, first + 1).slice(first),
+  ])
+    assert.equal((addTo(world, mixed, wrong) as StorageError).code, 'REPAIR_REFUSED')
+  assert.equal(repairLog(world, storage), 1)
+  readsAll(world, storage)
+})
+
+test('repair: an entry with a good sum that was never written is betrayed by the one behind it, or by the next file', () => {
+  for (const place of ['middle', 'last'] as const) {
+    const { world, firsts } = closed(`forged ${place}`)
+    const [first, next] = [firsts[2]!, firsts[3]!]
+    const index = place === 'last' ? next - 1 : first + 1
+    const entry = LOG[index - 1]!
+    const forged = encodeEntry({ ...entry, payload: [Buffer.from(payloadOf(entry)).fill(7)] })
+    world.disk.platter.overwrite(path(first), 64 + (index - first) * entry.bytes.length, forged.bytes)
+    const storage = open(world)
+    scrub(world, storage)
+    assert.deepEqual(damagesIn(storage), [path(first)])
+    repairLog(world, storage)
+    readsAll(world, storage)
+  }
+})
+
+test('repair: the log grows while the file in use is repaired', () => {
+  const { world, firsts } = closed('growing')
+  flip(world, path(firsts.at(-1)), 200)
+  const storage = open(world)
+  scrub(world, storage)
+  const longer = chain(16, 62, 1000)
+  const repair = begin(world, storage)!
+  assert.equal(addTo(world, repair, LOG.slice(repair.nextIndex - 1)), null)
+  assert.ok(repair.complete)
+  const log = storage.openShardLog(16)
+  for (const entry of longer.slice(60)) log.append(entry)
+  log.flush()
+  world.clock.settle()
+  assert.equal(complete(world, storage, repair), 'more')
+  assert.equal(addTo(world, repair, longer.slice(repair.nextIndex - 1)), null)
+  assert.equal(complete(world, storage, repair), 'done')
+  const longest = chain(16, 75, 1000)
+  for (const entry of longest.slice(62)) log.append(entry)
+  log.flush()
+  world.clock.settle()
+  readsAll(world, storage, longest)
+  scrub(world, storage)
+  assert.deepEqual(damagesIn(storage), [])
+})
+
+test('repair: a file that is cut off while it is repaired is of no interest any more', () => {
+  const { world, firsts } = closed('cut')
+  flip(world, path(firsts[1]), 1500)
+  const storage = open(world)
+  scrub(world, storage)
+  const repair = begin(world, storage)!
+  assert.equal(addTo(world, repair, LOG.slice(repair.nextIndex - 1, repair.lastIndex)), null)
+  const start = firsts[3]!
+  storage.setCheckpointSource({
+    activeShards: () => [16],
+    capture: () => ({
+      ...checkpointAt(16, LOG, LOG.length),
+      startIndex: start,
+      startOffset: LOG[start - 1]!.firstOffset,
+    }),
+  })
+  storage.checkpoint()
+  world.clock.settle()
+  assert.equal(complete(world, storage, repair), 'moot')
+  assert.deepEqual(damagesIn(storage), [])
+  assert.ok(!world.list(FOLDER).some((name) => name.endsWith('.repair')))
+})
+
+test('repair: a power loss at any moment of it leaves the log whole, or as damaged as it was', () => {
+  const prng = new Prng('power')
+  const seen = { whole: 0, damaged: 0 }
+  for (let round = 0; round < 60; round++) {
+    const { world, firsts } = closed(round)
+    const first = prng.below(2) === 0 ? firsts[2]! : firsts.at(-1)!
+    flip(world, path(first), 150)
+    const storage = open(world)
+    scrub(world, storage)
+    const repair = begin(world, storage)!
+    assert.equal(addTo(world, repair, LOG.slice(repair.nextIndex - 1, repair.lastIndex)), null)
+    storage.caretaker.completeRepair(repair, () => {})
+    for (let turns = prng.below(16); turns > 0; turns--) world.clock.step()
+    world.powerLoss()
+    const again = open(world)
+    scrub(world, again)
+    if (damagesIn(again).length === 0) seen.whole++
+    else seen.damaged++
+    repairLog(world, again)
+    readsAll(world, again)
+  }
+  assert.ok(seen.whole > 5 && seen.damaged > 5, JSON.stringify(seen))
+})
+
+test('repair: a wrong index is written again by the scrubber', () => {
+  const { world, firsts } = closed('index')
+  const whole = world.read(shardIndexFile(FOLDER, firsts[1]!))
+  flip(world, shardIndexFile(FOLDER, firsts[1]!), 40)
+  world.disk.platter.remove(shardIndexFile(FOLDER, firsts[2]!))
+  const storage = open(world)
+  scrub(world, storage)
+  assert.equal(world.events.filter(({ type }) => type === 'file-repaired').length, 2)
+  assert.ok(world.read(shardIndexFile(FOLDER, firsts[1]!)).equals(whole))
+  assert.deepEqual(damagesIn(storage), [])
+})
+
+for (const name of ['identity', 'checkpoint']) {
+  test(`repair: of ${name} and its copy one may be lost, and be older, at a start and under a running node`, () => {
+    const { world } = closed(name)
+    const file = `/data/${name}`
+    const good = world.read(file)
+    const { platter } = world.disk
+    const harms: ((path: string) => void)[] = [
+      (path) => flip(world, path, 0),
+      (path) => flip(world, path, 9),
+      (path) => flip(world, path, 12, 3),
+      (path) => flip(world, path, good.length - 1),
+      (path) => platter.resize(path, good.length - 1),
+      (path) => platter.remove(path),
+    ]
+    for (const path of [file, copyOf(file)]) {
+      for (const harm of harms) {
+        harm(path)
+        world.close(world.open())
+        assert.ok(world.read(path).equals(world.read(file)), 'at a start')
+        const storage = open(world)
+        harm(path)
+        scrub(world, storage)
+        world.close(storage)
+        assert.ok(world.read(path).equals(world.read(file)), 'by the scrubber')
+      }
+    }
+    flip(world, file, 20)
+    flip(world, copyOf(file), 21)
+    const outcome = world.tryOpen()
+    assert.ok(outcome instanceof StorageError && outcome.code === `${name.toUpperCase()}_DAMAGED`, `${outcome}`)
+  })
+}
+
+test('repair: of two whole checkpoints the later one counts', () => {
+  const { world } = closed('stale')
+  const old = world.read('/data/checkpoint')
+  const storage = world.open()
+  const longer = chain(16, 70, 1000)
+  for (const entry of longer.slice(60)) {
+    storage.append([entry], () => {})
+    storage.openShardLog(16).append(entry)
+  }
+  storage.setCheckpointSource({ activeShards: () => [16], capture: () => checkpointAt(16, longer, 70) })
+  world.close(storage)
+  const now = world.read('/data/checkpoint')
+  assert.ok(!now.equals(old))
+  for (const path of ['/data/checkpoint', '/data/checkpoint.copy']) {
+    world.disk.platter.put(path, old)
+    const again = world.open()
+    assert.equal(again.recovered.get(16)?.checkpoint?.index, 70)
+    world.close(again)
+  }
+})
+
+test('repair: what a newer release has written is not overwritten from an older copy', () => {
+  const { world } = closed('newer')
+  const bytes = Buffer.concat(
+    encodeCheckpoint({
+      diskIncarnation: 'ab'.repeat(16),
+      journalFrom: 1,
+      journalThrough: 0,
+      highestStamp: 0,
+      shards: new Map(),
+      removed: new Map(),
+    }),
+  )
+  bytes.writeUInt16LE(9, 12)
+  bytes.writeUInt16LE(9, 14)
+  world.disk.platter.put('/data/checkpoint', bytes)
+  const outcome = world.tryOpen()
+  assert.ok(outcome instanceof StorageError && outcome.code === 'NEWER_FORMAT', `${outcome}`)
+  assert.ok(world.read('/data/checkpoint').equals(bytes))
+})

@@ -1,0 +1,244 @@
+/**
+ * Bits flipped in every region of every kind of file of one node, one at a time, and what becomes of each.
+ *
+ *     a directory ── flip ──► start, or go on ──► read all ──► scrub ──► repair from a peer ──► read all, scrub again
+ *
+ * The directory is real: the product's storage layer wrote it. The peer is the log itself, which the test has in memory: what any
+ * other replica would send, without a cluster that would have to be started five thousand times. (The simulator does that for
+ * fewer flips, in whole clusters.) After each flip
+ *
+ *     what a read answers is what was written, or an error that names the file: never anything else
+ *     what the node says of its shards (term, vote, entries) is what was promised
+ *     in the end every file of the logs holds what it held, and a scrub finds nothing
+ *
+ * `refused`: the start was, with a message that names the file; the node's directory goes aside and the others go on without it.
+ */
+import { Prng } from '../../src/stdx/index.ts'
+import { type Entry, EntryKind } from '../../src/storage/entry.ts'
+import { chain, checkpointAt, World } from '../../src/storage/harness.test.ts'
+import { encodeHardState, StorageError } from '../../src/storage/index.ts'
+import {
+  BLOCK_ALIGNMENT,
+  BLOCK_HEADER_BYTES,
+  blockFootprint,
+  peekBlockHeader,
+} from '../../src/storage/journal-format.ts'
+import { damagesIn, flip, repairAll, scrub } from '../../src/storage/repair-harness.test.ts'
+import type { RecoveredShard } from '../../src/storage/replay.ts'
+import type { Storage } from '../../src/storage/storage.ts'
+
+export type Outcome =
+  /** Nothing that is written says anything else for it. */
+  | 'harmless'
+  /** A small file, written again from its copy or from memory. */
+  | 'rewritten'
+  /** A range of a log, fetched from the peer. */
+  | 'repaired'
+  /** The last block of the journal looks as if its write had not been over: nothing can tell the two apart (docs/SIMULATOR.md). */
+  | 'cut'
+  | 'refused'
+
+export type Tally = Record<string, Partial<Record<Outcome, number>>>
+
+export class FlipFailure extends Error {
+  override name = 'FlipFailure'
+}
+
+interface Region {
+  readonly name: string
+  readonly path: string
+  readonly from: number
+  readonly to: number
+}
+
+const SHARD = 16
+const LOG = chain(SHARD, 44, 700)
+/** Up to here the checkpoint's state is applied. */
+const COVERED = 36
+const TERM = 1
+const VOTE = 3
+const FOLDER = `/data/shards/${SHARD}`
+const OPTIONS = { journalSegmentBytes: 64 << 10, shardSegmentBytes: 6 << 10 }
+/** Of a segment's header, which a repair makes anew: its sum, and when it was made. */
+const HEADER_MAY_DIFFER = [
+  [8, 12],
+  [40, 48],
+] as const
+
+type Files = ReadonlyMap<string, Buffer>
+
+/** Killed, so that the journal has what the checkpoint lacks. */
+export function directory(): Files {
+  const world = new World('bit flips')
+  const storage = world.open(OPTIONS)
+  world.await<void>((done) => storage.setClusterId('a cluster of flips', done))
+  storage.append([encodeHardState(SHARD, TERM, VOTE)], () => {})
+  const log = storage.openShardLog(SHARD)
+  let covered = 0
+  storage.setCheckpointSource({ activeShards: () => [SHARD], capture: () => checkpointAt(SHARD, LOG, covered) })
+  for (const entry of LOG.slice(0, COVERED)) {
+    storage.append([entry], () => {})
+    log.append(entry)
+    world.clock.settle()
+  }
+  covered = COVERED
+  storage.checkpoint()
+  world.clock.settle()
+  for (const entry of LOG.slice(COVERED)) {
+    storage.append([entry], () => {})
+    world.clock.settle()
+  }
+  world.kill()
+  const files = world.disk.platter.files('/data')
+  return new Map(files.map(({ path }) => [path, world.disk.platter.read(path)]))
+}
+
+export function regionsOf(files: Files): Region[] {
+  const regions: Region[] = []
+  const add = (name: string, path: string, from: number, to: number): void => {
+    if (to > from) regions.push({ name, path, from, to })
+  }
+  for (const [path, bytes] of files) {
+    const name = path.slice(path.lastIndexOf('/') + 1)
+    if (path.includes('/journal/')) {
+      add('journal: header', path, 0, 64)
+      add('journal: rest of the header page', path, 64, BLOCK_ALIGNMENT)
+      let at = BLOCK_ALIGNMENT
+      for (let block = peekBlockHeader(bytes, at); block !== null; block = peekBlockHeader(bytes, at)) {
+        const end = at + BLOCK_HEADER_BYTES + block.bodyBytes
+        add('journal: block header', path, at, at + BLOCK_HEADER_BYTES)
+        add('journal: block body', path, at + BLOCK_HEADER_BYTES, end)
+        at += blockFootprint(block.bodyBytes)
+        add('journal: padding', path, end, at)
+        if (at >= bytes.length) break
+      }
+      add('journal: unused', path, at, bytes.length)
+    } else if (name.endsWith('.log')) {
+      add('segment: header', path, 0, 64)
+      for (let at = 64; at < bytes.length; at += bytes.readUInt32LE(at)) {
+        add('segment: entry header', path, at, at + 64)
+        add('segment: entry payload', path, at + 64, at + bytes.readUInt32LE(at))
+      }
+    } else if (name.endsWith('.index')) {
+      add('index: header', path, 0, 72)
+      add('index: points', path, 72, bytes.length)
+    } else if (name.startsWith('checkpoint')) {
+      add(`${name}: header`, path, 0, 64)
+      add(`${name}: records`, path, 64, bytes.length)
+    } else add(name, path, 0, bytes.length)
+  }
+  return regions
+}
+
+/** As many in each region as in every other one, at random places. */
+export function campaign(flips: number, seed: number, progress: (done: number) => void = () => {}): Tally {
+  const files = directory()
+  const prng = new Prng(seed)
+  const byName = new Map<string, Region[]>()
+  for (const region of regionsOf(files)) byName.set(region.name, [...(byName.get(region.name) ?? []), region])
+  const names = [...byName.keys()]
+  const tally: Tally = {}
+  for (let i = 0; i < flips; i++) {
+    const name = names[i % names.length]!
+    const regions = byName.get(name)!
+    const region = regions[prng.below(regions.length)]!
+    const at = region.from + prng.below(region.to - region.from)
+    const live = prng.below(2) === 0
+    const outcome = oneFlip(files, region.path, at, prng.below(8), live)
+    const row = `${name}, ${live ? 'live' : 'at rest'}`
+    tally[row] ??= {}
+    tally[row][outcome] = (tally[row][outcome] ?? 0) + 1
+    if (i % 100 === 99) progress(i + 1)
+  }
+  return tally
+}
+
+export function oneFlip(files: Files, path: string, at: number, bit: number, live: boolean): Outcome {
+  const where = `bit ${bit} of byte ${at} of ${path}, ${live ? 'live' : 'at rest'}`
+  const fail = (what: string): never => {
+    throw new FlipFailure(`${where}: ${what}`)
+  }
+  const world = new World(`${path} ${at}`)
+  world.await<void>((done) => world.disk.makeDirectory(FOLDER, done))
+  world.await<void>((done) => world.disk.makeDirectory('/data/journal', done))
+  for (const [name, bytes] of files) world.disk.platter.put(name, bytes)
+  if (!live) flip(world, path, at, bit)
+  const storage = world.tryOpen(OPTIONS)
+  if (!live && storage instanceof StorageError) {
+    if (!path.includes('/journal/')) fail(`the start is refused: ${storage.message}`)
+    // A header that is not one shows as a gap behind the file before.
+    if (!storage.message.includes('/data/journal/')) fail(`a refusal that does not name the file: ${storage.message}`)
+    return 'refused'
+  }
+  if (storage instanceof Error) throw storage
+  const recovered = storage.recovered.get(SHARD)
+  const cut = stateOf(recovered, fail)
+  if (cut && (live || !path.includes('/journal/'))) fail('it has forgotten what was promised')
+  // The log's files end with the checkpoint; what the journal had beyond it is appended as it is committed again.
+  const log = storage.openShardLog(SHARD)
+  if (live) flip(world, path, at, bit)
+  const had = log.lastIndex
+  readsRight(world, storage, had, fail)
+  scrub(world, storage)
+  const repaired = repairAll(world, storage, SHARD, LOG)
+  scrub(world, storage)
+  if (damagesIn(storage).length > 0) fail(`it stays damaged: ${damagesIn(storage).join()}`)
+  if (!readsRight(world, storage, had, fail)) fail('a read meets damage after the repair')
+  for (const entry of LOG.slice(had)) log.append(entry)
+  log.flush()
+  world.clock.settle()
+  if (!readsRight(world, storage, LOG.length, fail)) fail('a read meets damage after more was written')
+  if (world.fatals.length > 0) fail(`the node stops: ${world.fatals[0]!.message}`)
+  if (!cut || live) sameFiles(world, files, fail)
+  if (cut) return 'cut'
+  if (repaired > 0) return 'repaired'
+  return world.events.some(({ type }) => type === 'file-repaired') ? 'rewritten' : 'harmless'
+}
+
+/** True: without the last block, as after a torn write. */
+function stateOf(recovered: RecoveredShard | undefined, fail: (what: string) => never): boolean {
+  if (recovered === undefined) return fail('the shard is not there')
+  const { term, vote, checkpoint, entries } = recovered
+  if (term !== TERM || vote !== VOTE || checkpoint?.index !== COVERED)
+    fail(`term ${term}, vote ${vote}, checkpoint at ${checkpoint?.index}`)
+  for (const [i, entry] of entries.entries())
+    if (!entry.bytes.equals(LOG[COVERED + i]!.bytes)) fail(`entry ${entry.index} is another one`)
+  const missing = LOG.length - COVERED - entries.length
+  if (missing > 1) fail(`${missing} entries are forgotten`)
+  return missing === 1
+}
+
+/** False: some read was answered with an error that names a file. */
+function readsRight(world: World, storage: Storage, through: number, fail: (what: string) => never): boolean {
+  let whole = true
+  const log = storage.openShardLog(SHARD)
+  const check = (asked: Entry, error: Error | null, read: readonly Entry[]): void => {
+    if (error !== null) {
+      whole = false
+      if (!(error instanceof StorageError) || !error.message.includes(FOLDER)) fail(`a read fails: ${error.message}`)
+      return
+    }
+    if (read[0]?.index !== asked.index) fail(`entry ${asked.index} is asked for, ${read[0]?.index} comes`)
+    for (const entry of read)
+      if (!entry.bytes.equals(LOG[entry.index - 1]!.bytes))
+        fail(`entry ${entry.index} that is served was never written`)
+  }
+  for (let i = 0; i < through; i += 3) {
+    const asked = LOG[i]!
+    if (asked.kind !== EntryKind.data) continue
+    log.readFromIndex(asked.index, 2000, (error, read) => check(asked, error, read))
+    log.readFromOffset(asked.firstOffset, 1, (error, read) => check(asked, error, read))
+    world.clock.settle()
+  }
+  return whole
+}
+
+function sameFiles(world: World, files: Files, fail: (what: string) => never): void {
+  const { platter } = world.disk
+  for (const [path, before] of files) {
+    if (!/\/shards\/.*\.log$/.test(path)) continue
+    const now = Buffer.from(platter.read(path).subarray(0, before.length))
+    for (const [from, to] of HEADER_MAY_DIFFER) before.copy(now, from, from, to)
+    if (!now.equals(before)) fail(`${path} is not what it was`)
+  }
+}
