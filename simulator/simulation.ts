@@ -359,7 +359,7 @@ class Simulation {
       world.machines.map(({ id, disk, troubles }) => ({
         node: id,
         disk,
-        mayRefuse: (error) => !sound.includes(id) && troubles.excuse(error, 'refused') !== null,
+        mayRefuse: () => troubles.isDamaged && !sound.includes(id),
         leftBehind: !sound.includes(id),
       })),
       { directory: DATA, quorumOf: (shard) => world.quorumOf(shard), exists: (shard) => shards.has(shard) },

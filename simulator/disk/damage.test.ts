@@ -40,7 +40,7 @@ test('any region of any kind of file: refused with a typed error, or the same', 
   assert.ok((tally.get('shard-index harmless') ?? 0) > 0)
 })
 
-test('a file or a folder that is not there, is too short or too long: refused, or the same', () => {
+test('a file or a folder that is not there, is too short or too long: refused, told, or the same', () => {
   const platter = sampleDirectory('files')
   const judge = new DirectoryJudge(platter, SAMPLE_OPTIONS)
   const atlas = new Atlas(platter, directory)
@@ -69,7 +69,8 @@ test('a file or a folder that is not there, is too short or too long: refused, o
     gone.remove(folder)
     note('folder gone', judge.judge(gone, false, `${folder} gone`))
   }
-  for (const what of ['identity gone', 'checkpoint gone', 'shard-log gone', 'shard-log short', 'folder gone'])
+  for (const what of ['identity gone', 'checkpoint gone']) assert.equal(verdicts.get(`${what} harmless`), 1)
+  for (const what of ['shard-log gone', 'shard-log short', 'folder gone'])
     assert.ok((verdicts.get(`${what} refused`) ?? 0) > 0, `${what}: ${JSON.stringify([...verdicts])}`)
 })
 
