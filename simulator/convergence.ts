@@ -39,8 +39,9 @@ export class Convergence {
     }
     for (const [shard, replicas] of this.#replicas(nodes)) {
       const whole = replicas.length >= this.#sets.quorumOf(shard)
-      for (const { node, commitIndex, lastIndex } of replicas) {
+      for (const { node, commitIndex, lastIndex, recovering } of replicas) {
         const [first] = replicas
+        if (whole && recovering) return `node ${node}, shard ${shard}: it has not recovered`
         if (!whole) continue
         if (commitIndex !== lastIndex)
           return `node ${node}, shard ${shard}: ${lastIndex - commitIndex} entries are not committed`

@@ -86,7 +86,7 @@ export class ShadowDisk {
     return this.durable.get(shard)?.[index - 1]
   }
 
-  /** An empty disk is in its place. */
+  /** An empty disk is in its place, or the node has put its journal aside: what counts then is in its checkpoint. */
   replaced(): void {
     for (const [shard, log] of this.durable) this.#replaced.set(shard, log)
     this.durable.clear()
@@ -105,6 +105,8 @@ export class ShadowDisk {
       rename: (from, to, done) =>
         disk.rename(from, to, (error) => {
           if (error === null && this.#written?.path === from) this.#written.named = true
+          // Also where there is nothing to be put aside: the folder was the damage.
+          if (from.endsWith('/journal')) this.replaced()
           done(error)
         }),
       syncDirectory: (path, done) => {

@@ -64,7 +64,10 @@ export class NodeReport {
     }
     for (const replica of host.replicas()) {
       const { leader, role, settled } = replica.standing
-      if (leader === null) return `shard ${replica.id} has no leader`
+      if (leader === null) {
+        const lost = replica.raft.recovering ? ', and this replica, which has lost a part of its log, has no vote' : ''
+        return `shard ${replica.id} has no leader${lost}`
+      }
       if (role === 'leader' && !settled)
         return `shard ${replica.id} has a new leader, this node, that has committed nothing yet`
     }
@@ -105,6 +108,7 @@ export class NodeReport {
         topic: place?.topic.name ?? null,
         partition: place?.index ?? null,
         role,
+        recovering: replica.raft.recovering,
         term,
         leader,
         startOffset: replica.startOffset,

@@ -130,6 +130,7 @@ export class TidemarkNode {
           directory: options.data,
           nodeId: options.id,
           clusterHash: hashOfCluster(options),
+          hasPeers: options.cluster.length > 1,
           ...collaborators.tuning?.storage,
         },
         {
@@ -450,6 +451,16 @@ export class TidemarkNode {
       if (this.#cluster.wasRemoved(shard)) this.#storage.removeShard(shard)
   }
 
+  /**
+   * This disk has lost shards and does not know which. Once the metadata here have recovered, and are applied, every one of them is
+   * open: what this node can have voted in was created by an entry that it had applied.
+   */
+  #allKnown(): void {
+    const metadata = this.#host.replica(METADATA_SHARD)
+    if (this.#state !== 'running' || metadata === undefined || metadata.raft.recovering) return
+    if (metadata.commitIndex === metadata.raft.commit) this.#storage.allKnown()
+  }
+
   #standingChanged(shard: number, { role, term }: Standing): void {
     const announced = this.#announced.get(shard)
     if (announced !== undefined && (role !== 'leader' || announced !== term)) {
@@ -541,7 +552,11 @@ export class TidemarkNode {
   }
 
   #note(observed: NodeEvent): void {
-    if (observed.event.type === 'file-repaired') this.#rewritten++
+    const { event } = observed
+    if (event.type === 'file-repaired') this.#rewritten++
+    const metadataMoved = event.type === 'replica-recovered' || event.type === 'committed'
+    if (metadataMoved && event.shard === METADATA_SHARD && this.#storage.unknownFrom > 0)
+      this.#with.platform.clock.endOfTurn(() => this.#allKnown())
     this.#metrics.note(observed)
     this.#log.note(observed)
     this.#with.traceFile?.note(observed)

@@ -17,7 +17,8 @@ const DAMAGED: Readonly<Record<FileKind, readonly string[]>> = {
   // There is a copy of each, which these faults do not reach.
   identity: [],
   checkpoint: [],
-  journal: ['JOURNAL_DAMAGED', 'NEWER_FORMAT', 'LOG_BROKEN'],
+  // And what it has lost of the journal: all but a node that is alone.
+  journal: [],
   // Other replicas have it.
   'shard-log': [],
   'shard-index': [],
@@ -36,6 +37,9 @@ export const CODES_OF_STALE_FILES: Readonly<Record<FileKind, ReadonlySet<string>
   ...CODES_OF_DAMAGE,
   identity: new Set([...DAMAGED.identity, 'CHECKPOINT_DAMAGED']),
 }
+/** A node that is alone has nobody to get anything from. */
+export const CODES_WITHOUT_PEERS: ReadonlySet<string> = new Set(['JOURNAL_DAMAGED', 'NEWER_FORMAT', 'LOG_BROKEN'])
+
 /** One read alone has no copy to turn to. */
 const MISREAD = ['IDENTITY_DAMAGED', 'CHECKPOINT_DAMAGED', 'NEWER_FORMAT', 'OTHER_CLUSTER', 'LOG_BROKEN']
 

@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import { NodeError } from '../../src/node.ts'
 import { StorageError } from '../../src/storage/index.ts'
-import { CODES_OF_DAMAGE, CODES_OF_FAILED_CALLS } from './codes.ts'
+import { CODES_OF_FAILED_CALLS, CODES_WITHOUT_PEERS } from './codes.ts'
 import { DiskTroubles, reasonOf } from './troubles.ts'
 
 const FILE = '/tidemark/journal/00000000000000000001.log'
@@ -38,7 +38,7 @@ test('what is over excuses the process that felt it, and none after it; damage i
   troubles.started()
   assert.equal(troubles.excuse(failed('JOURNAL_FAILED'), 'stopped'), null)
   assert.equal(troubles.isDamaged, false)
-  const lasting = troubles.begin({ fault: 'bit-rot', codes: CODES_OF_DAMAGE.journal, damage: 'lost' })
+  const lasting = troubles.begin({ fault: 'bit-rot', codes: CODES_WITHOUT_PEERS, damage: 'lost' })
   troubles.started()
   assert.equal(troubles.isDamaged, true)
   assert.equal(troubles.excuse(failed('JOURNAL_DAMAGED'), 'refused'), lasting)

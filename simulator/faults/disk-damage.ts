@@ -1,11 +1,10 @@
 /**
  * Disks that lose or change what was given to them (F22–F25, F28).
  *
- * Most of it is curable: a node whose shard logs, identity or checkpoint are damaged stays up, gets back what it lost from its peers
- * or from a copy, and is whole in the end. In no case does it serve or replicate a wrong byte. A damaged journal, and a disk that was
- * replaced, are lost: the node stops or refuses to start, loudly, with an error that names file and place, and the rest of the cluster
- * goes on without it. Either way the machine counts against the budget from then on, for ever: a second one that lost the same
- * would leave nobody to get it from.
+ * Most of it is curable: the node stays up, or starts, gets back what it lost from its peers or from a copy, has no vote where it
+ * cannot know what it promised, and is whole in the end. In no case does it serve or replicate a wrong byte. A disk that was replaced
+ * is lost: the node is turned away, loudly, and the rest of the cluster goes on without it. Either way the machine counts against the
+ * budget from then on, for ever: a second one that lost the same would leave nobody to get it from.
  *
  * Only what a node can notice is done here. The last block of a journal, an earlier copy of a whole disk, a sync that was a lie when
  * the power goes: these leave a directory that is whole and too old, whose node forgets what it acknowledged and for whom it
@@ -15,7 +14,7 @@
 import type { DiskCall, DiskTrouble, Platter } from '../../src/platform/memory/index.ts'
 import { Prng } from '../../src/stdx/index.ts'
 import { Atlas, type FileKind, kindOf } from '../disk/atlas.ts'
-import { CODES_OF_DAMAGE, CODES_OF_STALE_FILES, CODES_OF_WIPED_DISKS } from '../disk/codes.ts'
+import { CODES_OF_DAMAGE, CODES_OF_STALE_FILES, CODES_OF_WIPED_DISKS, CODES_WITHOUT_PEERS } from '../disk/codes.ts'
 import { DAMAGE_SHAPES, type DamageShape, damage } from '../disk/damage.ts'
 import type { AilmentOptions } from '../disk/troubles.ts'
 import type { SimulatedMachine } from '../machine.ts'
@@ -210,7 +209,9 @@ function minorityOf({ world }: Injection): number {
 
 export function begin(at: Injection, machine: SimulatedMachine, options: AilmentOptions, what: string): void {
   at.budget.damage(machine.id)
-  at.ailments.begin(machine, { ...options, damage: options.codes.size === 0 ? 'curable' : 'lost' })
+  const damage = options.codes.size === 0 ? 'curable' : 'lost'
+  const codes = at.world.nodes.length === 1 && damage === 'curable' ? CODES_WITHOUT_PEERS : options.codes
+  at.ailments.begin(machine, { ...options, codes, damage })
   at.world.note(machine.id, what)
 }
 

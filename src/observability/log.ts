@@ -65,6 +65,13 @@ export class NodeLog {
         const range = `entries ${event.firstIndex} to ${event.lastIndex}`
         return warning(`the log of shard ${event.shard} is whole again: ${event.file}, ${range}${aside}`)
       }
+      case 'directory-reset':
+        return error(
+          `${event.reason} All shards recover from their other replicas, in term ${event.term}, and have no vote until they have; ` +
+            `what was there is in ${event.quarantined}`,
+        )
+      case 'replica-recovered':
+        return info(`shard ${event.shard} has recovered (up to entry ${event.index}, term ${event.term})`)
       case 'log-unrepaired':
         return error(`${event.file} of shard ${event.shard} cannot be repaired yet: ${event.reason}`)
       case 'file-repaired':

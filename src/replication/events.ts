@@ -16,6 +16,8 @@ export type StepDownReason =
   | 'disk-stuck'
 
 export type RaftEvent =
+  /** This replica has everything again that can have been committed with its help: from here on it is a voter like the others. */
+  | { readonly type: 'replica-recovered'; readonly shard: ShardId; readonly term: number; readonly index: number }
   | {
       readonly type: 'standing-changed'
       readonly shard: ShardId

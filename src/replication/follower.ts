@@ -43,12 +43,16 @@ export class Follower implements Behaviour {
     this.#patience = patienceTicks
   }
 
+  get #mayCampaign(): boolean {
+    return this.#votes && !this.#core.recovering
+  }
+
   get needsTick(): boolean {
-    return this.#votes && !this.#core.hasLiveLeader()
+    return this.#mayCampaign && !this.#core.hasLiveLeader()
   }
 
   tick(): void {
-    if (!this.#votes) return
+    if (!this.#mayCampaign) return
     const core = this.#core
     if (core.hasLiveLeader()) {
       this.#suspicious = false
@@ -75,7 +79,7 @@ export class Follower implements Behaviour {
         if (this.#core.leader === from) this.#loseLeader()
         return
       case 'campaign-now':
-        if (this.#votes) this.#core.campaign('transfer')
+        if (this.#mayCampaign) this.#core.campaign('transfer')
         return
       default:
       // Answers to questions of an earlier role.

@@ -174,6 +174,7 @@ export class HostWorld {
         directory: '/data',
         nodeId: id,
         clusterHash: '',
+        hasPeers: true,
         journalSegmentBytes: 1 << 20,
         shardSegmentBytes: 1 << 20,
         shardLogFlushBytes: 4 << 10,
@@ -211,6 +212,11 @@ export class HostWorld {
       open: (path, mode, done) =>
         disk.open(path, mode, (error, file) => (error === null ? done(null, held(must(file, 'file'))) : done(error))),
     })
+  }
+
+  /** What lies on the node's disk. */
+  disk(id: NodeId): MemoryDisk {
+    return must(this.#disks.get(id), `the disk of node ${id}`)
   }
 
   unstick(id: NodeId): void {

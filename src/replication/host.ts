@@ -114,6 +114,7 @@ export class ReplicationHost implements WireEvents {
 
   #raft(spec: ShardSpec, recovered: RecoveredShard | null): Raft {
     const checkpoint = recovered?.checkpoint ?? null
+    const { unknownFrom } = this.#with.storage
     const log = new RaftLog({
       shard: spec.shard,
       anchor:
@@ -154,7 +155,14 @@ export class ReplicationHost implements WireEvents {
         snapshotChunkBytes,
         electionTimeoutMs,
       },
-      { term: recovered?.term ?? 0, vote: recovered?.vote ?? 0, commit: checkpoint?.index ?? 0, log },
+      {
+        // What of a shard is lost together with all that was known of it: nobody can say that this replica never voted.
+        term: recovered?.term ?? unknownFrom,
+        vote: recovered?.vote ?? 0,
+        commit: checkpoint?.index ?? 0,
+        log,
+        recovering: recovered?.recovering ?? unknownFrom > 0,
+      },
       {
         contact: this.#with.contact,
         random: this.#with.platform.random,

@@ -67,6 +67,8 @@ export interface RecoveredRaft {
   /** Known to be committed: the index of the checkpoint. */
   readonly commit: number
   readonly log: RaftLog
+  /** It may have lost entries that it had acknowledged: see `RaftCore.recovering`. */
+  readonly recovering?: boolean
 }
 
 /** Ask the shard log for committed entries from `fromIndex` on, for a peer whose place is no longer in memory. */
@@ -135,6 +137,14 @@ export class RaftCore {
    * it sent before may arrive after that: it must not be mistaken for a sign of leadership.
    */
   abandonedTerm = 0
+  /**
+   * This replica has lost a part of what it had promised to hold, and all its votes; its term is one in which it never voted. It
+   * takes entries and acknowledges them, truthfully, but neither votes nor campaigns: an election may not count on a log that
+   * lacks what was committed with its help. That is over once a leader that was elected without it has committed an entry
+   * of its own term and this replica has everything up to there on its disk: with it, everything that can have been committed
+   * before (docs/decisions/0009).
+   */
+  recovering: boolean
   /** Campaigns since a leader was last known. */
   campaigns = 0
   /** The high-water mark. Never goes back. */
@@ -193,6 +203,9 @@ export class RaftCore {
     this.vote = recovered.vote
     this.commit = recovered.commit
     this.reportedCommit = recovered.commit
+    this.recovering = recovered.recovering === true
+    // Nobody hears of this term before it is durable.
+    if (this.recovering) this.persistence.hardStateChanged()
     for (let index = this.commit + 1; index <= log.lastIndex; index++)
       this.uncommittedBytes += log.entry(index)!.bytes.length
     // A node that restarts leads nothing and follows nobody, whatever it did before (design §7).
@@ -284,6 +297,7 @@ export class RaftCore {
   }
 
   campaign(kind: CampaignKind): void {
+    assert(!this.recovering, () => `shard ${this.shard}: a replica that recovers campaigns`)
     this.campaigns++
     // Raft §5.2: a new term, and the first vote in it for oneself.
     if (kind !== 'pre-vote') this.enterTerm(this.term + 1, this.self, this.self)
@@ -340,6 +354,7 @@ export class RaftCore {
     for (let at = this.commit + 1; at <= index; at++) this.uncommittedBytes -= this.log.entry(at)!.bytes.length
     this.commit = index
     this.dirty = true
+    this.#mayHaveRecovered()
   }
 
   // Snapshots
@@ -408,5 +423,15 @@ export class RaftCore {
     }
     if (released > 0) this.#held.splice(0, released)
     if (this.persistence.journaled > before) this.behaviour.journaled()
+    this.#mayHaveRecovered()
+  }
+
+  #mayHaveRecovered(): void {
+    const { commit, leader, log, persistence, shard, term } = this
+    if (!this.recovering || leader === null || leader === this.self) return
+    if (log.termAt(commit) !== term || persistence.journaled < commit || !persistence.hardStateDurable) return
+    this.recovering = false
+    this.standingChanged = true
+    this.trace({ type: 'replica-recovered', shard, term, index: commit })
   }
 }

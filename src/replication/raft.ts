@@ -136,6 +136,11 @@ export class Raft {
     return this.#core.persistence.journaled
   }
 
+  /** It has lost what it had acknowledged, and is no voter until it has it again. */
+  get recovering(): boolean {
+    return this.#core.recovering
+  }
+
   /** Of entries above the commit index, for back-pressure. */
   get uncommittedBytes(): number {
     return this.#core.uncommittedBytes
@@ -229,6 +234,7 @@ export class Raft {
   campaign(): void {
     const core = this.#core
     if (this.role === 'leader' || !core.configuration.isVoter(core.self) || core.hasLiveLeader()) return
+    if (core.recovering) return
     core.campaign('pre-vote')
   }
 

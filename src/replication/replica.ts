@@ -65,6 +65,7 @@ export class Replica implements Shard {
   #tailCacheBytes: number
   /** Something happened that the last checkpoint does not have. */
   #changed: boolean
+  #recovering: boolean
   readonly #marks: LowWaterMarks
   readonly #taking: SnapshotTaking
   #looksUpBytes = false
@@ -82,6 +83,7 @@ export class Replica implements Shard {
     const from = { index: index + 1, offset: nextOffset }
     this.#marks = new LowWaterMarks(options.cut, from, from.index - this.startIndex, collaborators.chance)
     this.#taking = this.#snapshotTaking()
+    this.#recovering = this.raft.recovering
     this.#written = collaborators.shardLog.writtenIndex
     this.#tailCacheBytes = options.tailCacheBytes
     this.#changed = checkpoint === null || (recovered !== null && recovered.entries.length > 0)
@@ -423,10 +425,10 @@ export class Replica implements Shard {
   /** Everything that was handed to the journal before is on its way; nothing of this shard's log follows until this is done. */
   install(snapshot: Snapshot): void {
     const { index, nextOffset, state } = snapshot
-    const { term, vote } = this.raft
+    const { term, vote, recovering } = this.raft
     const epochs = snapshot.epochs.slice(-1)
     const start = { startIndex: index + 1, startOffset: nextOffset }
-    this.#with.installSnapshot(this, { ...snapshot, ...start, shard: this.id, term, vote, epochs }, () => {
+    this.#with.installSnapshot(this, { ...snapshot, ...start, shard: this.id, term, vote, epochs, recovering }, () => {
       this.#applied = placeOf(snapshot)
       this.#written = index
       this.#changed = true
@@ -449,8 +451,11 @@ export class Replica implements Shard {
   }
 
   #changeStanding(): void {
-    const { role, term, leader, settled } = this.raft
+    const { role, term, leader, settled, recovering } = this.raft
     this.#standing = { role, term, leader, settled }
+    // The next checkpoint is to say so, or the next start would begin again.
+    if (this.#recovering && !recovering) this.#changed = true
+    this.#recovering = recovering
     if (role !== 'leader') this.#marks.requests.drop()
     this.#machine?.roleChanged(this.#standing)
     this.#with.standingChanged(this, this.#standing)
@@ -522,6 +527,7 @@ export class Replica implements Shard {
       epochs: this.raft.log.epochs.filter((epoch) => epoch.firstIndex <= this.#applied.index),
       configuration: Buffer.from(JSON.stringify({ voters: this.raft.voters, learners: this.raft.learners })),
       state,
+      recovering: this.raft.recovering,
     }
   }
 }

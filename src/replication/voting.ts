@@ -4,6 +4,8 @@
  * Pre-vote (thesis §9.6), leader stickiness (§4.2.3) and check-quorum (§6.2) only work together. Pre-vote alone lets a node
  * that cannot hear the leader depose it through others that can; stickiness alone lets a node that ran ahead in terms block
  * its own return; check-quorum is what ends a leader that everybody else has given up.
+ *
+ * A replica that recovers grants nothing (RaftCore.recovering): §5.4.1 compares logs, and its own may lack what it once acknowledged.
  */
 import type { Message, NodeId } from './messages.ts'
 import type { RaftCore } from './raft-core.ts'
@@ -18,7 +20,8 @@ export function answerPreVote(core: RaftCore, from: NodeId, message: PreVote): v
   if (from === core.leader && message.term > core.term)
     core.behaviour.step(from, { type: 'step-down', shard: core.shard, term: core.term })
   if (core.leader === core.self) core.behaviour.step(from, message)
-  const granted = message.term > core.term && !core.shieldsLeaderFrom(from) && isUpToDate(core, message)
+  const mayGrant = message.term > core.term && !core.recovering && !core.shieldsLeaderFrom(from)
+  const granted = mayGrant && isUpToDate(core, message)
   if (granted) core.behaviour.madeWay('pre-vote')
   core.send(from, { type: 'pre-vote-reply', shard: core.shard, term: core.term, granted })
 }
@@ -26,7 +29,7 @@ export function answerPreVote(core: RaftCore, from: NodeId, message: PreVote): v
 /** A request in the present term. */
 export function answerVote(core: RaftCore, from: NodeId, message: Vote): void {
   const free = core.vote === 0 || core.vote === from
-  const granted = free && core.leader === null && isUpToDate(core, message)
+  const granted = free && !core.recovering && core.leader === null && isUpToDate(core, message)
   if (granted) {
     core.voteFor(from)
     core.behaviour.madeWay('vote')

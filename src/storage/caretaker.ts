@@ -11,12 +11,13 @@ import { decodeCheckpoint } from './checkpoint-format.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { decodeIdentity, encodeIdentity, type Identity } from './identity.ts'
-import { checkpointFile, copyOf, identityFile } from './layout.ts'
+import { checkpointFile, copyOf, identityFile, termsFile } from './layout.ts'
 import type { LogDamage, SwapOutcome } from './log-repairs.ts'
 import { type Procedure, run } from './procedure.ts'
 import { Scrubber } from './scrubber.ts'
 import type { SegmentRepair } from './segment-repair.ts'
 import type { ShardLog } from './shard-log.ts'
+import { decodeTerms, encodeTerms, type Terms } from './terms.ts'
 
 export interface CaretakerCollaborators {
   readonly disk: Disk
@@ -24,6 +25,7 @@ export interface CaretakerCollaborators {
   readonly trace: (event: StorageEvent) => void
   readonly logs: ReadonlyMap<number, ShardLog>
   readonly identity: () => Identity
+  readonly terms: () => Terms
   /** Writes the checkpoint and its copy. */
   readonly checkpoint: () => void
 }
@@ -68,12 +70,20 @@ export class Caretaker {
 
   *#scrubTwins(): Procedure<number> {
     const [identity, checkpoint] = [identityFile(this.#directory), checkpointFile(this.#directory)]
+    const terms = termsFile(this.#directory)
     let bytes = 0
     for (const file of [identity, copyOf(identity)]) {
       const found = yield* this.#look(file, decodeIdentity)
       bytes += found.bytes
       if (found.reason === null) continue
       yield* replaceFile(this.#the.disk, file, [encodeIdentity(this.#the.identity())])
+      this.#the.trace({ type: 'file-repaired', file, reason: found.reason })
+    }
+    for (const file of [terms, copyOf(terms)]) {
+      const found = yield* this.#look(file, decodeTerms)
+      bytes += found.bytes
+      if (found.reason === null) continue
+      yield* replaceFile(this.#the.disk, file, [encodeTerms(this.#the.terms())])
       this.#the.trace({ type: 'file-repaired', file, reason: found.reason })
     }
     for (const file of [checkpoint, copyOf(checkpoint)]) {

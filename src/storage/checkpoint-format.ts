@@ -28,7 +28,7 @@
  *     56  u64  startIndex
  *     64  u64  startOffset
  *     72  u32  epochCount, u32 configurationBytes, u32 stateBytes
- *     84  u8   hasLog        0 or 1
+ *     84  u8   flags         1: there is a log; 2: the replica recovers
  *     85  u8   hasCleaned    0 or 1
  *     86  u16  cleanedCount
  *     88       shard log position, 64 bytes: u64 firstIndex, firstOffset, bytes, lastIndex, nextOffset; f64 maxTimestamp;
@@ -65,6 +65,8 @@ export interface ShardCheckpoint extends HardState {
   readonly configuration: Buffer
   /** The state machine's own snapshot. */
   readonly state: Buffer
+  /** It has lost what it had acknowledged, and is no voter until it has it again (resetting.ts). */
+  readonly recovering?: boolean
 }
 
 /** How far a shard's log is known to be on the disk; at or beyond the checkpoint's index. */
@@ -116,6 +118,8 @@ const CLEANED_BYTES = 56
 /** Of one shard: what the record can count. */
 export const CLEANED_SEGMENTS_MAX = 0xffff
 export const REMOVED_BYTES = 12
+const HAS_LOG = 1
+const RECOVERING = 2
 
 /** The file's pieces, in order. */
 export function encodeCheckpoint(checkpoint: Checkpoint): Buffer[] {
@@ -160,7 +164,7 @@ function encodeRecord({ state, log, journalAfter, cleaned }: StoredShard): Buffe
   fixed.writeUInt32LE(state.epochs.length, 72)
   fixed.writeUInt32LE(state.configuration.length, 76)
   fixed.writeUInt32LE(state.state.length, 80)
-  fixed[84] = log === null ? 0 : 1
+  fixed[84] = (log === null ? 0 : HAS_LOG) | (state.recovering === true ? RECOVERING : 0)
   if (log !== null) {
     writeU64(fixed, log.firstIndex, 88)
     writeU64(fixed, log.firstOffset, 96)
@@ -280,10 +284,10 @@ export function decodeShardRecord(bytes: Buffer): StoredShard | null {
   const epochCount = bytes.readUInt32LE(72)
   const configurationBytes = bytes.readUInt32LE(76)
   const stateBytes = bytes.readUInt32LE(80)
-  const [hasLog, hasCleaned] = [bytes[84]!, bytes[85]!]
+  const [flags, hasCleaned] = [bytes[84]!, bytes[85]!]
   const cleanedSize = hasCleaned === 1 ? CLEANED_HEADER_BYTES + bytes.readUInt16LE(86) * CLEANED_BYTES : 0
   const variable = epochCount * EPOCH_BYTES + cleanedSize + configurationBytes + stateBytes
-  if (RECORD_BYTES + variable !== bytes.length || hasLog > 1 || hasCleaned > 1) return null
+  if (RECORD_BYTES + variable !== bytes.length || flags > (HAS_LOG | RECOVERING) || hasCleaned > 1) return null
   for (const at of [8, 24, 32, 40, 48, 56, 64, 88, 96, 104, 112, 120, 144]) if (readU64(bytes, at) < 0) return null
   const epochs: { term: number; firstIndex: number; firstOffset: number }[] = []
   let at = RECORD_BYTES
@@ -309,9 +313,10 @@ export function decodeShardRecord(bytes: Buffer): StoredShard | null {
     epochs,
     configuration: Buffer.from(bytes.subarray(at, at + configurationBytes)),
     state: Buffer.from(bytes.subarray(at + configurationBytes)),
+    ...((flags & RECOVERING) === 0 ? {} : { recovering: true }),
   }
   const journalAfter = readU64(bytes, 144)
-  if (hasLog === 0) return { state, log: null, journalAfter, cleaned }
+  if ((flags & HAS_LOG) === 0) return { state, log: null, journalAfter, cleaned }
   return {
     state,
     journalAfter,

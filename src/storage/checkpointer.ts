@@ -62,6 +62,8 @@ export interface CheckpointerCollaborators {
   readonly freed: (segments: JournalSegment[]) => void
   /** `Random.chance`. */
   readonly chance: (site: string) => boolean
+  /** A shard that no checkpoint has seen is one that recovers. */
+  readonly unknownRecover: () => boolean
 }
 
 const startOf = ({ startIndex: index, startOffset: offset }: ShardCheckpoint): LogStart => ({ index, offset })
@@ -414,7 +416,10 @@ export class Checkpointer {
     const { term, vote } = known === undefined ? state : laterOf(state, known)
     // No entry below is on this disk, so the log starts behind the snapshot, wherever it starts where it came from.
     const start = { startIndex: index + 1, startOffset: nextOffset }
-    this.#stored.set(shard, { state: { ...state, term, vote, ...start }, log: null, journalAfter: journalAfter! })
+    // If it has recovered meanwhile, the next capture says so.
+    const recovering = state.recovering === true || known?.recovering === true
+    const placed = { ...state, term, vote, ...start, recovering }
+    this.#stored.set(shard, { state: placed, log: null, journalAfter: journalAfter! })
     this.noteStamp(state.stamp)
     this.#the.journal.forgetEntries(shard)
   }
@@ -428,6 +433,7 @@ export class Checkpointer {
       vote: 0,
       configuration: Buffer.alloc(0),
       state: Buffer.alloc(0),
+      recovering: this.#the.unknownRecover(),
     }
     const { term, vote } = laterOf(state, hardState)
     if (term !== state.term || vote !== state.vote || stored === undefined) {

@@ -16,6 +16,8 @@ export type StorageFailure =
   | { code: 'LOG_BROKEN'; shard: number; index: number; reason: string }
   | { code: 'CHECKPOINT_MISSING'; file: string }
   | { code: 'CHECKPOINT_DAMAGED'; file: string; position: number }
+  | { code: 'RESET_INTERRUPTED'; file: string }
+  | { code: 'TERMS_DAMAGED'; file: string; position: number }
   | { code: 'SHARD_LOG_MISSING'; shard: number; file: string; reason: string }
   | { code: 'SHARD_LOG_DAMAGED'; shard: number; file: string; position: number; reason: string }
   | { code: 'REPAIR_REFUSED'; shard: number; index: number; reason: string }

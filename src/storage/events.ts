@@ -50,6 +50,8 @@ export type StorageEvent =
     }
   /** A file of which this node has all that was in it, a copy or its memory: written again. */
   | { type: 'file-repaired'; file: string; reason: string }
+  /** What was damaged could not be put right here: of every shard only the checkpoint is left, and all recover from `term` on. */
+  | { type: 'directory-reset'; reason: string; quarantined: string; term: number }
   /** The scrubber has been through all files. */
   | { type: 'scrubbed'; files: number; bytes: number }
   | {

@@ -112,6 +112,15 @@ export class World {
     return outcome
   }
 
+  /** An opening that gets no further than so many turns. */
+  tryOpenAndStop(options: Partial<StorageOptions>, turns: number): void {
+    const all = { directory: '/data', nodeId: 1, clusterHash: '', ...SMALL, ...options }
+    const trace = (event: StorageEvent): void => void this.events.push(event)
+    const fatal = (error: StorageError): void => void this.fatals.push(error)
+    Storage.open(all, { platform: this.platform, trace, fatal }, () => {})
+    for (let turn = 0; turn < turns; turn++) this.clock.step()
+  }
+
   open(options: Partial<StorageOptions> = {}): Storage {
     const outcome = this.tryOpen(options)
     if (outcome instanceof Error) throw outcome

@@ -120,7 +120,8 @@ function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedur
   const serving = candidates.filter(({ header }) => header !== null)
   // The last one that starts at or below `from`; what lies before it was freed by the checkpoint.
   let at = serving.findLastIndex(({ header }) => header!.firstSequence <= request.from)
-  const missing = at < 0 && (serving.length > 0 || request.through > 0)
+  // Where nothing of what is needed was ever synced, no segment need be in service.
+  const missing = at < 0 && (serving.length > 0 || request.through >= request.from)
   if (missing) {
     const file = serving[0]?.path ?? journalDirectory(request.directory)
     throw damage(file, 0, request.from, 'segment missing: the journal does not reach back to the checkpoint')

@@ -85,6 +85,8 @@ export class Journal {
   #nextSequence: number
   #syncedSequence: number
   #onIdle: (() => void) | null = null
+  /** Reasons not to begin a block. */
+  #holds = 0
   /** While an opening waits for its first block: a failure refuses the start, and is not the end of a running node. */
   #rewriteFailed: ((error: StorageError) => void) | null = null
 
@@ -145,7 +147,17 @@ export class Journal {
     assert(bytes <= BLOCK_BODY_BYTES_MAX, () => `${bytes} bytes in one call`)
     this.#queue.push({ entries, bytes, done })
     this.#queuedBytes += bytes
-    if (this.#state === 'idle') this.#writeBlock()
+    if (this.#state === 'idle' && this.#holds === 0) this.#writeBlock()
+  }
+
+  /** What is appended from now on is not written until as many releases. */
+  hold(): void {
+    this.#holds++
+  }
+
+  release(): void {
+    this.#holds--
+    if (this.#holds === 0 && this.#state === 'idle' && this.#queue.length > 0) this.#writeBlock()
   }
 
   /**
@@ -258,7 +270,7 @@ export class Journal {
         this.#flyingBytes = 0
         const microseconds = Math.round((this.#clock.now() - started) * 1000)
         // The disk first: the next block is on its way while this one's callers are being told.
-        if (this.#queue.length > 0) this.#writeBlock()
+        if (this.#queue.length > 0 && this.#holds === 0) this.#writeBlock()
         else this.#state = 'telling'
         this.#trace({
           type: 'journal-synced',
@@ -276,7 +288,7 @@ export class Journal {
 
   /** After the callers were told: what they appended becomes one block. */
   #rest(): void {
-    if (this.#queue.length > 0) {
+    if (this.#queue.length > 0 && this.#holds === 0) {
       this.#writeBlock()
       return
     }

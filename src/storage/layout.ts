@@ -3,7 +3,8 @@
  *
  *     identity                                  who this disk is
  *     checkpoint                                every shard's state at an index
- *     identity.copy, checkpoint.copy            the same once more, should a sector rot
+ *     terms                                     a bound of every term that a shard was in here
+ *     identity.copy, checkpoint.copy, terms.copy   the same once more, should a sector rot
  *     journal/00000000000000000007.log          segments, by number
  *     shards/16/00000000000000000001.log        a shard's entries, by the first index
  *     shards/16/00000000000000000001.index      beside a sealed one
@@ -20,6 +21,7 @@ export const shardsDirectory = (directory: string): string => join(directory, 's
 export const quarantineDirectory = (directory: string): string => join(directory, 'quarantine')
 export const identityFile = (directory: string): string => join(directory, 'identity')
 export const checkpointFile = (directory: string): string => join(directory, 'checkpoint')
+export const termsFile = (directory: string): string => join(directory, 'terms')
 export const copyOf = (file: string): string => `${file}.copy`
 /** What is fetched from another replica, until it is whole. */
 export const repairFile = (segmentFile: string): string => `${segmentFile}.repair`

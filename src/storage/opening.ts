@@ -1,7 +1,8 @@
 /**
  * From a directory to everything that a running storage needs, or a refusal that says what to do.
  *
- *     claim ─► identity ─► checkpoint ─► journal scan ─► shard folders ─► first segment of this opening
+ *     claim ─► identity ─► terms ─► checkpoint ─► journal scan ─► shard folders ─► first segment of this opening
+ *                                       └── damaged ──┘ ─► resetting.ts, where there are others to recover from
  *
  * Nothing that was found is deleted on doubt: missing metadata beside existing data is damage, not an empty start (a folder
  * of unknown origin is moved aside). Nothing that was found is believed only because it reads well: the journal's last block
@@ -9,20 +10,25 @@
  */
 import { dirname } from 'node:path'
 import { type Disk, type Platform, PlatformError } from '../platform/index.ts'
+import { assert } from '../stdx/index.ts'
 import { replaceFile } from './atomic-file.ts'
 import type { Background } from './background.ts'
 import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from './checkpoint-format.ts'
+import type { Entry } from './entry.ts'
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { decodeIdentity, encodeIdentity, IDENTITY_BYTES_MAX, type Identity, refusal } from './identity.ts'
 import { BLOCK_ALIGNMENT, blockFootprint } from './journal-format.ts'
 import { type ScanResult, scanJournal } from './journal-scan.ts'
 import type { JournalSegment } from './journal-segment.ts'
-import { checkpointFile, identityFile, journalDirectory, shardsDirectory } from './layout.ts'
+import { checkpointFile, identityFile, journalDirectory, shardsDirectory, termsFile } from './layout.ts'
 import { call, type Procedure } from './procedure.ts'
+import { decideStart } from './recovery.ts'
 import { type RecoveredShard, Replay } from './replay.ts'
+import { resetDirectory } from './resetting.ts'
 import { type PreparedSegment, SegmentSupply } from './segment-supply.ts'
 import { type FoundLog, namesIn, tidyShards } from './shard-folders.ts'
+import { decodeTerms, encodeTerms, isLaterTerms, TERMS_BYTES, TERMS_STEP, type Terms } from './terms.ts'
 import { readTwins, replaceTwins, type Twins } from './twin-files.ts'
 
 /** The first segment of an opening: written in some ten milliseconds. */
@@ -34,6 +40,8 @@ export interface OpeningOptions {
   readonly nodeId: number
   readonly clusterHash: string
   readonly journalSegmentBytes: number
+  /** There are other replicas of what is here. */
+  readonly hasPeers: boolean
 }
 
 export interface Claim {
@@ -43,6 +51,7 @@ export interface Claim {
 export interface Opened {
   readonly fresh: boolean
   readonly identity: Identity
+  readonly terms: Terms
   readonly checkpoint: Checkpoint
   readonly scan: ScanResult
   readonly recovered: Map<number, RecoveredShard>
@@ -85,24 +94,9 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
   const { platform, background, trace } = collaborators
   const { disk, clock, random } = platform
   const { identity, fresh } = yield* identify(options, collaborators)
-  const checkpoint = yield* readCheckpoint(directory, identity, collaborators)
-
-  const journalAfter = new Map([...checkpoint.shards].map(([shard, stored]) => [shard, stored.journalAfter]))
-  const replay = new Replay(new Set(checkpoint.removed.keys()), journalAfter)
-  const { diskIncarnation } = identity
+  const { terms, checkpoint, loaded } = yield* loadOrReset(options, identity, collaborators)
+  const { scan, recovered, highestStamp } = loaded
   const { journalFrom: from, journalThrough: through } = checkpoint
-  const scan = yield* scanJournal({
-    disk,
-    directory,
-    diskIncarnation,
-    from,
-    through,
-    take: (entry, sequence) => replay.take(entry, sequence),
-  })
-  const states = new Map([...checkpoint.shards].map(([shard, { state }]) => [shard, state]))
-  const recovered = replay.finish(states)
-  if (recovered instanceof StorageError) throw recovered
-  const highestStamp = Math.max(checkpoint.highestStamp, replay.highestStamp)
   const suffix = random.bytes(4).toString('hex')
   const logs = yield* tidyShards({ directory, checkpoint, recovered, suffix }, { disk, trace })
 
@@ -118,6 +112,7 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
   return {
     fresh,
     identity,
+    terms,
     checkpoint,
     scan,
     recovered,
@@ -130,6 +125,99 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
     superseded: scan.segments.filter(({ firstSequence }) => firstSequence >= nextSequence),
     nextSequence,
   }
+}
+
+interface Loaded {
+  readonly scan: ScanResult
+  readonly recovered: Map<number, RecoveredShard>
+  readonly highestStamp: number
+}
+
+function* loadOrReset(
+  { directory, hasPeers }: OpeningOptions,
+  identity: Identity,
+  collaborators: OpeningCollaborators,
+): Procedure<{ terms: Terms; checkpoint: Checkpoint; loaded: Loaded }> {
+  const { disk } = collaborators.platform
+  const { diskIncarnation } = identity
+  const known = yield* readTerms(directory, diskIncarnation, collaborators)
+  const checkpoint = yield* readCheckpoint(directory, identity, collaborators)
+  const load = (from: Checkpoint) => loadJournal(disk, directory, diskIncarnation, from, (known?.unknownFrom ?? 0) > 0)
+  let loaded = checkpoint instanceof StorageError ? checkpoint : yield* load(checkpoint)
+  // Read once more: what a cable or a controller garbled on the way is no damage.
+  if (loaded instanceof StorageError && !(checkpoint instanceof StorageError)) loaded = yield* load(checkpoint)
+  const row = decideStart({
+    checkpoint: checkpoint instanceof StorageError ? 'lost' : 'whole',
+    journal: loaded instanceof StorageError ? 'damaged' : 'whole',
+    terms: known === null ? 'lost' : 'known',
+    resetting: known?.resetting === true,
+    peers: hasPeers,
+  })
+  assert(row !== null, 'a directory that no start can see')
+  if (row.verdict === 'start' && !(loaded instanceof StorageError || checkpoint instanceof StorageError)) {
+    const terms = known ?? termsOf(loaded.recovered, diskIncarnation)
+    if (known === null) yield* replaceTwins(disk, termsFile(directory), [encodeTerms(terms)])
+    return { terms, checkpoint, loaded }
+  }
+  const details = { code: 'RESET_INTERRUPTED', file: termsFile(directory) } as const
+  const interrupted = `${details.file} says that a start has begun to put the damaged journal of this directory aside.`
+  const damage =
+    loaded instanceof StorageError
+      ? loaded
+      : new StorageError(details, `${interrupted} Start it with the same --cluster.`)
+  if (row.verdict === 'refuse') throw damage
+  const reason = `${row.label}: ${damage.message.replace(` ${REPLACE_THE_DISK}`, '')}`
+  const usable = checkpoint instanceof StorageError ? null : checkpoint
+  const reset = yield* resetDirectory(
+    { directory, diskIncarnation, terms: known!, checkpoint: usable, reason },
+    collaborators,
+  )
+  const again = yield* loadJournal(disk, directory, diskIncarnation, reset.checkpoint, true)
+  if (again instanceof StorageError) throw again
+  return { ...reset, loaded: again }
+}
+
+/** Damage is an answer; whatever else goes wrong is thrown. */
+function* loadJournal(
+  disk: Disk,
+  directory: string,
+  diskIncarnation: string,
+  { shards, removed, journalFrom: from, journalThrough: through, highestStamp }: Checkpoint,
+  unknownRecover: boolean,
+): Procedure<Loaded | StorageError> {
+  const journalAfter = new Map([...shards].map(([shard, stored]) => [shard, stored.journalAfter]))
+  const replay = new Replay(new Set(removed.keys()), journalAfter)
+  const take = (entry: Entry, sequence: number): boolean | null => replay.take(entry, sequence)
+  let scan: ScanResult
+  try {
+    scan = yield* scanJournal({ disk, directory, diskIncarnation, from, through, take })
+  } catch (error) {
+    if (error instanceof StorageError && error.code === 'JOURNAL_DAMAGED') return error
+    throw error
+  }
+  const states = new Map([...shards].map(([shard, { state }]) => [shard, state]))
+  const recovered = replay.finish(states, unknownRecover)
+  if (recovered instanceof StorageError) return recovered
+  return { scan, recovered, highestStamp: Math.max(highestStamp, replay.highestStamp) }
+}
+
+function* readTerms(
+  directory: string,
+  diskIncarnation: string,
+  { platform: { disk }, trace }: OpeningCollaborators,
+): Procedure<Terms | null> {
+  const path = termsFile(directory)
+  const twins = yield* readTwins({ disk, path, maxBytes: TERMS_BYTES, decode: decodeTerms, isLater: isLaterTerms })
+  if (twins.error?.code === 'NEWER_FORMAT') throw twins.error
+  if (twins.value === null || twins.value.diskIncarnation !== diskIncarnation) return null
+  yield* writeAnew(disk, twins, trace)
+  return twins.value
+}
+
+/** Of a directory from before there was a bound, or whose bound is lost while all else is whole. */
+function termsOf(recovered: ReadonlyMap<number, RecoveredShard>, diskIncarnation: string): Terms {
+  const highest = Math.max(0, ...[...recovered.values()].map(({ term }) => term))
+  return { diskIncarnation, ceiling: highest + TERMS_STEP, unknownFrom: 0, resetting: false }
 }
 
 function* identify(
@@ -158,6 +246,8 @@ function* identify(
   yield* call<void>((done) => disk.makeDirectory(shardsDirectory(directory), done))
   const nothing = { journalFrom: 1, journalThrough: 0, highestStamp: 0, shards: new Map(), removed: new Map() }
   yield* replaceTwins(disk, checkpointFile(directory), encodeCheckpoint({ diskIncarnation, ...nothing }))
+  const terms: Terms = { diskIncarnation, ceiling: TERMS_STEP, unknownFrom: 0, resetting: false }
+  yield* replaceTwins(disk, termsFile(directory), [encodeTerms(terms)])
   yield* replaceTwins(disk, file, [encodeIdentity(identity)])
   // The directory's own name, which is only as durable as its parent; where the parent cannot be synced, nothing can be done.
   yield* call<void>((done) => disk.syncDirectory(dirname(directory), () => done(null)))
@@ -180,7 +270,7 @@ function* readCheckpoint(
   directory: string,
   identity: Identity,
   { platform: { disk }, trace }: OpeningCollaborators,
-): Procedure<Checkpoint> {
+): Procedure<Checkpoint | StorageError> {
   const path = checkpointFile(directory)
   const decode = (bytes: Buffer, file: string): Checkpoint | StorageError => {
     const checkpoint = decodeCheckpoint(bytes, file)
@@ -189,9 +279,10 @@ function* readCheckpoint(
     return new StorageError(details, `${file} belongs to another data directory. ${REPLACE_THE_DISK}`)
   }
   const twins = yield* readTwins({ disk, path, maxBytes: CHECKPOINT_BYTES_MAX, decode, isLater: isLaterCheckpoint })
+  if (twins.error?.code === 'CHECKPOINT_DAMAGED') return twins.error
   if (twins.error !== null) throw twins.error
   if (twins.value === null)
-    throw new StorageError({ code: 'CHECKPOINT_MISSING', file: path }, `${path} is missing. ${REPLACE_THE_DISK}`)
+    return new StorageError({ code: 'CHECKPOINT_MISSING', file: path }, `${path} is missing. ${REPLACE_THE_DISK}`)
   yield* writeAnew(disk, twins, trace)
   return twins.value
 }

@@ -4,7 +4,16 @@ import { StorageError } from './errors.ts'
 import { encodeHardState } from './hard-state.ts'
 import { chain, World } from './harness.test.ts'
 import { BLOCK_ALIGNMENT, peekBlockHeader } from './journal-format.ts'
-import { decide, type Here, meets, type Observations, RECOVERY_TABLE, type Successor } from './recovery.ts'
+import {
+  decide,
+  decideStart,
+  type Here,
+  meets,
+  type Observations,
+  RECOVERY_TABLE,
+  START_TABLE,
+  type Successor,
+} from './recovery.ts'
 import type { RecoveredShard } from './replay.ts'
 
 const HERE: Here[] = ['expected', 'older', 'nothing', 'broken', 'unexpected']
@@ -46,7 +55,7 @@ function journalOfThree(): {
     storage.append(i === 0 ? [encodeHardState(16, 1, 3), entry] : [entry], () => {})
     world.clock.settle()
     const entries = log.slice(0, i + 1)
-    states.push(describe(new Map([[16, { term: 1, vote: 3, checkpoint: null, entries }]])))
+    states.push(describe(new Map([[16, { term: 1, vote: 3, checkpoint: null, entries, recovering: false }]])))
   })
   const files = new Map<string, Buffer>([
     ['/data/identity', world.read('/data/identity')],
@@ -120,6 +129,28 @@ test('recovery: a journal cut short anywhere keeps a prefix or is refused, never
     // The last file alone gives no evidence of what it lost; a checkpoint would.
     assert.ok(typeof outcome === 'string' && states.includes(outcome), `${length}: ${outcome}`)
   }
+})
+
+test('recovery: every directory that a start can see meets exactly one row of the table of starts', () => {
+  const met = new Set<string>()
+  let combinations = 0
+  for (const checkpoint of ['whole', 'lost'] as const)
+    for (const journal of ['whole', 'damaged'] as const)
+      for (const terms of ['known', 'lost'] as const)
+        for (const resetting of [false, true])
+          for (const peers of [false, true]) {
+            combinations++
+            const row = decideStart({ checkpoint, journal, terms, resetting, peers })
+            // What is lost cannot say that a reset was begun.
+            assert.equal(row === null, terms === 'lost' && resetting)
+            if (row === null) continue
+            met.add(row.label)
+            const isWhole = checkpoint === 'whole' && journal === 'whole' && !resetting
+            assert.equal(row.verdict === 'start', isWhole, row.label)
+            if (row.verdict === 'reset') assert.ok(peers && terms === 'known', row.label)
+          }
+  assert.equal(combinations, 32)
+  assert.deepEqual([...met].sort(), START_TABLE.map(({ label }) => label).sort())
 })
 
 test('recovery: missing files are refused with their names', () => {

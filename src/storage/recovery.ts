@@ -18,7 +18,8 @@
  * has marked the pages clean, they read well, and are not on the disk (Rebello et al., "Can Applications Recover from fsync
  * Failures?", ATC '20).
  *
- * The table below is the whole decision. Each combination of observations meets exactly one row; a test walks them all.
+ * The first table below is the whole decision about a place in the journal, the second that about the directory. Each combination of
+ * observations meets exactly one row; a test walks them all.
  */
 import { assert } from '../stdx/index.ts'
 
@@ -136,4 +137,99 @@ export function decide(seen: Observations): Row {
   const rows = RECOVERY_TABLE.filter((row) => meets(row, seen))
   assert(rows.length === 1, () => `${rows.length} rows for ${JSON.stringify(seen)}`)
   return rows[0]!
+}
+
+/*
+ * What a start makes of the directory as a whole. Each of the small files is kept twice; `lost` means both copies.
+ *
+ * The journal and the checkpoint say what this disk has promised. If one of them is damaged, part of that is forgotten, and nobody
+ * knows which part: a start that went on as if nothing had happened could vote twice, or elect somebody who lacks what it had
+ * acknowledged. Where there are other replicas, and a bound of all terms is known, the disk can still come back as what it is: a
+ * replica that has forgotten (resetting.ts).
+ */
+
+export interface Directory {
+  /** The checkpoint, both copies. */
+  readonly checkpoint: 'whole' | 'lost'
+  /** The journal after it, read twice. */
+  readonly journal: 'whole' | 'damaged'
+  /** The bound of all terms (terms.ts). */
+  readonly terms: 'known' | 'lost'
+  /** A start has begun to put damage aside and has not come to the end. */
+  readonly resetting: boolean
+  /** There are other replicas of what is here. */
+  readonly peers: boolean
+}
+
+export type StartVerdict = 'start' | 'reset' | 'refuse'
+
+export interface StartRow {
+  readonly label: string
+  readonly seen: { readonly [name in keyof Directory]: Directory[name] | '*' }
+  readonly verdict: StartVerdict
+}
+
+export const START_TABLE: readonly StartRow[] = [
+  /* The ordinary case. A directory without a bound is from before there was one, or both its copies rotted: it is made anew. */
+  {
+    label: 'whole',
+    seen: { checkpoint: 'whole', journal: 'whole', terms: '*', resetting: false, peers: '*' },
+    verdict: 'start',
+  },
+  /* The journal is in the quarantine or on its way there: what reads well now is not what was promised. */
+  {
+    label: 'interrupted reset',
+    seen: { checkpoint: '*', journal: '*', terms: 'known', resetting: true, peers: true },
+    verdict: 'reset',
+  },
+  /* Rot, a lost or misdirected write, a missing file: below the durable point, for else it would have been cut. */
+  {
+    label: 'damaged journal',
+    seen: { checkpoint: 'whole', journal: 'damaged', terms: 'known', resetting: false, peers: true },
+    verdict: 'reset',
+  },
+  /* Nobody knows from which block on the journal counts, so it counts for nothing, whole as it may be. */
+  {
+    label: 'no checkpoint',
+    seen: { checkpoint: 'lost', journal: '*', terms: 'known', resetting: false, peers: true },
+    verdict: 'reset',
+  },
+  /* Without a bound no term is known in which this disk certainly has not voted. */
+  {
+    label: 'damaged journal, no bound of terms',
+    seen: { checkpoint: 'whole', journal: 'damaged', terms: 'lost', resetting: false, peers: '*' },
+    verdict: 'refuse',
+  },
+  {
+    label: 'no checkpoint, no bound of terms',
+    seen: { checkpoint: 'lost', journal: '*', terms: 'lost', resetting: false, peers: '*' },
+    verdict: 'refuse',
+  },
+  /* The only copy there is: somebody may know how to read what is left of it. */
+  {
+    label: 'damaged journal of a node that is alone',
+    seen: { checkpoint: 'whole', journal: 'damaged', terms: 'known', resetting: false, peers: false },
+    verdict: 'refuse',
+  },
+  {
+    label: 'no checkpoint, of a node that is alone',
+    seen: { checkpoint: 'lost', journal: '*', terms: 'known', resetting: false, peers: false },
+    verdict: 'refuse',
+  },
+  /* Begun with peers, and started without: whoever did that is told. */
+  {
+    label: 'interrupted reset of a node that is alone',
+    seen: { checkpoint: '*', journal: '*', terms: 'known', resetting: true, peers: false },
+    verdict: 'refuse',
+  },
+]
+
+/** Null: no start can see this. */
+export function decideStart(seen: Directory): StartRow | null {
+  const names = Object.keys(seen) as (keyof Directory)[]
+  const rows = START_TABLE.filter((row) =>
+    names.every((name) => row.seen[name] === '*' || row.seen[name] === seen[name]),
+  )
+  assert(rows.length <= 1, () => `${rows.length} rows for ${JSON.stringify(seen)}`)
+  return rows[0] ?? null
 }

@@ -28,6 +28,8 @@ export interface RecoveredShard {
   readonly checkpoint: ShardCheckpoint | null
   /** Contiguous and chain-verified, from the index after the checkpoint's (or from 1). */
   readonly entries: Entry[]
+  /** It has lost what it had acknowledged. */
+  readonly recovering: boolean
 }
 
 interface ShardReplay {
@@ -84,7 +86,11 @@ export class Replay {
     return true
   }
 
-  finish(checkpoints: ReadonlyMap<number, ShardCheckpoint>): Map<number, RecoveredShard> | StorageError {
+  /** `unknownRecover`: a shard that no checkpoint has seen was opened as one that recovers. */
+  finish(
+    checkpoints: ReadonlyMap<number, ShardCheckpoint>,
+    unknownRecover = false,
+  ): Map<number, RecoveredShard> | StorageError {
     const recovered = new Map<number, RecoveredShard>()
     for (const [id, checkpoint] of checkpoints)
       this.#shardOf(id).hardState = laterOf(this.#shardOf(id).hardState, checkpoint)
@@ -97,7 +103,8 @@ export class Replay {
       const empty =
         checkpoint === null || checkpoint.index + checkpoint.configuration.length + checkpoint.state.length === 0
       const state = empty ? null : checkpoint
-      recovered.set(id, { term: hardState.term, vote: hardState.vote, checkpoint: state, entries: after })
+      const recovering = checkpoint === null ? unknownRecover : checkpoint.recovering === true
+      recovered.set(id, { term: hardState.term, vote: hardState.vote, checkpoint: state, entries: after, recovering })
     }
     return recovered
   }

@@ -67,7 +67,7 @@ export function* tidyShards(
     const missing = missingCleaned(shardDirectory(directory, shard), stored, found.get(shard) ?? [])
     if (missing === null) continue
     throw new StorageError(
-      { code: 'SHARD_LOG_MISSING', shard, file: missing },
+      { code: 'SHARD_LOG_MISSING', shard, file: missing, reason: 'what compaction has left is no other replica’s' },
       `${missing}, a part of the log of shard ${shard}, is missing. ${REPLACE_THE_DISK}`,
     )
   }

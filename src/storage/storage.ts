@@ -29,6 +29,7 @@ import type { RecoveredShard } from './replay.ts'
 import { Room } from './room.ts'
 import { namesIn, removeFiles, removeFolder } from './shard-folders.ts'
 import { EMPTY_LOG, ShardLog, type ShardLogStart } from './shard-log.ts'
+import { TermCeiling } from './terms.ts'
 import { replaceTwins } from './twin-files.ts'
 
 export type { CheckpointSource } from './checkpointer.ts'
@@ -38,6 +39,8 @@ export interface StorageOptions {
   readonly nodeId: number
   /** Hash of `--cluster`; '' for a node that was started alone or joins. */
   readonly clusterHash: string
+  /** There are other replicas of what is here, so what is damaged beyond repair can be got back (resetting.ts). */
+  readonly hasPeers?: boolean
   readonly journalSegmentBytes?: number
   readonly shardSegmentBytes?: number
   /** Buffered bytes of a shard that are written without being asked for. */
@@ -87,6 +90,7 @@ export class Storage {
   readonly #room: Room
   readonly #journal: Journal
   readonly #checkpointer: Checkpointer
+  readonly #terms: TermCeiling
   readonly #logs = new Map<number, ShardLog>()
   readonly #cleanings: CleaningTurns
   #identity: Identity
@@ -109,7 +113,10 @@ export class Storage {
     const claim = yield* claimDirectory(platform.disk, options.directory)
     try {
       const journalSegmentBytes = options.journalSegmentBytes ?? JOURNAL_SEGMENT_BYTES
-      const opened = yield* openDirectory({ ...options, journalSegmentBytes }, { platform, background, trace })
+      const opened = yield* openDirectory(
+        { ...options, journalSegmentBytes, hasPeers: options.hasPeers === true },
+        { platform, background, trace },
+      )
       const storage = new Storage(options, collaborators, opened, claim, background)
       yield* storage.#rewriteLastBlock()
       const { segments, blocks, entries, bytes, ending } = opened.scan
@@ -155,6 +162,7 @@ export class Storage {
       { diskIncarnation, incarnation, segmentBytes, segment, older, nextSequence },
       { clock, supply, trace, fatal, segmentClosed: () => this.#segmentClosed(), chance },
     )
+    this.#terms = new TermCeiling(options.directory, opened.terms, { disk, background, fatal })
     const hardStates = new Map([...opened.recovered].map(([shard, { term, vote }]) => [shard, { term, vote }]))
     this.#cleanings = new CleaningTurns(options.cleaningBytesPerSecond ?? Number.POSITIVE_INFINITY, clock)
     this.#checkpointer = new Checkpointer(
@@ -170,6 +178,7 @@ export class Storage {
         fatal,
         freed: (gone) => this.#recycle(gone),
         chance,
+        unknownRecover: () => this.#terms.unknownFrom > 0,
       },
     )
     this.caretaker = new Caretaker(options.directory, {
@@ -178,6 +187,7 @@ export class Storage {
       trace,
       logs: this.#logs,
       identity: () => this.#identity,
+      terms: () => this.#terms.latest,
       checkpoint: () => this.checkpoint(),
     })
   }
@@ -189,6 +199,16 @@ export class Storage {
   /** Handed to `append` and not yet durable. */
   get journalQueuedBytes(): number {
     return this.#journal.queuedBytes
+  }
+
+  /** A shard of which nothing was recovered begins in this term, as one that recovers; 0: it is new. */
+  get unknownFrom(): number {
+    return this.#terms.unknownFrom
+  }
+
+  /** Every shard that this disk may have forgotten is open by now: from the next checkpoint on nothing is unknown. */
+  allKnown(): void {
+    if (this.#terms.unknownFrom > 0) this.checkpoint(() => this.#terms.allKnown())
   }
 
   get journalKept(): { readonly segments: number; readonly heldBy: number | null } {
@@ -239,15 +259,18 @@ export class Storage {
    */
   append(entries: readonly Entry[], done: () => void): void {
     if (this.#state === 'failed') return
+    let highestTerm = 0
     for (const entry of entries) {
       const { kind, shard } = entry
       assert(
         kind === EntryKind.hardState || !this.#checkpointer.isInstalling(shard),
         () => `entry ${entry.index} of shard ${shard} while a snapshot is installed`,
       )
+      highestTerm = Math.max(highestTerm, entry.term)
       if (kind === EntryKind.hardState) this.#checkpointer.noteHardState(shard, decodeHardState(entry)!)
       else this.#checkpointer.noteStamp(entry.stamp)
     }
+    if (!this.#terms.admits(highestTerm, () => this.#journal.release())) this.#journal.hold()
     this.#journal.append(entries, done)
     if (this.#platform.random.chance('storage/checkpoint-now'))
       this.#platform.clock.endOfTurn(() => this.#segmentClosed())

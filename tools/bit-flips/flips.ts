@@ -11,7 +11,8 @@
  *     what the node says of its shards (term, vote, entries) is what was promised
  *     in the end every file of the logs holds what it held, and a scrub finds nothing
  *
- * `refused`: the start was, with a message that names the file; the node's directory goes aside and the others go on without it.
+ * No start is ever refused. (That a replica which `recovers` never counts as holding what it lost is for the simulator and for
+ * src/replication/recovering.test.ts.)
  */
 import { Prng } from '../../src/stdx/index.ts'
 import { type Entry, EntryKind } from '../../src/storage/entry.ts'
@@ -34,9 +35,10 @@ export type Outcome =
   | 'rewritten'
   /** A range of a log, fetched from the peer. */
   | 'repaired'
+  /** Of the journal, below what was promised: the replica has no vote until its leader has given it everything again. */
+  | 'recovers'
   /** The last block of the journal looks as if its write had not been over: nothing can tell the two apart (docs/SIMULATOR.md). */
   | 'cut'
-  | 'refused'
 
 export type Tally = Record<string, Partial<Record<Outcome, number>>>
 
@@ -58,7 +60,7 @@ const COVERED = 36
 const TERM = 1
 const VOTE = 3
 const FOLDER = `/data/shards/${SHARD}`
-const OPTIONS = { journalSegmentBytes: 64 << 10, shardSegmentBytes: 6 << 10 }
+const OPTIONS = { hasPeers: true, journalSegmentBytes: 64 << 10, shardSegmentBytes: 6 << 10 }
 /** Of a segment's header, which a repair makes anew: its sum, and when it was made. */
 const HEADER_MAY_DIFFER = [
   [8, 12],
@@ -164,15 +166,24 @@ export function oneFlip(files: Files, path: string, at: number, bit: number, liv
   for (const [name, bytes] of files) world.disk.platter.put(name, bytes)
   if (!live) flip(world, path, at, bit)
   const storage = world.tryOpen(OPTIONS)
-  if (!live && storage instanceof StorageError) {
-    if (!path.includes('/journal/')) fail(`the start is refused: ${storage.message}`)
-    // A header that is not one shows as a gap behind the file before.
-    if (!storage.message.includes('/data/journal/')) fail(`a refusal that does not name the file: ${storage.message}`)
-    return 'refused'
-  }
-  if (storage instanceof Error) throw storage
+  if (storage instanceof Error) return fail(`the start is refused: ${storage.message}`)
   const recovered = storage.recovered.get(SHARD)
-  const cut = stateOf(recovered, fail)
+  const recovers = recovered?.recovering === true
+  if (recovers) {
+    if (live || !path.includes('/journal/')) fail('it recovers, and had lost nothing')
+    if (recovered.term <= TERM || recovered.vote !== 0 || recovered.entries.length > 0)
+      fail(`it recovers in term ${recovered.term} with a vote for ${recovered.vote}`)
+    const told = world.events.find(({ type }) => type === 'directory-reset')
+    // A header that is not one shows as a gap behind the file before.
+    if (told?.type !== 'directory-reset' || !told.reason.includes('/data/journal')) fail('no file is named')
+    if (
+      !world.disk.platter
+        .files('/data/quarantine')
+        .some((file) => file.path.endsWith(path.slice(path.lastIndexOf('/'))))
+    )
+      fail('the journal is not in the quarantine')
+  }
+  const cut = !recovers && stateOf(recovered, fail)
   if (cut && (live || !path.includes('/journal/'))) fail('it has forgotten what was promised')
   // The log's files end with the checkpoint; what the journal had beyond it is appended as it is committed again.
   const log = storage.openShardLog(SHARD)
@@ -191,6 +202,7 @@ export function oneFlip(files: Files, path: string, at: number, bit: number, liv
   if (world.fatals.length > 0) fail(`the node stops: ${world.fatals[0]!.message}`)
   if (!cut || live) sameFiles(world, files, fail)
   if (cut) return 'cut'
+  if (recovers) return 'recovers'
   if (repaired > 0) return 'repaired'
   return world.events.some(({ type }) => type === 'file-repaired') ? 'rewritten' : 'harmless'
 }

@@ -43,6 +43,7 @@ import {
 } from '../../src/storage/journal-format.ts'
 import { decodeBody } from '../../src/storage/journal-scan.ts'
 import { decodeSegmentIndex, decodeShardSegmentHeader } from '../../src/storage/segment-format.ts'
+import { decodeTerms, encodeTerms } from '../../src/storage/terms.ts'
 import { FORMAT_VERSION } from '../../src/storage/versions.ts'
 
 /**
@@ -63,6 +64,7 @@ export const DECODERS: Readonly<Record<string, readonly Decoder[]>> = {
     (bytes) => entry(bytes, cut),
   ],
   'identity.md': [identity],
+  'terms.md': [terms],
   'journal.md': [segmentHeader, block],
   'shard-log.md': [shardSegment, segmentIndex, cleanedSegment],
   'checkpoint.md': [checkpoint],
@@ -150,6 +152,20 @@ function cut(it: Entry): Found[] {
     ['startIndex', 'u', index],
     ['startOffset', 'u', offset],
     ['reason', 'u', CutReason.snapshot],
+  ]
+}
+
+function terms(bytes: Buffer): Found[] {
+  const it = whole(decodeTerms(bytes, 'terms'))
+  assert(encodeTerms(it).equals(bytes), 'encoded again they are others')
+  return [
+    ['magic', 'text', 'TIDETERM'],
+    ['crc', 'sum', crc32c(bytes.subarray(12))],
+    ...versions,
+    ['diskIncarnation', 'hex', it.diskIncarnation],
+    ['ceiling', 'u', it.ceiling],
+    ['unknownFrom', 'u', it.unknownFrom],
+    ['resetting', 'u', it.resetting ? 1 : 0],
   ]
 }
 
@@ -291,7 +307,7 @@ function shardRecord({ state, log, journalAfter }: StoredShard): Found[] {
     ['epochCount', 'u', epochs.length],
     ['configurationBytes', 'u', configuration.length],
     ['stateBytes', 'u', machine.length],
-    ['hasLog', 'u', log === null ? 0 : 1],
+    ['flags', 'u', (log === null ? 0 : 1) + (state.recovering === true ? 2 : 0)],
     ['log: firstIndex', 'u', log?.firstIndex ?? 0],
     ['firstOffset', 'u', log?.firstOffset ?? 0],
     ['bytes', 'u', log?.bytes ?? 0],

@@ -43,6 +43,7 @@ const NODE: NodeStatus = {
       topic: '<b>orders</b>',
       partition: 0,
       role: 'leader',
+      recovering: false,
       term: 3,
       leader: 1,
       startOffset: 0,

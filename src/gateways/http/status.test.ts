@@ -29,6 +29,7 @@ function replica(changes: Partial<ReplicaStatus>): ReplicaStatus {
     topic: 'orders',
     partition: 0,
     role: 'follower',
+    recovering: false,
     term: 1,
     leader: null,
     startOffset: 0,

@@ -93,6 +93,8 @@ export interface ReplicaStatus extends KeptStatus {
   readonly topic: string | null
   readonly partition: number | null
   readonly role: 'leader' | 'follower' | 'candidate' | 'learner'
+  /** It has lost a part of its log, and has no vote until it has it again. */
+  readonly recovering: boolean
   readonly term: number
   readonly leader: number | null
   /** Low-water mark: the log starts here. */

@@ -1,0 +1,158 @@
+/** Replicas whose disk has lost what they had promised, on real storage: they come back by themselves, and never as liars. */
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { HostWorld, SHARD } from './host-harness.test.ts'
+import type { NodeId } from './messages.ts'
+
+const ALL = [1, 2, 3]
+
+function trio(): HostWorld {
+  const world = new HostWorld({})
+  world.start(ALL, ALL)
+  for (let i = 0; i < 10; i++) world.put(`k${i}`, String(i))
+  world.untilSame()
+  return world
+}
+
+/** Its term has ended the leadership of whoever led: writes until one is acknowledged. */
+function putOnceLed(world: HostWorld, key: string, value: string): void {
+  const highest = (): number => Math.max(...world.nodes.map(({ replica }) => replica.raft.term))
+  world.until(() => world.leader?.replica.standing.term === highest(), 'a leader of the highest term')
+  world.put(key, value)
+}
+
+/** The first block of what the node wrote in its journal: later ones prove that it was synced. */
+function rot(world: HostWorld, id: NodeId): void {
+  const { platter } = world.disk(id)
+  const { path } = platter.files('/data/journal')[0]!
+  platter.overwrite(path, 4096 + 50, Buffer.from('rotten'))
+}
+
+test('recovering: a replica with a damaged journal comes back by itself, in a term in which it never voted', () => {
+  const world = trio()
+  const { term } = world.electLeader().replica.standing
+  world.crash(3)
+  rot(world, 3)
+  world.put('meanwhile', 'x')
+  world.start([3])
+  const replica = world.node(3).open(SHARD, ALL)
+  assert.equal(replica.raft.recovering, true)
+  assert.ok(replica.raft.term > term + 100, `term ${replica.raft.term} after ${term}`)
+  assert.equal(replica.raft.vote, 0)
+  putOnceLed(world, 'after', 'y')
+  world.until(() => !replica.raft.recovering, 'it recovers')
+  world.untilSame()
+  assert.equal(world.node(3).machine.map.k3, '3')
+  assert.ok(world.disk(3).platter.files('/data/quarantine').length > 0, 'what was there is kept')
+})
+
+test('recovering: it is a voter again afterwards, and a restart does not make it recover once more', () => {
+  const world = trio()
+  world.crash(3)
+  rot(world, 3)
+  world.start([3])
+  world.node(3).open(SHARD, ALL)
+  putOnceLed(world, 'after', 'y')
+  world.until(() => !world.node(3).replica.raft.recovering, 'it recovers')
+  world.untilSame()
+  let taken = false
+  world.node(3).storage.checkpoint(() => {
+    taken = true
+  })
+  world.until(() => taken, 'a checkpoint')
+  world.crash(3)
+  world.start([3])
+  world.node(3).open(SHARD, ALL)
+  assert.equal(world.node(3).replica.raft.recovering, false)
+  world.crash(1)
+  putOnceLed(world, 'with the vote of node 3', 'z')
+  world.untilSame([2, 3])
+})
+
+test('recovering: a crash on the way does not end it', () => {
+  const world = trio()
+  for (const id of [1, 2, 3]) world.crash(id)
+  rot(world, 3)
+  for (let round = 0; round < 4; round++) {
+    world.start([3])
+    world.node(3).open(SHARD, ALL)
+    assert.equal(world.node(3).replica.raft.recovering, true, `in round ${round}`)
+    world.pass(50 * round)
+    world.crash(3)
+  }
+  world.start(ALL, ALL)
+  putOnceLed(world, 'after', 'y')
+  world.until(() => !world.node(3).replica.raft.recovering, 'it recovers')
+  world.untilSame()
+})
+
+test('recovering: it elects nobody that lacks what it may have acknowledged', () => {
+  const world = trio()
+  // Node 2 misses what nodes 1 and 3 commit.
+  const leader = world.electLeader().id
+  const [behind, rotten] = ALL.filter((id) => id !== leader) as [NodeId, NodeId]
+  world.crash(behind)
+  world.put('acknowledged', 'by two')
+  world.until(() => world.node(rotten).machine.map.acknowledged === 'by two', 'the follower has it')
+  world.crash(leader)
+  world.crash(rotten)
+  rot(world, rotten)
+  world.start([behind, rotten], null)
+  for (const id of [behind, rotten]) world.node(id).open(SHARD, ALL)
+  world.pass(30_000)
+  assert.equal(world.leader, null, 'somebody leads without what was acknowledged')
+  assert.equal(world.node(rotten).replica.standing.role, 'follower')
+  world.start([leader])
+  world.node(leader).open(SHARD, ALL)
+  putOnceLed(world, 'and on', 'it goes')
+  world.untilSame()
+  for (const { machine } of world.nodes) assert.equal(machine.map.acknowledged, 'by two')
+})
+
+test('recovering: its acknowledgements count, since they speak of what it has now', () => {
+  const world = trio()
+  const leader = world.electLeader().id
+  const [rotten, down] = ALL.filter((id) => id !== leader) as [NodeId, NodeId]
+  world.crash(rotten)
+  rot(world, rotten)
+  world.start([rotten])
+  world.node(rotten).open(SHARD, ALL)
+  putOnceLed(world, 'one', '1')
+  world.until(() => !world.node(rotten).replica.raft.recovering, 'it recovers')
+  world.crash(down)
+  putOnceLed(world, 'two', '2')
+  world.untilSame(world.nodes.map(({ id }) => id))
+})
+
+test('recovering: of a shard of which nothing is left it is no new replica', () => {
+  const world = trio()
+  const { term } = world.electLeader().replica.standing
+  world.crash(3)
+  const { platter } = world.disk(3)
+  for (const path of ['/data/checkpoint', '/data/checkpoint.copy']) platter.overwrite(path, 20, Buffer.from('rotten'))
+  world.start([3])
+  assert.equal(world.node(3).storage.recovered.size, 0)
+  const replica = world.node(3).open(SHARD, ALL)
+  assert.equal(replica.raft.recovering, true)
+  assert.ok(replica.raft.term > term)
+  // And so it is after another start, as long as nobody has said that all is known.
+  world.crash(3)
+  world.start([3])
+  assert.equal(world.node(3).open(SHARD, ALL).raft.recovering, true)
+  putOnceLed(world, 'after', 'y')
+  world.until(() => !world.node(3).replica.raft.recovering, 'it recovers')
+  world.untilSame()
+  world.node(3).storage.allKnown()
+  world.until(() => world.node(3).storage.unknownFrom === 0, 'nothing is unknown any more')
+  assert.equal(world.node(3).open(SHARD + 1, ALL).raft.recovering, false, 'a new one is new')
+})
+
+test('recovering: where a quorum has lost it, nobody leads', () => {
+  const world = trio()
+  for (const id of ALL) world.crash(id)
+  rot(world, 1)
+  rot(world, 2)
+  world.start(ALL, ALL)
+  world.pass(30_000)
+  assert.equal(world.leader, null)
+})

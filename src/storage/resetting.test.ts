@@ -1,0 +1,187 @@
+/** A journal, or both copies of the checkpoint, damaged where there are other replicas. */
+import { strict as assert } from 'node:assert'
+import { test } from 'node:test'
+import { Prng } from '../stdx/index.ts'
+import { StorageError } from './errors.ts'
+import { encodeHardState } from './hard-state.ts'
+import { chain, checkpointAt, follow, World } from './harness.test.ts'
+import { flip } from './repair-harness.test.ts'
+import type { Storage } from './storage.ts'
+
+const PEERS = { hasPeers: true }
+const LOG = chain(16, 30, 700)
+
+/** Shard 16 with a checkpoint at 20 and a journal behind it; shard 17 in the journal only; killed. */
+function directory(seed: string | number): World {
+  const world = new World(seed)
+  const storage = world.open(PEERS)
+  const log = storage.openShardLog(16)
+  let covered = 0
+  storage.setCheckpointSource({ activeShards: () => [16], capture: () => checkpointAt(16, LOG, covered) })
+  const append = (from: number, to: number): void => {
+    for (const entry of LOG.slice(from, to)) {
+      storage.append([entry], () => {})
+      log.append(entry)
+      world.clock.settle()
+    }
+  }
+  append(0, 20)
+  covered = 20
+  storage.checkpoint()
+  world.clock.settle()
+  append(20, 30)
+  storage.append([encodeHardState(17, 7, 2)], () => {})
+  world.clock.settle()
+  storage.append([encodeHardState(16, 9, 3)], () => {})
+  world.clock.settle()
+  world.kill()
+  return world
+}
+
+function rotJournal(world: World): string {
+  const path = `/data/journal/${world.list('/data/journal')[0]}`
+  for (let at = 4096; at < 64 << 10; at += 4096) flip(world, path, at + 10)
+  return path
+}
+
+function isReset(storage: Storage): void {
+  const shard = storage.recovered.get(16)!
+  assert.deepEqual([shard.recovering, shard.vote, shard.checkpoint?.index, shard.entries.length], [true, 0, 20, 0])
+  assert.ok(shard.term > 9)
+  // Whether or not a checkpoint has seen its vote.
+  assert.ok(storage.recovered.get(17)?.recovering ?? storage.unknownFrom > 0)
+  assert.ok(storage.unknownFrom > 9 && storage.unknownFrom <= shard.term)
+}
+
+test('reset: of a damaged journal nothing counts; every shard stands at its checkpoint and recovers', () => {
+  const world = directory('journal')
+  const path = rotJournal(world)
+  const storage = world.open(PEERS)
+  isReset(storage)
+  const told = world.events.find(({ type }) => type === 'directory-reset')
+  assert.ok(told?.type === 'directory-reset' && told.reason.includes('/data/journal'), 'the file is named')
+  const aside = world.disk.platter.files('/data/quarantine').map((file) => file.path)
+  assert.ok(aside.some((file) => file.endsWith(path.slice(path.lastIndexOf('/')))))
+  // It goes on from there.
+  storage.append([encodeHardState(16, 20_000, 1), follow(16, LOG[19]!, 20_000, Buffer.from('x'), 1)], () => {})
+  world.clock.settle()
+  world.kill()
+  const again = world.open(PEERS).recovered.get(16)!
+  assert.deepEqual([again.recovering, again.term, again.vote, again.entries.length], [true, 20_000, 1, 1])
+})
+
+test('reset: without peers, or without a bound of the terms, the start is refused and nothing is changed', () => {
+  for (const [options, harm] of [
+    [{}, () => {}],
+    [
+      PEERS,
+      (world: World) => {
+        for (const path of ['/data/terms', '/data/terms.copy']) flip(world, path, 35)
+      },
+    ],
+  ] as const) {
+    const world = directory('refused')
+    rotJournal(world)
+    harm(world)
+    const before = world.disk.platter.files('/data').map(({ path }) => world.disk.platter.read(path))
+    const outcome = world.tryOpen(options)
+    assert.ok(outcome instanceof StorageError && outcome.code === 'JOURNAL_DAMAGED', `${outcome}`)
+    assert.deepEqual(
+      world.disk.platter.files('/data').map(({ path }) => world.disk.platter.read(path)),
+      before,
+    )
+  }
+})
+
+test('reset: what is read wrong once is no damage', () => {
+  const world = directory('once')
+  const path = `/data/journal/${world.list('/data/journal')[0]}`
+  // Whole on the platter, and garbled the first time that it is read.
+  const whole = world.disk.platter.read(path)
+  rotJournal(world)
+  let reads = 0
+  world.disk.fault = (operation, name) => {
+    if (operation === 'open' && name === path && ++reads === 2) world.disk.platter.put(path, whole)
+    return null
+  }
+  const shard = world.open(PEERS).recovered.get(16)!
+  assert.deepEqual([shard.recovering, shard.term, shard.vote, shard.entries.length], [false, 9, 3, 10])
+})
+
+test('reset: with both copies of the checkpoint lost nothing is known, and what was there is kept', () => {
+  const world = directory('checkpoint')
+  for (const path of ['/data/checkpoint', '/data/checkpoint.copy']) flip(world, path, 70)
+  const storage = world.open(PEERS)
+  assert.equal(storage.recovered.size, 0)
+  assert.ok(storage.unknownFrom > 9)
+  const aside = world.disk.platter.files('/data/quarantine').map(({ path }) => path)
+  for (const kept of [/checkpoint$/, /checkpoint\.copy$/, /journal-.*\.log$/, /\/16-.*\.log$/])
+    assert.ok(
+      aside.some((path) => kept.test(path)),
+      `${kept} in ${aside.join()}`,
+    )
+})
+
+test('reset: a power loss at any moment of it leads to it again, in terms that only rise', () => {
+  const prng = new Prng('resets')
+  for (let round = 0; round < 40; round++) {
+    const world = directory(round)
+    rotJournal(world)
+    world.tryOpenAndStop(PEERS, 5 + prng.below(60))
+    world.powerLoss()
+    const storage = world.open(PEERS)
+    isReset(storage)
+    const { term } = storage.recovered.get(16)!
+    world.powerLoss()
+    const again = world.open(PEERS)
+    isReset(again)
+    assert.ok(again.recovered.get(16)!.term >= term)
+  }
+})
+
+test('reset: a shard that was opened since recovers as long as something is unknown, with or without a record of it', () => {
+  const world = directory('unknown')
+  rotJournal(world)
+  const storage = world.open(PEERS)
+  const { unknownFrom } = storage
+  storage.append([encodeHardState(18, unknownFrom, 0)], () => {})
+  world.clock.settle()
+  world.kill()
+  const second = world.open(PEERS)
+  assert.equal(second.recovered.get(18)?.recovering, true)
+  second.checkpoint()
+  world.clock.settle()
+  world.kill()
+  const third = world.open(PEERS)
+  assert.equal(third.recovered.get(18)?.recovering, true)
+  third.allKnown()
+  world.clock.settle()
+  assert.equal(third.unknownFrom, 0)
+  third.append([encodeHardState(19, 3, 1)], () => {})
+  world.clock.settle()
+  world.kill()
+  const fourth = world.open(PEERS)
+  assert.deepEqual([fourth.recovered.get(18)?.recovering, fourth.recovered.get(19)?.recovering], [true, false])
+})
+
+test('terms: no hard state is on the disk before the bound is above it, whatever jumps', () => {
+  const world = new World('bound')
+  const storage = world.open(PEERS)
+  const prng = new Prng('bound')
+  let term = 0
+  let last = 0
+  for (let round = 0; round < 60; round++) {
+    term += [1, 1, 1, 300, 5000][prng.below(5)]!
+    const wanted = term
+    storage.append([encodeHardState(16, wanted, 1)], () => {
+      assert.equal(last, round)
+      last = round + 1
+      const ceiling = world.disk.platter.read('/data/terms').readUInt32LE(32)
+      assert.ok(ceiling >= wanted, `${wanted} above ${ceiling}`)
+    })
+    if (prng.below(3) === 0) world.clock.settle()
+  }
+  world.clock.settle()
+  assert.equal(last, 60)
+  world.close(storage)
+})

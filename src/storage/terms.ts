@@ -1,0 +1,143 @@
+/**
+ * An upper bound of every term that any shard of this disk was ever in, in a small file of its own, kept twice.
+ *
+ * A replica that has lost a part of its journal has lost votes: it knows that it may have voted, and not in which term. Whoever
+ * forgets a vote may give it twice, and two leaders of one term are the end of everything (Raft §5.2). But it is enough to know a
+ * term in which it has certainly *not* voted. So before a shard enters a term above the bound, the bound is raised, and by a step
+ * that makes this rare: in ordinary life it is written once, when the directory is made. After a loss all shards go on in the term
+ * above it, without a vote.
+ *
+ *      0  8 B  magic            "TIDETERM"
+ *      8  u32  crc              CRC-32C of everything from byte 12 on
+ *     12  u16  version
+ *     14  u16  readableFrom
+ *     16 16 B  diskIncarnation
+ *     32  u64  ceiling          no shard of this disk was ever in a higher term
+ *     40  u64  unknownFrom      what this disk had of some shards is lost, and it does not know of which: a shard of which it has
+ *                               nothing begins in this term, as one that recovers; 0: a shard of which it has nothing is new
+ *     48  u32  resetting        1: what is lost is being put aside, and the checkpoint is still the one of before
+ */
+import type { Disk } from '../platform/index.ts'
+import { crc32c } from '../stdx/index.ts'
+import type { Background } from './background.ts'
+import { readU64, writeU64 } from './entry.ts'
+import { StorageError } from './errors.ts'
+import { termsFile } from './layout.ts'
+import { type Procedure, run } from './procedure.ts'
+import { replaceTwins } from './twin-files.ts'
+import { newerFormat, readable, writeVersions } from './versions.ts'
+
+export interface Terms {
+  readonly diskIncarnation: string
+  readonly ceiling: number
+  readonly unknownFrom: number
+  readonly resetting: boolean
+}
+
+const MAGIC = Buffer.from('TIDETERM', 'latin1')
+export const TERMS_BYTES = 52
+/** So many terms of all shards together between two writes. */
+export const TERMS_STEP = 1024
+/** Raised, in the background, when a shard comes this close to it. */
+const MARGIN = 256
+
+export function encodeTerms({ diskIncarnation, ceiling, unknownFrom, resetting }: Terms): Buffer {
+  const bytes = Buffer.alloc(TERMS_BYTES)
+  MAGIC.copy(bytes, 0)
+  writeVersions(bytes, 12)
+  bytes.write(diskIncarnation, 16, 16, 'hex')
+  writeU64(bytes, ceiling, 32)
+  writeU64(bytes, unknownFrom, 40)
+  bytes.writeUInt32LE(resetting ? 1 : 0, 48)
+  bytes.writeUInt32LE(crc32c(bytes.subarray(12)), 8)
+  return bytes
+}
+
+export function decodeTerms(bytes: Buffer, file: string): Terms | StorageError {
+  if (bytes.length < 16 || !bytes.subarray(0, 8).equals(MAGIC)) return damaged(file, 0)
+  if (!readable(bytes, 12)) return newerFormat(file, bytes, 12)
+  if (bytes.length !== TERMS_BYTES || crc32c(bytes.subarray(12)) !== bytes.readUInt32LE(8)) return damaged(file, 8)
+  const [ceiling, unknownFrom, resetting] = [readU64(bytes, 32), readU64(bytes, 40), bytes.readUInt32LE(48)]
+  if (ceiling < 0 || unknownFrom < 0 || unknownFrom > ceiling || resetting > 1) return damaged(file, 32)
+  return { diskIncarnation: bytes.toString('hex', 16, 32), ceiling, unknownFrom, resetting: resetting === 1 }
+}
+
+function damaged(file: string, position: number): StorageError {
+  return new StorageError({ code: 'TERMS_DAMAGED', file, position }, `${file} is damaged (byte ${position})`)
+}
+
+/** Of two whole files: the ceiling only rises, and beside one ceiling first what is lost is noted, then put aside, then known. */
+export function isLaterTerms(second: Terms, first: Terms): boolean {
+  if (second.ceiling !== first.ceiling) return second.ceiling > first.ceiling
+  return first.resetting && !second.resetting
+}
+
+export interface TermCeilingCollaborators {
+  readonly disk: Disk
+  readonly background: Background
+  readonly fatal: (error: StorageError) => void
+}
+
+export class TermCeiling {
+  readonly #file: string
+  readonly #the: TermCeilingCollaborators
+  #terms: Terms
+  /** What was asked for while the file is written. */
+  #next: Terms | null = null
+  #writing = false
+  #waiting: { readonly term: number; readonly done: () => void }[] = []
+
+  constructor(directory: string, terms: Terms, collaborators: TermCeilingCollaborators) {
+    this.#file = termsFile(directory)
+    this.#terms = terms
+    this.#the = collaborators
+  }
+
+  get latest(): Terms {
+    return this.#next ?? this.#terms
+  }
+
+  get unknownFrom(): number {
+    return this.latest.unknownFrom
+  }
+
+  /** A shard is about to enter `term`. True: it may, now. False: when `done` is called. */
+  admits(term: number, done: () => void): boolean {
+    const { latest } = this
+    if (term + MARGIN > latest.ceiling) this.#write({ ...latest, ceiling: term + TERMS_STEP })
+    if (this.#waiting.length === 0 && term <= this.#terms.ceiling) return true
+    this.#waiting.push({ term, done })
+    return false
+  }
+
+  /** Every shard that this disk may have forgotten is in its checkpoint by now. */
+  allKnown(): void {
+    const { latest } = this
+    if (latest.unknownFrom > 0) this.#write({ ...latest, ceiling: latest.ceiling + 1, unknownFrom: 0 })
+  }
+
+  #write(terms: Terms): void {
+    this.#next = terms
+    if (this.#writing) return
+    this.#writing = true
+    this.#the.background.write((finished) =>
+      run(this.#writeNext(), (error) => {
+        finished()
+        this.#writing = false
+        if (error !== null) {
+          const details = { code: 'CHECKPOINT_FAILED', file: this.#file, reason: error.message } as const
+          return this.#the.fatal(new StorageError(details, `${this.#file} could not be written: ${error.message}`))
+        }
+        while (this.#waiting.length > 0 && this.#waiting[0]!.term <= this.#terms.ceiling) this.#waiting.shift()!.done()
+      }),
+    )
+  }
+
+  *#writeNext(): Procedure<void> {
+    for (let next = this.#next; next !== null; next = this.#next) {
+      yield* replaceTwins(this.#the.disk, this.#file, [encodeTerms(next)])
+      this.#terms = next
+      if (this.#next === next) this.#next = null
+    }
+  }
+}
