@@ -88,6 +88,11 @@ export class LogRepairs {
     this.#note(key, { shard: this.#options.shard, file, position, reason })
   }
 
+  /** All of the file was read, and is what it should be: what was met before was the reading's fault. */
+  isSound({ firstIndex }: Segment): void {
+    this.#damages.delete(firstIndex)
+  }
+
   noteFront(reason: string): void {
     const { shard, directory: file } = this.#options
     this.#note(FRONT, { shard, file, position: 0, reason })

@@ -386,3 +386,15 @@ test('repair: what a newer release has written is not overwritten from an older 
   assert.ok(outcome instanceof StorageError && outcome.code === 'NEWER_FORMAT', `${outcome}`)
   assert.ok(world.read('/data/checkpoint').equals(bytes))
 })
+
+test('repair: what was misread once, and is whole, is no damage once the scrubber has been through it', () => {
+  const { world, firsts } = closed('misread')
+  const storage = open(world)
+  flip(world, path(firsts[2]), 1500)
+  scrub(world, storage)
+  assert.deepEqual(damagesIn(storage), [path(firsts[2])])
+  flip(world, path(firsts[2]), 1500)
+  scrub(world, storage)
+  assert.deepEqual(damagesIn(storage), [])
+  assert.equal(begin(world, storage), null)
+})

@@ -109,6 +109,7 @@ export class Scrubber {
     if (scrub.done) {
       this.#file = null
       this.#files++
+      log.repairs.isSound(scrub.segment)
     }
     return bytes
   }
