@@ -124,7 +124,7 @@ export class ShadowDisk {
         disk.open(path, mode, (error, file) => {
           if (file === undefined) done(error)
           else if (/[\\/]journal[\\/]/.test(path)) done(error, this.#watchFile(file))
-          else done(error, /[\\/]checkpoint(\.tmp)?$/.test(path) ? this.#watchCheckpoint(file) : file)
+          else done(error, /[\\/]checkpoint\.copy(\.tmp)?$/.test(path) ? this.#watchCheckpoint(file) : file)
         })
       },
     })
@@ -149,7 +149,10 @@ export class ShadowDisk {
     })
   }
 
-  /** What a start reads as its checkpoint is on the disk: it has synced the directory before. Later only the scrubber reads it. */
+  /**
+   * Of the checkpoint's two files the copy is written last, and a start may find only it whole: what is not in the copy yet holds for
+   * nobody. What a start reads there is on the disk: it has synced the directory before. Later only the scrubber reads it.
+   */
   #watchCheckpoint(file: DiskFile): DiskFile {
     const { path } = file
     return fileThrough(file, {

@@ -60,6 +60,8 @@ export interface RunResult {
 /** Virtual time for reading all disks at the end: thousands of operations, on a slow disk 40 ms each. A hang is longer. */
 const READING_MS = 600_000
 const FORMING_MS = 20_000
+/** For reading through all files of a node: some twenty operations a file, hundreds of files, 20 ms each on a slow disk. */
+const SCRUBBING_MS = 180_000
 /** Leaders are found, and then handed back to those that placement prefers. */
 const ELECTIONS_AFTER_HEALING_PER_SHARD = 6
 const ELECTIONS_AFTER_HEALING = 20
@@ -157,14 +159,18 @@ class Simulation {
     this.#unavailable = this.#beyondRecovery()
     if (this.#unavailable !== null) return this.#staysUnavailable()
     const until = world.now() + CONVERGENCE_MS + (created ? 0 : FORMING_MS)
-    if (!(await world.runUntil(until, () => created && this.#isWell()))) return this.#notWell(created)
+    if (!(await world.runUntil(until, () => created && this.#wrong() === null)))
+      return this.#notWell(created ? this.#wrong() : 'topics could not be created')
     this.#noLivelock(this.#checkers.elections.elections - elections)
+    await world.runUntil(world.now() + SCRUBBING_MS, () => this.#unscrubbed() === null && this.#wrong() === null)
+    const damaged = this.#unscrubbed() ?? this.#wrong()
+    if (damaged !== null) return this.#notWell(damaged, SCRUBBING_MS)
     for (const consumer of this.#workloads.consumers) consumer.readAllOnceMore()
     await world.runUntil(world.now() + CONVERGENCE_MS, () =>
       this.#workloads.consumers.every((consumer) => consumer.caughtUp),
     )
     if (world.violation !== null) return
-    if (!this.#workloads.consumers.every((consumer) => consumer.caughtUp)) return this.#notWell(created)
+    if (!this.#workloads.consumers.every((consumer) => consumer.caughtUp)) return this.#notWell(this.#wrong())
     this.#damageEndedConnections()
     this.#atTheEnd()
     await this.#sameAfterRestart()
@@ -302,18 +308,12 @@ class Simulation {
 
   /** What keeps the cluster from being well, or null. */
   #wrong(): string | null {
-    return this.#convergence.wrong(this.#sound) ?? this.#unscrubbed() ?? this.#workloads.waitingFor()
+    return this.#convergence.wrong(this.#sound) ?? this.#workloads.waitingFor()
   }
 
-  #isWell(): boolean {
-    return this.#wrong() === null
-  }
-
-  #notWell(created: boolean): void {
-    const what = !created ? 'topics could not be created' : (this.#wrong() ?? 'readers did not reach the end')
-    this.#world.fail(
-      new Violation('all is well again after the faults', `${what}, ${CONVERGENCE_MS} ms after the last of them`),
-    )
+  #notWell(what: string | null, afterMs = CONVERGENCE_MS): void {
+    const so = what ?? 'readers did not reach the end'
+    this.#world.fail(new Violation('all is well again after the faults', `${so}, ${afterMs} ms after the last of them`))
   }
 
   #atTheEnd(): void {
