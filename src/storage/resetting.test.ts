@@ -185,3 +185,24 @@ test('terms: no hard state is on the disk before the bound is above it, whatever
   assert.equal(last, 60)
   world.close(storage)
 })
+
+test('terms: a full disk holds what needs a higher bound until there is room, and stops nobody', () => {
+  const world = new World('bound-full')
+  const storage = world.open(PEERS)
+  world.clock.settle()
+  const inTheWay = (path: string): boolean => path.startsWith('/data/terms')
+  world.disk.fault = (operation, path) => (operation === 'open' && inTheWay(path) ? 'ENOSPC' : null)
+  let entered = false
+  storage.append([encodeHardState(16, 100_000, 1)], () => {
+    entered = true
+  })
+  world.clock.settle()
+  assert.deepEqual([entered, storage.awaitsRoom], [false, true])
+  assert.ok(world.events.some((event) => event.type === 'disk-full' && event.work === 'the bound of terms'))
+  world.disk.fault = null
+  storage.tryAgain()
+  world.clock.settle()
+  assert.ok(entered)
+  assert.ok(world.disk.platter.read('/data/terms').readUInt32LE(32) >= 100_000)
+  world.close(storage)
+})

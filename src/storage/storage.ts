@@ -162,7 +162,7 @@ export class Storage {
       { diskIncarnation, incarnation, segmentBytes, segment, older, nextSequence },
       { clock, supply, trace, fatal, segmentClosed: () => this.#segmentClosed(), chance },
     )
-    this.#terms = new TermCeiling(options.directory, opened.terms, { disk, background, fatal })
+    this.#terms = new TermCeiling(options.directory, opened.terms, { disk, room: this.#room, fatal })
     const hardStates = new Map([...opened.recovered].map(([shard, { term, vote }]) => [shard, { term, vote }]))
     this.#cleanings = new CleaningTurns(options.cleaningBytesPerSecond ?? Number.POSITIVE_INFINITY, clock)
     this.#checkpointer = new Checkpointer(

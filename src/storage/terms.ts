@@ -19,11 +19,11 @@
  */
 import type { Disk } from '../platform/index.ts'
 import { crc32c } from '../stdx/index.ts'
-import type { Background } from './background.ts'
 import { readU64, writeU64 } from './entry.ts'
 import { StorageError } from './errors.ts'
 import { termsFile } from './layout.ts'
-import { type Procedure, run } from './procedure.ts'
+import type { Procedure } from './procedure.ts'
+import { isFull, type Room } from './room.ts'
 import { replaceTwins } from './twin-files.ts'
 import { newerFormat, readable, writeVersions } from './versions.ts'
 
@@ -74,7 +74,7 @@ export function isLaterTerms(second: Terms, first: Terms): boolean {
 
 export interface TermCeilingCollaborators {
   readonly disk: Disk
-  readonly background: Background
+  readonly room: Room
   readonly fatal: (error: StorageError) => void
 }
 
@@ -120,17 +120,17 @@ export class TermCeiling {
     this.#next = terms
     if (this.#writing) return
     this.#writing = true
-    this.#the.background.write((finished) =>
-      run(this.#writeNext(), (error) => {
-        finished()
-        this.#writing = false
-        if (error !== null) {
-          const details = { code: 'CHECKPOINT_FAILED', file: this.#file, reason: error.message } as const
-          return this.#the.fatal(new StorageError(details, `${this.#file} could not be written: ${error.message}`))
-        }
-        while (this.#waiting.length > 0 && this.#waiting[0]!.term <= this.#terms.ceiling) this.#waiting.shift()!.done()
-      }),
-    )
+    const attempt = (): Procedure<void> => this.#writeNext()
+    this.#the.room.run('the bound of terms', attempt, (error) => {
+      this.#writing = false
+      // Given up, with the storage: whoever waits enters no new term any more.
+      if (isFull(error)) return
+      if (error !== null) {
+        const details = { code: 'CHECKPOINT_FAILED', file: this.#file, reason: error.message } as const
+        return this.#the.fatal(new StorageError(details, `${this.#file} could not be written: ${error.message}`))
+      }
+      while (this.#waiting.length > 0 && this.#waiting[0]!.term <= this.#terms.ceiling) this.#waiting.shift()!.done()
+    })
   }
 
   *#writeNext(): Procedure<void> {
