@@ -18,6 +18,7 @@ class Bench {
     awaitsRoom: false,
     tries: 0,
     saves: [] as boolean[],
+    proveJournalEnd() {},
     tryAgain() {
       this.tries++
     },

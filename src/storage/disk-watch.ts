@@ -34,6 +34,7 @@ export interface DiskWatchCollaborators {
     readonly journalBlockInFlight: number
     readonly awaitsRoom: boolean
     tryAgain(): void
+    proveJournalEnd(): void
     saveSpace(save: boolean): void
   }
   readonly trace: (event: StorageEvent) => void
@@ -168,6 +169,7 @@ export class DiskWatch {
     const milliseconds = Math.round(stuck ? waitedMs : this.#waitedMs)
     this.#block = block
     this.#waitedMs = waitedMs
+    this.#with.storage.proveJournalEnd()
     if (stuck === this.#stuck) return
     this.#stuck = stuck
     this.#with.trace({ type: stuck ? 'disk-stuck' : 'disk-answers', milliseconds })

@@ -49,6 +49,30 @@ test('journal: who comes to an idle journal waits for one write and one sync, an
   }
 })
 
+test('journal: at rest it writes one empty block behind its last entries, once, and none while there is work', () => {
+  const world = new World()
+  const storage = world.open()
+  const synced = (): number[] =>
+    world.events.flatMap((event) => (event.type === 'journal-synced' ? [event.entries] : []))
+  const tick = (): void => {
+    storage.proveJournalEnd()
+    world.clock.settle()
+  }
+  tick()
+  tick()
+  assert.deepEqual(synced(), [], 'nothing to prove')
+  for (const entry of chain(16, 3)) {
+    storage.append([entry], () => {})
+    storage.proveJournalEnd()
+    world.clock.settle()
+  }
+  assert.deepEqual(synced(), [1, 1, 1])
+  tick()
+  assert.deepEqual(synced(), [1, 1, 1], 'written to since the last time')
+  for (let i = 0; i < 5; i++) tick()
+  assert.deepEqual(synced(), [1, 1, 1, 0])
+})
+
 test('journal: what its callers append when they are told shares one block', () => {
   const world = new World()
   const storage = world.open()

@@ -10,7 +10,8 @@
  *     told                   a            b c d        e f g
  *
  * Block n+1 is written only after block n was synced. That is what makes recovery able to tell a torn tail from damage
- * (recovery.ts), and it costs nothing: a second sync in flight would queue behind the first.
+ * (recovery.ts), and it costs nothing: a second sync in flight would queue behind the first. A journal at rest writes an empty
+ * block, so that its last entries have a successor as well: without one, a sector that rots a year later would read as a torn write.
  *
  * When a sync fails, nothing is known about the block, and a later sync that succeeds would not change that: the kernel has
  * marked the pages clean. There is one answer, `fatal`, and from then on the journal tells nobody anything.
@@ -87,6 +88,10 @@ export class Journal {
   #onIdle: (() => void) | null = null
   /** Reasons not to begin a block. */
   #holds = 0
+  /** The last block has nothing that could be lost. */
+  #proved = true
+  /** `syncedSequence` when somebody last asked whether the journal is at rest. */
+  #restedAt = 0
   /** While an opening waits for its first block: a failure refuses the start, and is not the end of a running node. */
   #rewriteFailed: ((error: StorageError) => void) | null = null
 
@@ -158,6 +163,17 @@ export class Journal {
   release(): void {
     this.#holds--
     if (this.#holds === 0 && this.#state === 'idle' && this.#queue.length > 0) this.#writeBlock()
+  }
+
+  /**
+   * Called now and then. Where nothing was written since the last time, what was written last is given a successor. Not where the
+   * file would have to grow for it: the next opening proves the end, as it always does.
+   */
+  proveEnd(): void {
+    const rests = this.#state === 'idle' && this.#holds === 0 && this.#restedAt === this.#syncedSequence
+    this.#restedAt = this.#syncedSequence
+    if (!rests || this.#proved || this.#position + blockFootprint(0) > this.#segment.bytes) return
+    this.append([], () => {})
   }
 
   /**
@@ -268,6 +284,7 @@ export class Journal {
         this.#position += footprint
         if (this.#position > this.#segment.bytes) this.#segment.bytes = this.#position
         this.#flyingBytes = 0
+        this.#proved = entryCount === 0
         const microseconds = Math.round((this.#clock.now() - started) * 1000)
         // The disk first: the next block is on its way while this one's callers are being told.
         if (this.#queue.length > 0 && this.#holds === 0) this.#writeBlock()
@@ -281,13 +298,13 @@ export class Journal {
           sequence,
         })
         for (const call of calls) call.done()
-        if (this.#state === 'telling') this.#rest()
+        if (this.#state === 'telling') this.#told()
       })
     })
   }
 
   /** After the callers were told: what they appended becomes one block. */
-  #rest(): void {
+  #told(): void {
     if (this.#queue.length > 0 && this.#holds === 0) {
       this.#writeBlock()
       return

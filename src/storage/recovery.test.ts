@@ -42,7 +42,7 @@ test('recovery: every combination of observations meets exactly one row', () => 
 })
 
 /** A journal of three segments, its files, and what each number of blocks recovers. */
-function journalOfThree(): {
+function journalOfThree({ rests = false } = {}): {
   files: Map<string, Buffer>
   states: string[]
   lastBlock: { file: string; from: number; to: number }
@@ -57,6 +57,10 @@ function journalOfThree(): {
     const entries = log.slice(0, i + 1)
     states.push(describe(new Map([[16, { term: 1, vote: 3, checkpoint: null, entries, recovering: false }]])))
   })
+  for (let tick = 0; rests && tick < 3; tick++) {
+    storage.proveJournalEnd()
+    world.clock.settle()
+  }
   const files = new Map<string, Buffer>([
     ['/data/identity', world.read('/data/identity')],
     ['/data/checkpoint', world.read('/data/checkpoint')],
@@ -119,6 +123,23 @@ test('recovery: a flipped byte is refused, or cuts the last block, or lay where 
     }
   }
   assert.ok(verdicts.refused > 50 && verdicts.cut > 5 && verdicts.nothing > 10, JSON.stringify(verdicts))
+})
+
+test('recovery: once the journal has come to rest, nothing that was promised can be taken for a torn write', () => {
+  const { files, states } = journalOfThree({ rests: true })
+  const whole = states.at(-1)
+  assert.equal(openWith(files), whole)
+  let refused = 0
+  for (const [path, bytes] of files) {
+    for (let at = 0; at < bytes.length; at += 1 + ((at * 7) % 911)) {
+      const copy = Buffer.from(bytes)
+      copy[at]! ^= 1 << (at % 8)
+      const outcome = openWith(new Map(files).set(path, copy))
+      if (outcome instanceof StorageError) refused++
+      else assert.equal(outcome, whole, `${path} at ${at} was cut`)
+    }
+  }
+  assert.ok(refused > 50, `${refused}`)
 })
 
 test('recovery: a journal cut short anywhere keeps a prefix or is refused, never more', () => {

@@ -111,7 +111,10 @@ export const RECOVERY_TABLE: readonly Row[] = [
     proved: true,
     verdict: 'damage',
   },
-  /* Block n was being written when the power went, in part: its sync never returned. */
+  /*
+   * Block n was being written when the power went, in part: its sync never returned. What was synced and then rots looks the same only
+   * for the moment in which nothing follows it yet: a journal at rest writes an empty block (journal.ts).
+   */
   { label: 'torn last block', here: ['broken'], successor: ['none'], beyond: false, proved: false, verdict: 'cut' },
   /* Nobody was writing, or nothing of it arrived. */
   {

@@ -230,6 +230,11 @@ export class Storage {
     if (this.#state === 'open') this.#room.tryAgain()
   }
 
+  /** Called now and then. A journal at rest gives what it wrote last a successor, so that nobody ever takes rot for a torn write. */
+  proveJournalEnd(): void {
+    if (this.#state === 'open') this.#journal.proveEnd()
+  }
+
   /** The disk is low: keep nothing that is not needed now, and let go of what a checkpoint can free. */
   saveSpace(save: boolean): void {
     const { supply } = this.#opened
