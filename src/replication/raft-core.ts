@@ -350,10 +350,12 @@ export class RaftCore {
 
   commitUpTo(index: number): void {
     assert(index <= this.log.lastIndex, () => `commit ${index}, the log ends at ${this.log.lastIndex}`)
-    if (index <= this.commit) return
-    for (let at = this.commit + 1; at <= index; at++) this.uncommittedBytes -= this.log.entry(at)!.bytes.length
-    this.commit = index
-    this.dirty = true
+    if (index > this.commit) {
+      for (let at = this.commit + 1; at <= index; at++) this.uncommittedBytes -= this.log.entry(at)!.bytes.length
+      this.commit = index
+      this.dirty = true
+    }
+    // Also where nothing is new: a start may know of everything from its checkpoint, and of the leader only now.
     this.#mayHaveRecovered()
   }
 

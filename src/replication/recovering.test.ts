@@ -147,6 +147,26 @@ test('recovering: of a shard of which nothing is left it is no new replica', () 
   assert.equal(world.node(3).open(SHARD + 1, ALL).raft.recovering, false, 'a new one is new')
 })
 
+test('recovering: it ends with a snapshot behind which nothing comes', () => {
+  const world = new HostWorld({ snapshotEveryBytes: 1000, snapshotKeepEntries: 0, snapshotChunkBytes: 64 })
+  world.start(ALL, ALL)
+  for (let i = 0; i < 10; i++) world.put(`k${i}`, String(i))
+  world.untilSame()
+  world.crash(3)
+  rot(world, 3)
+  world.start([3])
+  world.node(3).open(SHARD, ALL)
+  // Node 3 ends the old leadership, and is away while the next one cuts its log behind everything.
+  putOnceLed(world, 'after', 'y')
+  for (const id of [1, 2]) world.cut(id, 3)
+  for (let i = 0; i < 50; i++) world.put(`k${i % 7}`, String(i))
+  assert.equal(world.node(3).replica.raft.recovering, true)
+  for (const id of [1, 2]) world.heal(id, 3)
+  world.until(() => !world.node(3).replica.raft.recovering, 'it recovers')
+  assert.ok(world.sent.get('snapshot')! > 0)
+  world.untilSame()
+})
+
 test('recovering: where a quorum has lost it, nobody leads', () => {
   const world = trio()
   for (const id of ALL) world.crash(id)
