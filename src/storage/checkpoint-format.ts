@@ -94,8 +94,8 @@ export interface StoredShard {
    * be another history, and must never be taken for what follows the snapshot. Hard states always count.
    */
   readonly journalAfter: number
-  /** What compaction has left of the entries below `state.startIndex`; absent where it never left anything. */
-  readonly cleaned?: CleanedPart | null
+  /** What compaction has left of the entries below `state.startIndex`; null where it never left anything. */
+  readonly cleaned: CleanedPart | null
 }
 
 export interface Checkpoint {

@@ -49,8 +49,8 @@ export function sampleCheckpoint(): Checkpoint {
     journalThrough: 14,
     highestStamp: 901,
     shards: new Map([
-      [16, { state, log, journalAfter: 10 }],
-      [17, { state: idle, log: null, journalAfter: 0 }],
+      [16, { state, log, journalAfter: 10, cleaned: null }],
+      [17, { state: idle, log: null, journalAfter: 0, cleaned: null }],
     ]),
     removed: new Map([[18, 12]]),
   }

@@ -419,7 +419,7 @@ export class Checkpointer {
     // If it has recovered meanwhile, the next capture says so.
     const recovering = state.recovering === true || known?.recovering === true
     const placed = { ...state, term, vote, ...start, recovering }
-    this.#stored.set(shard, { state: placed, log: null, journalAfter: journalAfter! })
+    this.#stored.set(shard, { state: placed, log: null, journalAfter: journalAfter!, cleaned: null })
     this.noteStamp(state.stamp)
     this.#the.journal.forgetEntries(shard)
   }

@@ -92,6 +92,19 @@ test('compaction: a crash at any effect leaves all of it or what was cleaned, an
   }
 })
 
+test('compaction: what it has left stays where a damaged journal is put aside', () => {
+  const world = new World()
+  begun(world)
+  world.clock.settle()
+  world.kill()
+  for (const name of world.list('/data/journal'))
+    world.disk.platter.overwrite(`/data/journal/${name}`, 0, Buffer.alloc(8192, 0xff))
+  const storage = world.open({ hasPeers: true })
+  assert.equal(storage.recovered.get(SHARD)?.recovering, true)
+  const log = storage.openShardLog(SHARD)
+  assert.deepEqual([log.firstIndex, offsetsIn(world, log)], [CUT_AT + 1, CLEANED])
+})
+
 test('compaction: who reads while it goes on is served', () => {
   const world = new World()
   const log = begun(world)

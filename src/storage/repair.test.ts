@@ -398,3 +398,24 @@ test('repair: what was misread once, and is whole, is no damage once the scrubbe
   assert.deepEqual(damagesIn(storage), [])
   assert.equal(begin(world, storage), null)
 })
+
+test('repair: a shard that is removed while its file is scrubbed says nothing of another one', () => {
+  const { world } = closed('removed')
+  const storage = open(world)
+  const other = chain(17, 10, 100)
+  for (const entry of other) {
+    storage.append([entry], () => {})
+    storage.openShardLog(17).append(entry)
+  }
+  world.clock.settle()
+  // The small files, and the first bytes of shard 16.
+  for (let step = 0; step < 2; step++) {
+    storage.caretaker.scrubber.step(() => {})
+    world.clock.settle()
+  }
+  storage.removeShard(16)
+  world.clock.settle()
+  scrub(world, storage)
+  assert.deepEqual(damagesIn(storage), [])
+  assert.ok(!world.events.some(({ type }) => type === 'shard-log-damaged'))
+})

@@ -71,8 +71,8 @@ function* moveAside(disk: Disk, from: string, to: string): Procedure<void> {
 /** Each shard as its checkpoint knows it, with a journal in which there is nothing. */
 function emptied(checkpoint: Checkpoint | null, diskIncarnation: string, term: number): Checkpoint {
   const shards = new Map<number, StoredShard>()
-  for (const [shard, { state, log }] of checkpoint?.shards ?? [])
-    shards.set(shard, { state: { ...state, term, vote: 0, recovering: true }, log, journalAfter: 0 })
+  for (const [shard, stored] of checkpoint?.shards ?? [])
+    shards.set(shard, { ...stored, state: { ...stored.state, term, vote: 0, recovering: true }, journalAfter: 0 })
   const { journalFrom = 1, journalThrough = 0, highestStamp = 0 } = checkpoint ?? {}
   const first = Math.max(journalFrom, journalThrough + 1) + 1
   return {

@@ -90,7 +90,9 @@ export class Scrubber {
       return 0
     }
     const log = this.#the.logs.get(shard)
-    this.#file ??= log === undefined ? null : this.#nextFile(log)
+    // Removed, with the file at hand.
+    if (log === undefined) this.#file = null
+    else this.#file ??= this.#nextFile(log)
     if (log === undefined || this.#file === null) {
       this.#shards.shift()
       this.#from = 0
