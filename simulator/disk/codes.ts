@@ -17,8 +17,8 @@ const DAMAGED: Readonly<Record<FileKind, readonly string[]>> = {
   // There is a copy of each, which these faults do not reach.
   identity: [],
   checkpoint: [],
-  // And what it has lost of the journal: all but a node that is alone.
-  journal: [],
+  // And what it has lost of the journal: all but a node that is alone. A folder may go under a start that has looked into it.
+  journal: ['DISK_NOT_FOUND'],
   // Other replicas have it.
   'shard-log': [],
   'shard-index': [],

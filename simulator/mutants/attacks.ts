@@ -12,10 +12,15 @@ const TIMES_MS = [42_000, 44_000, 46_000, 48_000, 50_000, 52_000, 54_000, 56_000
 /** For what passes: again and again. */
 const ROUNDS_MS = Array.from({ length: 12 }, (_, i) => 5000 + 4500 * i)
 
+const ON_THREE: Partial<Scenario> = {
+  nodes: 3,
+  replication: 3,
+  core: { order: [1, 2, 3], outsiders: ['as-it-is', 'as-it-is', 'as-it-is'] },
+}
+
 /** Three machines, of which one may be damaged, and nothing but this, at each of the times. */
 function onThree(faultAt: (atMs: number, i: number) => Fault, timesMs = TIMES_MS): Partial<Scenario> {
-  const core = { order: [1, 2, 3], outsiders: ['as-it-is', 'as-it-is', 'as-it-is'] } as const
-  return { nodes: 3, replication: 3, core, faults: timesMs.map(faultAt) }
+  return { ...ON_THREE, faults: timesMs.map(faultAt) }
 }
 
 export const JOURNAL_ROT = onThree((atMs, pick) => ({
@@ -58,6 +63,20 @@ export const COLD_ROT = onThree((atMs, pick) => ({
   files: 'shard-log',
   shape: 'noise',
 }))
+
+/**
+ * Node 1 is away while the others commit. Then node 3 loses its journal, and when node 1 is back, node 2 is away: these two can elect
+ * somebody who lacks what was committed, or wait.
+ */
+export const ROT_BEHIND_A_QUORUM: Partial<Scenario> = {
+  ...ON_THREE,
+  faults: [
+    { kind: 'crash', atMs: 42_000, target: 1, power: false, silent: false, downMs: 3000 },
+    { kind: 'journal-rot', atMs: 44_800, target: 3, pick: 1, shape: 'noise', downMs: 100 },
+    { kind: 'crash', atMs: 44_900, target: 2, power: false, silent: false, downMs: 8000 },
+  ],
+  beyond: true,
+}
 
 /** All are back before anybody's patience ends, and nobody knows a leader. */
 export const WIPED_IN_BLACKOUT = onThree((atMs, pick) => ({

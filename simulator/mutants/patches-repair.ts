@@ -1,5 +1,5 @@
 /** Damage that is found, shown and repaired, broken: found and not told, repaired with anything, thrown away. */
-import { COLD_ROT } from './attacks.ts'
+import { COLD_ROT, ROT_BEHIND_A_QUORUM } from './attacks.ts'
 import type { PatchMutant } from './patch.ts'
 
 export const REPAIR_PATCHES: readonly PatchMutant[] = [
@@ -52,5 +52,41 @@ export const REPAIR_PATCHES: readonly PatchMutant[] = [
       },
     ],
     attack: { options: COLD_ROT },
+  },
+  {
+    name: 'recovering-replica-votes',
+    trap: 'T11',
+    breaks: 'a replica that has lost a part of its log votes by what is left of it',
+    edits: [
+      {
+        file: 'replication/voting',
+        find: 'message.term > core.term && !core.recovering &&',
+        replace: 'message.term > core.term &&',
+      },
+      { file: 'replication/voting', find: 'free && !core.recovering &&', replace: 'free &&' },
+    ],
+    attack: { options: ROT_BEHIND_A_QUORUM },
+  },
+  {
+    name: 'reset-goes-on-as-a-voter',
+    trap: 'T11',
+    breaks: 'a start that has put its journal aside goes on as if it had lost nothing',
+    edits: [
+      { file: 'storage/resetting', find: 'vote: 0, recovering: true }', replace: 'vote: 0, recovering: false }' },
+    ],
+    attack: { options: ROT_BEHIND_A_QUORUM },
+  },
+  {
+    name: 'recovers-with-the-first-append',
+    trap: 'T11',
+    breaks: 'a replica that recovers votes again as soon as it hears of a leader, without what that leader has',
+    edits: [
+      {
+        file: 'replication/raft-core',
+        find: 'if (log.termAt(commit) !== term || persistence.journaled < commit || !persistence.hardStateDurable)',
+        replace: 'if (!persistence.hardStateDurable)',
+      },
+    ],
+    attack: { options: ROT_BEHIND_A_QUORUM },
   },
 ]
