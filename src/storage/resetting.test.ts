@@ -11,8 +11,8 @@ import type { Storage } from './storage.ts'
 const PEERS = { hasPeers: true }
 const LOG = chain(16, 30, 700)
 
-/** Shard 16 with a checkpoint at 20 and a journal behind it; shard 17 in the journal only; killed. */
-function directory(seed: string | number): World {
+/** Shard 16 with a checkpoint at 20, when its files may have reached further, and a journal behind it; shard 17 in the journal only; killed. */
+function directory(seed: string | number, written = 20): World {
   const world = new World(seed)
   const storage = world.open(PEERS)
   const log = storage.openShardLog(16)
@@ -25,11 +25,11 @@ function directory(seed: string | number): World {
       world.clock.settle()
     }
   }
-  append(0, 20)
+  append(0, written)
   covered = 20
   storage.checkpoint()
   world.clock.settle()
-  append(20, 30)
+  append(written, 30)
   storage.append([encodeHardState(17, 7, 2)], () => {})
   world.clock.settle()
   storage.append([encodeHardState(16, 9, 3)], () => {})
@@ -38,8 +38,8 @@ function directory(seed: string | number): World {
   return world
 }
 
-function rotJournal(world: World): string {
-  const path = `/data/journal/${world.list('/data/journal')[0]}`
+function rotJournal(world: World, name = world.list('/data/journal')[0]!): string {
+  const path = `/data/journal/${name}`
   for (let at = 4096; at < 64 << 10; at += 4096) flip(world, path, at + 10)
   return path
 }
@@ -162,6 +162,30 @@ test('reset: a shard that was opened since recovers as long as something is unkn
   world.kill()
   const fourth = world.open(PEERS)
   assert.deepEqual([fourth.recovered.get(18)?.recovering, fourth.recovered.get(19)?.recovering], [true, false])
+})
+
+test('reset: a snapshot is taken also where the files reach further than what is still known of the log', () => {
+  const world = directory('further', 25)
+  for (const name of world.list('/data/journal')) rotJournal(world, name)
+  const storage = world.open(PEERS)
+  isReset(storage)
+  assert.ok(storage.openShardLog(16).lastIndex >= 25)
+  const { term } = storage.recovered.get(16)!
+  const placed = { ...checkpointAt(16, LOG, 23), term, vote: 0, recovering: true }
+  let installed = false
+  storage.installSnapshot(placed, (error) => {
+    assert.equal(error, null)
+    installed = true
+  })
+  world.clock.settle()
+  assert.ok(installed)
+  const log = storage.openShardLog(16)
+  assert.deepEqual([log.firstIndex, log.lastIndex], [24, 23])
+  for (const entry of LOG.slice(23)) log.append(entry)
+  world.clock.settle()
+  world.powerLoss()
+  const again = world.open(PEERS).recovered.get(16)!
+  assert.deepEqual([again.checkpoint?.index, again.entries.length, again.recovering], [23, 0, true])
 })
 
 test('terms: no hard state is on the disk before the bound is above it, whatever jumps', () => {

@@ -322,11 +322,10 @@ export class ShardLog {
 
   /**
    * A checkpoint on the disk says that a snapshot is the log up to before `start`, where it now begins and ends. What was
-   * buffered goes unwritten: all of it lies below.
+   * buffered goes unwritten: all of it lies below, or, in a replica that recovers, comes again.
    */
   replace(start: LogStart, done: () => void): void {
     assert(this.#syncs.length === 0, 'replaced while a checkpoint waits for it')
-    assert(start.index > this.#lastIndex + 1, () => `replaced from ${start.index}, and it has ${this.#lastIndex}`)
     assert(this.#state !== 'closed', 'replaced after it was closed')
     this.cleaner.replace(null)
     this.#replacement = { start, done }

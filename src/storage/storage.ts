@@ -340,17 +340,18 @@ export class Storage {
   }
 
   /**
-   * Puts the shard at `checkpoint`, which its log does not reach, atomically: after a crash there is the old state or the new
+   * Puts the shard at `checkpoint`, which its log does not reach, atomically (the files of a replica that recovers may reach further
+   * than what it still knows of its log): after a crash there is the old state or the new
    * one. Entries of the shard that were handed to `append` before do not count any more, those after `done` do, and until then
    * there must be none. After `done` the shard's log stands at the checkpoint's index. A shard that is removed meanwhile answers
    * `SHARD_REMOVED`.
    */
   installSnapshot(checkpoint: ShardCheckpoint, done: (error: StorageError | null) => void): void {
     if (this.#state === 'failed') return
-    const { shard, index } = checkpoint
+    const { shard, index, recovering } = checkpoint
     if (this.#checkpointer.refuses(shard, done)) return
     const { lastIndex } = this.openShardLog(shard)
-    assert(index > lastIndex, () => `a snapshot of shard ${shard} at ${index}, its log reaches ${lastIndex}`)
+    assert(recovering === true || index > lastIndex, () => `a snapshot of shard ${shard} at ${index}, its log reaches ${lastIndex}`)
     this.#checkpointer.install(checkpoint, (error) => {
       if (this.#state !== 'failed') done(error)
     })

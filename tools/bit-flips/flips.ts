@@ -185,8 +185,7 @@ export function oneFlip(files: Files, path: string, at: number, bit: number, liv
         .some((file) => file.path.endsWith(path.slice(path.lastIndexOf('/'))))
     )
       fail('the journal is not in the quarantine')
-  }
-  else knows(recovered, fail)
+  } else knows(recovered, fail)
   // The log's files end with the checkpoint; what the journal had beyond it is appended as it is committed again.
   const log = storage.openShardLog(SHARD)
   if (live) flip(world, path, at, bit)
