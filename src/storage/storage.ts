@@ -351,7 +351,10 @@ export class Storage {
     const { shard, index, recovering } = checkpoint
     if (this.#checkpointer.refuses(shard, done)) return
     const { lastIndex } = this.openShardLog(shard)
-    assert(recovering === true || index > lastIndex, () => `a snapshot of shard ${shard} at ${index}, its log reaches ${lastIndex}`)
+    assert(
+      recovering === true || index > lastIndex,
+      () => `a snapshot of shard ${shard} at ${index}, its log reaches ${lastIndex}`,
+    )
     this.#checkpointer.install(checkpoint, (error) => {
       if (this.#state !== 'failed') done(error)
     })
