@@ -23,6 +23,7 @@ import {
   METADATA_SHARD,
   metadataMembers,
   type NodeRecord,
+  PartFetch,
   PeerMesh,
   type ReplicaPlace,
   type Topic,
@@ -113,6 +114,7 @@ export class TidemarkNode {
   readonly #log: NodeLog
   readonly #report: NodeReport
   readonly #care: NodeCare
+  readonly #parts: PartFetch
   /** Files that were written again, those at the start included. */
   #rewritten = 0
   readonly #startedAt: number
@@ -255,6 +257,7 @@ export class TidemarkNode {
         trace: (event) => this.#note({ layer: 'kafka', event }),
       },
     )
+    this.#parts = this.#partFetch()
     this.#host = new ReplicationHost(
       { self: options.id, ...HOST_DEFAULTS, ...collaborators.tuning?.host },
       {
@@ -271,6 +274,7 @@ export class TidemarkNode {
           this.#kafka.flush()
         },
         holdAppends: (hold) => this.#mesh.holdData(hold),
+        fetchCleaned: (wanted, isWanted, done) => this.#parts.fetchUntil(wanted, isWanted, done),
         fatal: (error) => this.#fatal(error),
       },
     )
@@ -303,27 +307,45 @@ export class TidemarkNode {
   #takeCare(): NodeCare {
     const { clock, random } = this.#with.platform
     const { caretaker } = this.#storage
-    const replicasOf = (shard: number): readonly number[] => {
-      const raft = this.#host.replica(shard)?.raft
-      return raft === undefined ? [] : [...raft.voters, ...raft.learners]
-    }
     const repair = new LogRepair({
       self: this.#options.id,
       clock,
       caretaker,
       mesh: this.#mesh,
+      parts: this.#parts,
       read: (shard, index, maxBytes, done) => {
         const replica = this.#host.replica(shard)
         if (replica === undefined) done(null, [])
         else replica.readForRepair(index, maxBytes, done)
       },
-      replicasOf,
+      replicasOf: (shard) => this.#replicasOf(shard),
       repaired: (shard) => this.#host.replica(shard)?.logRepaired(),
       trace: (event) => this.#note({ layer: 'cluster', event }),
     })
     const { scrubBytesPerSecond } = this.#options
     const options = { scrubBytesPerSecond, ...CARE_DEFAULTS, ...this.#with.tuning?.care }
     return new NodeCare(options, { clock, random, caretaker, repair, rewritten: () => this.#rewritten })
+  }
+
+  #partFetch(): PartFetch {
+    return new PartFetch({
+      self: this.#options.id,
+      clock: this.#with.platform.clock,
+      caretaker: this.#storage.caretaker,
+      mesh: this.#mesh,
+      source: (shard) => this.#host.replica(shard) ?? null,
+      replicasOf: (shard) => this.#replicasOf(shard),
+      trace: (event) => this.#note({ layer: 'cluster', event }),
+    })
+  }
+
+  /** The leader first: it answers as long as the cluster does. */
+  #replicasOf(shard: number): readonly number[] {
+    const raft = this.#host.replica(shard)?.raft
+    if (raft === undefined) return []
+    const { leader, voters, learners } = raft
+    const all = [...voters, ...learners]
+    return leader === null ? all : [leader, ...all.filter((node) => node !== leader)]
   }
 
   #httpGateway(): HttpGateway {
@@ -510,6 +532,7 @@ export class TidemarkNode {
     this.#state = 'stopping'
     if (wasRunning) await new Promise<void>((resolve) => this.#host.resign(RESIGN_PATIENCE_MS, resolve))
     this.#care.stop()
+    this.#parts.stop()
     this.#streams.close()
     this.#cluster.stop()
     await new Promise<void>((resolve) => this.#kafka.stop(resolve))
@@ -539,6 +562,7 @@ export class TidemarkNode {
     this.#state = 'stopped'
     this.#disk.stop()
     this.#care.stop()
+    this.#parts.stop()
     this.#host.stop()
     // Where the process goes on without this node, its clients and peers must not wait for answers that never come.
     this.#with.platform.clock.endOfTurn(() => {

@@ -229,6 +229,7 @@ export class LivingReplica {
       stamp,
       epochs,
       configuration: NO_CONFIGURATION,
+      cleanedFrom: null,
       state,
     }
   }

@@ -35,5 +35,7 @@ export type ClusterEvent =
   | { readonly type: 'topic-removed'; readonly topic: string; readonly id: string; readonly shards: readonly number[] }
   /** What is damaged in this node's log of the shard could not be repaired yet. */
   | { readonly type: 'log-unrepaired'; readonly shard: number; readonly file: string; readonly reason: string }
+  /** A replica that is placed at the floor of a compacted log could not get yet what lies below. */
+  | { readonly type: 'part-not-fetched'; readonly shard: number; readonly index: number; readonly reason: string }
   /** A shard that this node leads goes back to the node that placement prefers. */
   | { readonly type: 'leader-handed-back'; readonly shard: number; readonly to: number }

@@ -42,6 +42,7 @@ export {
   type Topic,
   type TopicPartition,
 } from './metadata.ts'
+export { PartFetch } from './part-fetch.ts'
 export { PeerMesh } from './peer-mesh.ts'
 export {
   MESH_DEFAULTS,

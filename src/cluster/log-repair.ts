@@ -5,6 +5,9 @@
  *                        ▲                         │ it has nothing, or something else
  *                        └── later ◄── all asked ──┘ the next peer
  *
+ * What compaction has left is no range of entries: it is fetched as a whole (part-fetch.ts), and so is what no other replica has as it
+ * was committed any more, because compaction has gone over it there.
+ *
  * One range at a time, for repairs are rare and the pieces large. What a peer sends is believed because it fits between what this
  * node knows itself (storage/segment-repair.ts), so any replica will do, leader or not. A peer that does not fit may be the damaged
  * one, or we hold the wrong end: everybody is asked before it is given up for the time being. It is never given up for good: a
@@ -14,21 +17,20 @@ import type { Clock, Timer } from '../platform/index.ts'
 import type { NodeId, ShardId } from '../replication/index.ts'
 import {
   type Caretaker,
-  decodeEntry,
-  ENTRY_HEADER_BYTES,
   type Entry,
   type LogDamage,
+  type LogStart,
   readU64,
   type SegmentRepair,
   writeU64,
 } from '../storage/index.ts'
+import { entriesIn, PIECE_BYTES } from './entry-pieces.ts'
 import { ClusterError } from './errors.ts'
 import type { ClusterEvent } from './events.ts'
+import type { PartFetch, PartQuestion } from './part-fetch.ts'
 import type { RequestDone, RequestHandler } from './peer-requests.ts'
 
 const METHOD = 'log-entries'
-/** Of one answer: it travels on the connection that carries the beats. */
-const PIECE_BYTES = 1 << 20
 const REQUEST_BYTES = 32
 const ASK_TIMEOUT_MS = 5000
 const RETRY_MIN_MS = 500
@@ -46,6 +48,7 @@ export interface LogRepairCollaborators {
   }
   /** Committed entries of this node's log from `index` on; none when there is none. */
   readonly read: (shard: ShardId, index: number, maxBytes: number, done: EntriesDone) => void
+  readonly parts: PartFetch
   /** Who has a replica of the shard, whoever is likely to answer first. */
   readonly replicasOf: (shard: ShardId) => readonly NodeId[]
   /** The shard's log can be read again where it could not. */
@@ -100,6 +103,8 @@ export class LogRepair {
     if (shard === undefined) return this.#tryAgainLater()
     this.#due.delete(shard)
     this.#busy = true
+    const part = this.#the.caretaker.lostPart(shard)
+    if (part !== null) return this.#fetchPart(part, (reason) => this.#failed(shard, reason))
     this.#the.caretaker.beginRepair(shard, (repair) => {
       if (this.#stopped) return
       if (repair === null) this.#over(shard, this.#isDamaged(shard) ? 'what the range ends with is not known' : null)
@@ -133,15 +138,36 @@ export class LogRepair {
     this.#next()
   }
 
+  /** Nobody has these entries; somebody may have what compaction has left of them. */
   #giveUp(repair: SegmentRepair, reason: string): void {
-    const { shard, firstIndex, lastIndex, target } = repair.range
+    const { shard, firstIndex, lastIndex } = repair.range
+    const { caretaker } = this.#the
     repair.discard(() => {
       if (this.#stopped) return
-      const failure = `entries ${firstIndex} to ${lastIndex}: ${reason}`
-      if (this.#failures.get(shard) !== failure)
-        this.#the.trace({ type: 'log-unrepaired', shard, file: target?.path ?? repair.path, reason: failure })
-      this.#over(shard, failure)
+      const mayBe = (floor: LogStart): boolean => caretaker.mayReplace(shard, lastIndex, floor)
+      const question = { shard, floor: null, startOffset: caretaker.startOffset(shard), mayBe }
+      this.#fetchPart(question, () => this.#failed(shard, `entries ${firstIndex} to ${lastIndex}: ${reason}`))
     })
+  }
+
+  #fetchPart(question: PartQuestion, failed: (reason: string) => void): void {
+    const { shard } = question
+    this.#the.parts.fetch(question, (reason, part, floor) => {
+      if (this.#stopped) return
+      if (part === undefined) return failed(reason!)
+      this.#the.caretaker.adoptPart(shard, part, floor!)
+      this.repaired++
+      this.#the.repaired(shard)
+      // Until a checkpoint names it; and there may be more.
+      this.#over(shard, this.#isDamaged(shard) ? 'what has come in its place waits for a checkpoint' : null)
+    })
+  }
+
+  #failed(shard: ShardId, failure: string): void {
+    const file = this.#the.caretaker.damages.find((damage) => damage.shard === shard)?.file
+    if (this.#failures.get(shard) !== failure && file !== undefined)
+      this.#the.trace({ type: 'log-unrepaired', shard, file, reason: failure })
+    this.#over(shard, file === undefined ? null : failure)
   }
 
   /** The first of `peers` is asked, and the others when it has nothing. */
@@ -161,7 +187,7 @@ export class LogRepair {
       if (answer === undefined || answer.length === 0)
         return this.#fetch(repair, others, `node ${peer} has no entry ${repair.nextIndex}`)
       const bytes = carry.length === 0 ? answer : Buffer.concat([carry, answer])
-      const { entries, rest, defect } = decodeAll(bytes)
+      const { entries, rest, defect } = entriesIn(bytes)
       if (defect !== null) return this.#fetch(repair, others, `node ${peer} sent what is no entry (${defect})`)
       repair.add(entries, (failure) => {
         if (this.#stopped) return
@@ -232,17 +258,4 @@ function decodeRequest(body: Buffer): { shard: ShardId; from: number; through: n
   if (body.length !== REQUEST_BYTES) return null
   const [from, through, skip] = [readU64(body, 8), readU64(body, 16), readU64(body, 24)]
   return from < 1 || through < from || skip < 0 ? null : { shard: body.readUInt32LE(0), from, through, skip }
-}
-
-function decodeAll(bytes: Buffer): { entries: Entry[]; rest: Buffer; defect: string | null } {
-  const entries: Entry[] = []
-  let at = 0
-  while (bytes.length - at >= ENTRY_HEADER_BYTES) {
-    const entry = decodeEntry(bytes, at)
-    if (entry === 'short') break
-    if (typeof entry === 'string') return { entries, rest: bytes, defect: entry }
-    entries.push(entry)
-    at += entry.bytes.length
-  }
-  return { entries, rest: bytes.subarray(at), defect: null }
 }

@@ -74,6 +74,14 @@ export class NodeLog {
         return info(`shard ${event.shard} has recovered (up to entry ${event.index}, term ${event.term})`)
       case 'log-unrepaired':
         return error(`${event.file} of shard ${event.shard} cannot be repaired yet: ${event.reason}`)
+      case 'cleaned-part-adopted':
+        return info(
+          `shard ${event.shard} has what compaction has left below entry ${event.firstIndex} from another replica`,
+        )
+      case 'part-not-fetched':
+        return warning(
+          `shard ${event.shard} cannot go on at entry ${event.index} yet: what compaction has left below is not to be had: ${event.reason}`,
+        )
       case 'file-repaired':
         return warning(`${event.file} was written again: ${event.reason}`)
       case 'replica-suspect':

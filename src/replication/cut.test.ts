@@ -104,7 +104,7 @@ test('raft log: a snapshot takes the place of everything, and the log goes on af
     entries: before,
   })
   const { index, term, crc } = after[4]!
-  log.reset({ index, term, crc, nextOffset: 10 }, [{ term: 2, firstIndex: 3, firstOffset: 4 }])
+  log.reset({ index, term, crc, nextOffset: 10 }, [{ term: 2, firstIndex: 3, firstOffset: 4 }], 10)
   assert.deepEqual([log.lastIndex, log.lastTerm, log.endOffset, log.bytes], [5, 2, 10, 0])
   assert.deepEqual([log.startIndex, log.startOffset, log.anchorIndex], [6, 10, 5])
   assert.equal(log.entry(3), undefined)

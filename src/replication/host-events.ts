@@ -30,8 +30,6 @@ export type HostEvent =
       readonly offset: number
       readonly reason: number | null
     }
-  /** Leader: a follower is behind the floor of a compacted log, and would lack what lies below for good. */
-  | { readonly type: 'snapshot-refused'; readonly shard: ShardId; readonly startIndex: number }
   /** Leader: for followers that are behind the log's start. */
   | { readonly type: 'snapshot-taken'; readonly shard: ShardId; readonly index: number; readonly bytes: number }
   /** The state up to `index` came from the leader and is on this node's disk; the log goes on after it. */

@@ -1,6 +1,6 @@
 /** What the host of a node's shards is made with, and what it is told of a shard. */
 import type { Platform, PlatformError } from '../platform/index.ts'
-import type { Storage, StorageError } from '../storage/index.ts'
+import type { CleanedPart, Storage, StorageError, WantedPart } from '../storage/index.ts'
 import type { Contact } from './contact.ts'
 import type { Disks } from './disks.ts'
 import type { RaftEvent } from './events.ts'
@@ -71,6 +71,11 @@ export interface HostCollaborators {
   readonly endOfTurn: () => void
   /** Followers push back too: while true, appends are left in the kernel's buffers. */
   readonly holdAppends: (hold: boolean) => void
+  /**
+   * Gets what compaction has left of a log below `floor` from another replica, for a follower that is placed there, however often it has
+   * to be tried. `done` once it is on this disk, and never where it is not wanted any more. Without it no log is compacted.
+   */
+  readonly fetchCleaned?: (wanted: WantedPart, isWanted: () => boolean, done: (part: CleanedPart) => void) => void
   /** A read of a shard log failed in a way that leaves this node unfit. */
   readonly fatal: (error: StorageError | PlatformError) => void
 }

@@ -9,8 +9,8 @@
  * only when some peer's contact has changed between fresh and stale.
  */
 import type { Clock, Timer } from '../platform/index.ts'
-import { must } from '../stdx/index.ts'
-import type { RecoveredShard, ShardCheckpoint } from '../storage/index.ts'
+import { assert, must } from '../stdx/index.ts'
+import type { CleanedPart, RecoveredShard, ShardCheckpoint, StorageError } from '../storage/index.ts'
 import { canSpareTheLow, type Disks, refusalOf, WELL } from './disks.ts'
 import type { HostCollaborators, HostOptions, ShardSpec } from './host-options.ts'
 import type { Message, NodeId, ShardId } from './messages.ts'
@@ -57,6 +57,24 @@ export class ReplicationHost implements WireEvents {
     })
   }
 
+  #install(replica: Replica, checkpoint: ShardCheckpoint, done: () => void): void {
+    // Its shard may have been removed meanwhile.
+    const isWanted = (): boolean => !this.#stopped && this.#replicas.get(replica.id) === replica
+    const install = (cleaned: CleanedPart | null): void => {
+      const installed = (error: StorageError | null): void => {
+        if (!isWanted()) return
+        if (error === null) done()
+        else this.#with.fatal(error)
+      }
+      if (isWanted()) this.#with.storage.installSnapshot(checkpoint, installed, cleaned)
+    }
+    const { shard, index, nextOffset: offset, startOffset } = checkpoint
+    if (startOffset === offset) return install(null)
+    const { fetchCleaned } = this.#with
+    assert(fetchCleaned !== undefined, 'a compacted log where nobody fetches what compaction has left')
+    fetchCleaned({ shard, floor: { index: index + 1, offset }, startOffset }, isWanted, install)
+  }
+
   /** Brings the shard up from what was recovered, or empty. */
   open(spec: ShardSpec): Replica {
     const { storage } = this.#with
@@ -89,13 +107,7 @@ export class ReplicationHost implements WireEvents {
         chance: (site) => this.#with.platform.random.chance(site),
         storageFailed: (error) => this.#with.fatal(error),
         logDamaged: (damaged) => this.#handOver(damaged),
-        installSnapshot: (installing, checkpoint, done) =>
-          storage.installSnapshot(checkpoint, (error) => {
-            // Its shard may have been removed meanwhile.
-            if (this.#stopped || this.#replicas.get(installing.id) !== installing) return
-            if (error === null) done()
-            else this.#with.fatal(error)
-          }),
+        installSnapshot: (installing, checkpoint, done) => this.#install(installing, checkpoint, done),
       },
     )
     this.#replicas.set(spec.shard, replica)

@@ -306,10 +306,15 @@ export class Leader implements Behaviour {
     this.#snapshots.taken(snapshot)
   }
 
-  /** Every replica, this one too, has journaled the log up to here; 0 until all of them have answered. */
-  get heldByAll(): number {
-    let index = this.#core.persistence.journaled
-    for (const { match } of this.progress.values()) index = Math.min(index, match)
+  /**
+   * A quorum, and every replica that is being sent the log, has journaled it up to here. Who is away, or needs a snapshot anyway, holds
+   * nothing up.
+   */
+  get heldByFollowing(): number {
+    const { commit, contact, persistence } = this.#core
+    let index = Math.min(commit, persistence.journaled)
+    for (const { node, match, state } of this.progress.values())
+      if (contact.alive(node) && state !== 'snapshot') index = Math.min(index, match)
     return index
   }
 

@@ -68,15 +68,12 @@ export class CutRequests {
     this.#compaction = compaction
   }
 
-  /**
-   * What was asked for, if it may be done. `heldByAll`: every replica has journaled the log up to here. Nobody can be sent cleaned
-   * segments, so none may be behind the floor.
-   */
-  takeCompaction(from: LogStart, heldByAll: number): Compaction | null {
+  /** What was asked for, if it may be done. `held`: whoever follows has journaled the log up to here, and need not be sent more than that. */
+  takeCompaction(from: LogStart, held: number): Compaction | null {
     const compaction = this.#compaction
     this.#compaction = null
     if (compaction === null || compaction.floor.index <= from.index || this.isHeld(compaction.floor)) return null
-    return compaction.floor.index <= heldByAll + 1 ? compaction : null
+    return compaction.floor.index <= held + 1 ? compaction : null
   }
 
   /** What was asked for, if it may be done to a log that starts at `from`. */
@@ -120,7 +117,7 @@ export class LowWaterMarks {
   compactionDue(raft: Raft, appliedIndex: number): Compaction | null {
     if (!this.requests.isAsked || !this.#mayDecide(raft, appliedIndex)) return null
     const { startIndex, startOffset } = raft.log
-    return this.requests.takeCompaction({ index: startIndex, offset: startOffset }, raft.heldByAll)
+    return this.requests.takeCompaction({ index: startIndex, offset: startOffset }, raft.heldByFollowing)
   }
 
   #mayDecide(raft: Raft, appliedIndex: number): boolean {

@@ -433,7 +433,8 @@ function snapshotOf({ applied, raft, state }: HarnessNode): Snapshot {
   const { index, term: entryTerm, crc, nextOffset } = applied
   const epochs = raft.log.epochs.filter(({ firstIndex }) => firstIndex <= index)
   const bytes = Buffer.from(JSON.stringify(state))
-  return { index, entryTerm, crc, nextOffset, stamp: index, epochs, configuration: NO_CONFIGURATION, state: bytes }
+  const place = { index, entryTerm, crc, nextOffset, stamp: index }
+  return { ...place, epochs, configuration: NO_CONFIGURATION, cleanedFrom: null, state: bytes }
 }
 
 function applySnapshot(node: HarnessNode, { index, entryTerm: term, crc, nextOffset, state }: Snapshot): void {

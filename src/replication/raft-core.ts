@@ -378,11 +378,11 @@ export class RaftCore {
   installed(): void {
     const snapshot = this.installing
     assert(snapshot !== null, 'a snapshot was installed that nobody asked for')
-    const { index, entryTerm: term, crc, nextOffset, epochs } = snapshot
+    const { index, entryTerm: term, crc, nextOffset, epochs, cleanedFrom } = snapshot
     assert(index > this.commit, () => `a snapshot at ${index} was installed, committed up to ${this.commit}`)
     assert(this.behaviour.role !== 'leader', () => `a leader lacked what was committed at ${index}`)
     this.installing = null
-    this.log.reset({ index, term, crc, nextOffset }, epochs)
+    this.log.reset({ index, term, crc, nextOffset }, epochs, cleanedFrom ?? nextOffset)
     this.persistence.installed(index)
     this.commit = index
     this.reportedCommit = index

@@ -277,7 +277,7 @@ export class RaftLog {
   }
 
   /** A snapshot took the place of everything: the log is empty, and goes on after `anchor`. */
-  reset(anchor: LogAnchor, epochs: readonly Epoch[]): void {
+  reset(anchor: LogAnchor, epochs: readonly Epoch[], startOffset: number): void {
     this.#slots = []
     this.#head = 0
     this.#bytes = 0
@@ -288,7 +288,7 @@ export class RaftLog {
     this.#lastCrc = anchor.crc
     this.#endOffset = anchor.nextOffset
     this.#start = NEVER_CUT
-    this.cutTo({ index: anchor.index + 1, offset: anchor.nextOffset })
+    this.cutTo({ index: anchor.index + 1, offset: startOffset })
   }
 
   /** The epochs' row that holds `index`; −1 if it lies before the first. */

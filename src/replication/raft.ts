@@ -278,9 +278,9 @@ export class Raft {
     return this.#leading?.neededFrom ?? 1
   }
 
-  /** Leader only: every replica, voter or not, has journaled the log up to here. */
-  get heldByAll(): number {
-    return this.#leading?.heldByAll ?? 0
+  /** Leader only: see `Leader`. */
+  get heldByFollowing(): number {
+    return this.#leading?.heldByFollowing ?? 0
   }
 
   entriesRead(peer: NodeId, entries: readonly Entry[]): void {

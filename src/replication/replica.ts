@@ -283,6 +283,37 @@ export class Replica implements Shard {
     })
   }
 
+  /**
+   * Records below `floor` as this replica has them, `offset` or the next that there are, for one that is to have the same; what it is
+   * read from stays meanwhile. Null: this replica does not reach up to there.
+   */
+  readBelow(
+    floor: LogStart,
+    offset: number,
+    maxBytes: number,
+    done: (error: Error | null, entries: readonly Entry[] | null) => void,
+  ): void {
+    if (floor.index > this.commitIndex + 1) return done(null, null)
+    const { shardLog } = this.#with
+    shardLog.cleaner.hold()
+    const from = Math.max(offset, this.startOffset)
+    if (from >= floor.offset) return done(null, [])
+    shardLog.readFromOffset(from, maxBytes, (error, entries) => {
+      if (error !== null) this.#readFailed(error)
+      done(
+        error,
+        (entries ?? []).filter(({ index }) => index < floor.index),
+      )
+    })
+  }
+
+  /** Where entries as they were committed begin, and of which cleaning what lies below is. */
+  get cleaned(): { readonly floor: LogStart; readonly generation: number } {
+    const { part } = this.#with.shardLog.cleaner
+    const { startIndex: index, startOffset } = this
+    return { floor: { index, offset: part?.floorOffset ?? startOffset }, generation: part?.generation ?? 0 }
+  }
+
   /** What could not be read can be: whoever waits for it is to be looked after. */
   logRepaired(): void {
     this.raft.logRepaired()
@@ -413,11 +444,6 @@ export class Replica implements Shard {
   }
 
   #takeSnapshot(): void {
-    // Who is behind the floor lacks what only cleaned segments hold, and nobody can be sent those: never to be placed above them.
-    if (this.#with.shardLog.cleaner.holdsRecords) {
-      this.#with.trace({ type: 'snapshot-refused', shard: this.id, startIndex: this.startIndex })
-      return
-    }
     if (this.#machine?.cutBySnapshot === true) this.#taking.ofState()
     else this.#taking.atStart()
   }
@@ -427,7 +453,7 @@ export class Replica implements Shard {
     const { index, nextOffset, state } = snapshot
     const { term, vote, recovering } = this.raft
     const epochs = snapshot.epochs.slice(-1)
-    const start = { startIndex: index + 1, startOffset: nextOffset }
+    const start = { startIndex: index + 1, startOffset: snapshot.cleanedFrom ?? nextOffset }
     this.#with.installSnapshot(this, { ...snapshot, ...start, shard: this.id, term, vote, epochs, recovering }, () => {
       this.#applied = placeOf(snapshot)
       this.#written = index

@@ -11,6 +11,8 @@
  *      ── cut ──┤   │ entries follow        │
  *         place ┘   └── derived state has ──┘ seen these: the machine passes over them (`aheadOfLog`)
  *
+ * What compaction has left below the start is too large to come along: the follower fetches it before it takes its place.
+ *
  * Entries up to A are committed, so the follower will get the very same ones, and until it has them nobody elects it.
  */
 import type { PlatformError } from '../platform/index.ts'
@@ -39,7 +41,7 @@ export class SnapshotTaking {
 
   ofState(): void {
     const { epochs, configuration, state, ...captured } = this.#with.capture()
-    this.#give({ ...placeOf(captured), epochs, configuration, state })
+    this.#give({ ...placeOf(captured), epochs, configuration, cleanedFrom: null, state })
   }
 
   /** The first entry says where it stands: whose sum it follows, and at which offset. It may be on the disk only. */
@@ -62,6 +64,7 @@ export class SnapshotTaking {
   #before(first: Entry): void {
     const { raft, capture } = this.#with
     const index = first.index - 1
+    const { startOffset } = raft.log
     const { epochs, configuration, state } = capture()
     this.#give({
       index,
@@ -72,6 +75,7 @@ export class SnapshotTaking {
       stamp: first.stamp - 1,
       epochs: epochs.filter(({ firstIndex }) => firstIndex <= index),
       configuration,
+      cleanedFrom: startOffset < first.firstOffset ? startOffset : null,
       state,
     })
   }

@@ -17,7 +17,9 @@ function snapshot(prng: Prng): Snapshot {
   const { term: entryTerm, firstIndex } = epochs.at(-1)!
   const [index, nextOffset] = [firstIndex + prng.below(100), prng.below(1000)]
   const [configuration, state] = [prng.bytes(prng.below(30)), prng.bytes(prng.below(300))]
-  return { index, entryTerm, crc: prng.uint32(), nextOffset, stamp: prng.below(9999), epochs, configuration, state }
+  const cleanedFrom = prng.below(2) === 0 || nextOffset === 0 ? null : prng.below(nextOffset)
+  const place = { index, entryTerm, crc: prng.uint32(), nextOffset, stamp: prng.below(9999) }
+  return { ...place, epochs, configuration, cleanedFrom, state }
 }
 
 test('snapshots: what arrives is what was sent, in chunks of any size, duplicates and strays included', () => {

@@ -5,12 +5,13 @@
  * One travels as a *body* (the part of any length) in chunks, each named by a *head* that says of which body it is a chunk:
  * so a chunk of another snapshot, of an earlier leader or of before a lost session, is never taken for one of this.
  *
- *      0  u8   version              1
+ *      0  u8   version              1; 2 where what compaction has left of the log is to be fetched besides
  *      1  u8×3 reserved             0
  *      4  u32  epochCount
  *      8  u32  configurationBytes
  *     12       epochs               u64 term, firstIndex, firstOffset each
  *              configuration
+ *              cleanedFrom          u64, in version 2
  *              state                what is left
  */
 import { crc32c } from '../stdx/index.ts'
@@ -31,6 +32,11 @@ export interface Snapshot extends SnapshotPlace {
   /** Of the log up to `index`, as far as its sender still has it; the last one is of `entryTerm`. */
   readonly epochs: readonly Epoch[]
   readonly configuration: Buffer
+  /**
+   * Where the log's offsets start, if records below the place are still to be read: what compaction has left of them. It is too large to
+   * come along, and fetched from any replica (storage/part-arrival.ts). Null: nothing below is.
+   */
+  readonly cleanedFrom: number | null
   readonly state: Buffer
 }
 
@@ -46,12 +52,13 @@ export const SNAPSHOT_BYTES_MAX = 1 << 30
 export const SNAPSHOT_CHUNK_BYTES_MAX = 256 << 10
 
 const BODY_VERSION = 1
+const BODY_VERSION_CLEANED = 2
 const BODY_HEADER_BYTES = 12
 const EPOCH_BYTES = 24
 
-export function encodeSnapshotBody({ epochs, configuration, state }: Snapshot): Buffer {
+export function encodeSnapshotBody({ epochs, configuration, cleanedFrom, state }: Snapshot): Buffer {
   const fixed = Buffer.alloc(BODY_HEADER_BYTES + epochs.length * EPOCH_BYTES)
-  fixed[0] = BODY_VERSION
+  fixed[0] = cleanedFrom === null ? BODY_VERSION : BODY_VERSION_CLEANED
   fixed.writeUInt32LE(epochs.length, 4)
   fixed.writeUInt32LE(configuration.length, 8)
   let at = BODY_HEADER_BYTES
@@ -61,7 +68,10 @@ export function encodeSnapshotBody({ epochs, configuration, state }: Snapshot): 
     writeU64(fixed, firstOffset, at + 16)
     at += EPOCH_BYTES
   }
-  return Buffer.concat([fixed, configuration, state])
+  if (cleanedFrom === null) return Buffer.concat([fixed, configuration, state])
+  const from = Buffer.alloc(8)
+  writeU64(from, cleanedFrom, 0)
+  return Buffer.concat([fixed, configuration, from, state])
 }
 
 export function placeOf({ index, entryTerm, crc, nextOffset, stamp }: SnapshotPlace): SnapshotPlace {
@@ -79,10 +89,14 @@ export function sameSnapshot(a: SnapshotHead, b: SnapshotHead): boolean {
 /** Null for bytes that are no body of the head: a wire or a program has changed them without a frame's sum noticing. */
 export function decodeSnapshot(head: SnapshotHead, body: Buffer): Snapshot | null {
   if (body.length !== head.totalBytes || crc32c(body) !== head.sum) return null
-  if (body.length < BODY_HEADER_BYTES || body[0] !== BODY_VERSION) return null
+  if (body.length < BODY_HEADER_BYTES) return null
+  const cleanedBytes = body[0] === BODY_VERSION_CLEANED ? 8 : 0
+  if (body[0] !== BODY_VERSION && cleanedBytes === 0) return null
   const epochCount = body.readUInt32LE(4)
   const configurationBytes = body.readUInt32LE(8)
-  const stateAt = BODY_HEADER_BYTES + epochCount * EPOCH_BYTES + configurationBytes
+  const configurationAt = BODY_HEADER_BYTES + epochCount * EPOCH_BYTES
+  const cleanedAt = configurationAt + configurationBytes
+  const stateAt = cleanedAt + cleanedBytes
   if (epochCount === 0 || stateAt > body.length) return null
   const epochs: Epoch[] = []
   for (let at = BODY_HEADER_BYTES; epochs.length < epochCount; at += EPOCH_BYTES) {
@@ -93,6 +107,8 @@ export function decodeSnapshot(head: SnapshotHead, body: Buffer): Snapshot | nul
     epochs.push({ term, firstIndex, firstOffset })
   }
   if (epochs.at(-1)!.term !== head.entryTerm) return null
-  const configuration = body.subarray(stateAt - configurationBytes, stateAt)
-  return { ...placeOf(head), epochs, configuration, state: body.subarray(stateAt) }
+  const configuration = body.subarray(configurationAt, cleanedAt)
+  const cleanedFrom = cleanedBytes === 0 ? null : readU64(body, cleanedAt)
+  if (cleanedFrom !== null && (cleanedFrom < 0 || cleanedFrom >= head.nextOffset)) return null
+  return { ...placeOf(head), epochs, configuration, cleanedFrom, state: body.subarray(stateAt) }
 }

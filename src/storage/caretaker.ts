@@ -8,11 +8,14 @@ import { TypedError } from '../stdx/index.ts'
 import { readFile, replaceFile } from './atomic-file.ts'
 import type { Background } from './background.ts'
 import { decodeCheckpoint } from './checkpoint-format.ts'
+import type { CleanedPart } from './cleaned-part.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { decodeIdentity, encodeIdentity, type Identity } from './identity.ts'
 import { checkpointFile, copyOf, identityFile, termsFile } from './layout.ts'
 import type { LogDamage, SwapOutcome } from './log-repairs.ts'
+import type { LogStart } from './log-start.ts'
+import type { PartArrival } from './part-arrival.ts'
 import { type Procedure, run } from './procedure.ts'
 import { Scrubber } from './scrubber.ts'
 import type { SegmentRepair } from './segment-repair.ts'
@@ -28,6 +31,13 @@ export interface CaretakerCollaborators {
   readonly terms: () => Terms
   /** Writes the checkpoint and its copy. */
   readonly checkpoint: () => void
+}
+
+/** What lies below `floor`, from `startOffset` on, as another replica has it. */
+export interface WantedPart {
+  readonly shard: number
+  readonly floor: LogStart
+  readonly startOffset: number
 }
 
 const FILE_BYTES_MAX = 2 ** 32
@@ -48,6 +58,37 @@ export class Caretaker {
   /** Not repaired yet. */
   get damages(): readonly LogDamage[] {
     return [...this.#the.logs.values()].flatMap(({ repairs }) => repairs.damages)
+  }
+
+  /** What compaction has left of the shard's log is damaged, and another replica's is wanted in its place; null: it is not. */
+  lostPart(shard: number): WantedPart | null {
+    const log = this.#the.logs.get(shard)
+    // One that has arrived waits for a checkpoint.
+    if (log?.repairs.cleanedIsDamaged !== true || log.cleaner.finished !== null) return null
+    const { firstIndex: index, firstOffset: startOffset, cleaner } = log
+    return { shard, floor: { index, offset: cleaner.view.floorOffset }, startOffset }
+  }
+
+  /** Where another replica's floor must be for what lies below it to take the place of everything here up to `lastIndex`. */
+  mayReplace(shard: number, lastIndex: number, floor: LogStart): boolean {
+    const log = this.#the.logs.get(shard)
+    return log !== undefined && floor.index > Math.max(lastIndex, log.firstIndex) && floor.index <= log.lastIndex
+  }
+
+  startOffset(shard: number): number {
+    return this.#the.logs.get(shard)?.firstOffset ?? 0
+  }
+
+  /** Null: there is no such log any more, or something else is arriving for it. */
+  receivePart(shard: number, floor: LogStart, begin: (arrival: PartArrival | null) => void): void {
+    const log = this.#the.logs.get(shard)
+    if (log === undefined) begin(null)
+    else log.cleaner.receive(floor, begin)
+  }
+
+  /** What has arrived takes the place of what is there, with the next checkpoint. */
+  adoptPart(shard: number, part: CleanedPart, floor: LogStart): void {
+    this.#the.logs.get(shard)?.cleaner.adopt(part, floor)
   }
 
   /** A range of the shard's log to be fetched from another replica; null: none that could be told to be right. */

@@ -25,7 +25,7 @@ import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { type HardState, laterOf } from './hard-state.ts'
-import { type Install, type InstallDone, Installs } from './installs.ts'
+import { type Install, type InstallDone, Installs, placeOfInstall } from './installs.ts'
 import type { Journal } from './journal.ts'
 import type { Covered, JournalSegment } from './journal-segment.ts'
 import { checkpointFile } from './layout.ts'
@@ -170,8 +170,8 @@ export class Checkpointer {
    * `done` in the turn in which the shard's log stands at the snapshot's index, before the next checkpoint is captured:
    * that one must find whatever the driver makes of it.
    */
-  install(state: ShardCheckpoint, done: InstallDone): void {
-    this.#installs.begin(state, done, () => this.take(() => {}))
+  install(state: ShardCheckpoint, cleaned: CleanedPart | null, done: InstallDone): void {
+    this.#installs.begin(state, cleaned, done, () => this.take(() => {}))
   }
 
   /** The shard's removal is in no file yet, or the journal may still have entries of it. */
@@ -409,17 +409,16 @@ export class Checkpointer {
 
   /** The snapshot instead of what there was, its votes excepted. */
   #place(install: Install): void {
-    const { state, journalAfter } = install
-    const { shard, index, nextOffset } = state
+    const { state, journalAfter, cleaned } = install
+    const { shard } = state
     if (!this.#installs.isPending(install)) return
     const known = this.#stored.get(shard)?.state
     const { term, vote } = known === undefined ? state : laterOf(state, known)
-    // No entry below is on this disk, so the log starts behind the snapshot, wherever it starts where it came from.
-    const start = { startIndex: index + 1, startOffset: nextOffset }
+    const { index: startIndex, offset: startOffset } = placeOfInstall(install)
     // If it has recovered meanwhile, the next capture says so.
     const recovering = state.recovering === true || known?.recovering === true
-    const placed = { ...state, term, vote, ...start, recovering }
-    this.#stored.set(shard, { state: placed, log: null, journalAfter: journalAfter!, cleaned: null })
+    const placed = { ...state, term, vote, startIndex, startOffset, recovering }
+    this.#stored.set(shard, { state: placed, log: null, journalAfter: journalAfter!, cleaned })
     this.noteStamp(state.stamp)
     this.#the.journal.forgetEntries(shard)
   }

@@ -56,6 +56,8 @@ export interface CleaningResult {
   readonly part: CleanedPart
   readonly recordsKept: number
   readonly recordsDropped: number
+  /** It was cleaned elsewhere, and has come from another replica. */
+  readonly hasArrived: boolean
 }
 
 export interface CleaningSource {
@@ -98,7 +100,7 @@ export class Cleaning {
     yield* this.#rewrite(floor.index)
     const segments = yield* this.#writer.finish()
     const part = { floorOffset: floor.offset, generation: this.#options.generation, segments }
-    return { floorIndex: floor.index, part, recordsKept: this.#kept, recordsDropped: this.#dropped }
+    return { floorIndex: floor.index, part, recordsKept: this.#kept, recordsDropped: this.#dropped, hasArrived: false }
   }
 
   /** Pass 1. Where the map is full, or the floor that was asked for. */

@@ -17,15 +17,19 @@
 import type { Clock } from '../platform/index.ts'
 import { assert } from '../stdx/index.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
+import type { CleanedPart } from './cleaned-part.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import type { Journal } from './journal.ts'
+import type { LogStart } from './log-start.ts'
 import type { ShardLog } from './shard-log.ts'
 
 export type InstallDone = (error: StorageError | null) => void
 
 export interface Install {
   readonly state: ShardCheckpoint
+  /** What compaction has left below it, on this disk already; nothing names it yet. */
+  readonly cleaned: CleanedPart | null
   readonly started: number
   readonly done: InstallDone
   /** Every entry of the shard that was ever appended is in a block up to here; null while that is not known. */
@@ -61,11 +65,11 @@ export class Installs {
   }
 
   /** `ready` when a checkpoint may take it up. */
-  begin(state: ShardCheckpoint, done: InstallDone, ready: () => void): void {
+  begin(state: ShardCheckpoint, cleaned: CleanedPart | null, done: InstallDone, ready: () => void): void {
     const { shard } = state
     const { journal, clock } = this.#the
     assert(!this.#pending.has(shard), () => `two snapshots at once for shard ${shard}`)
-    const install: Install = { state, started: clock.now(), done, journalAfter: null }
+    const install: Install = { state, cleaned, started: clock.now(), done, journalAfter: null }
     this.#pending.set(shard, install)
     // Calls complete in their order: what was appended before is in this call's block or an earlier one.
     journal.append([], () => {
@@ -87,11 +91,11 @@ export class Installs {
       if (--left === 0) done()
     }
     for (const install of installs) {
-      const { shard, index, nextOffset } = install.state
+      const { shard } = install.state
       const log = this.#the.logs.get(shard)
       if (!this.isPending(install) || log === undefined) continue
       left++
-      log.replace({ index: index + 1, offset: nextOffset }, () => {
+      log.replace(placeOfInstall(install), install.cleaned, () => {
         this.#installed(install)
         one()
       })
@@ -121,4 +125,10 @@ export class Installs {
     const error = new StorageError({ code: 'SHARD_REMOVED', shard }, `shard ${shard} was removed`)
     this.#the.clock.endOfTurn(() => done(error))
   }
+}
+
+/** No entry below is on this disk, so the log starts behind the snapshot, but for what compaction has left. */
+export function placeOfInstall({ state, cleaned }: Install): LogStart {
+  const { index, nextOffset, startOffset } = state
+  return { index: index + 1, offset: cleaned === null ? nextOffset : startOffset }
 }

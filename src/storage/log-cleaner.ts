@@ -8,15 +8,20 @@
  *
  * A crash anywhere leaves the old part or the new one, because a single record of the checkpoint says which; files that it does
  * not name are removed at the next opening.
+ *
+ * A part may also come from another replica (part-arrival.ts): where this one is behind its floor, or has lost something below. For
+ * whoever reads, and for the checkpoint, that is a cleaning like any other.
  */
 import type { Clock, Disk } from '../platform/index.ts'
-import { TypedError } from '../stdx/index.ts'
+import { assert, TypedError } from '../stdx/index.ts'
 import type { Background } from './background.ts'
 import { type CleanedPart, cleanedFrom, cleanedSegments } from './cleaned-part.ts'
 import { CleanedWriter } from './cleaned-writer.ts'
 import { Cleaning, type CleaningRequest, type CleaningResult, type CleaningSource } from './cleaning.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
+import type { LogStart } from './log-start.ts'
+import { PartArrival } from './part-arrival.ts'
 import { call, type Procedure, run } from './procedure.ts'
 import type { Segment } from './segment.ts'
 
@@ -51,6 +56,8 @@ const NO_PART: CleanedView = { floorOffset: 0, segments: [] }
 const SMALL_MAP_BYTES = 512
 /** A cleaning that finds the log cut under it is begun again. */
 const ATTEMPTS_MAX = 3
+/** After somebody has asked for a piece of the part it stays as it is, so that he can have the rest. */
+const HELD_MS = 10_000
 
 export class LogCleaner {
   /** Segments that nothing needs any more. */
@@ -64,10 +71,13 @@ export class LogCleaner {
   #generation: number
   #wanted: CleaningRequest | null = null
   #attempts = 0
-  #state: 'idle' | 'working' | 'closed' = 'idle'
+  #state: 'idle' | 'working' | 'receiving' | 'closed' = 'idle'
   /** What is being worked on is for nobody any more. */
   #disowned = false
   #finished: CleaningResult | null = null
+  #receive: { readonly floor: LogStart; readonly begin: (arrival: PartArrival | null) => void } | null = null
+  #arrival: PartArrival | null = null
+  #heldUntilMs = 0
   #started = 0
   #onIdle: (() => void) | null = null
 
@@ -118,9 +128,51 @@ export class LogCleaner {
     this.#begin()
   }
 
+  /**
+   * `begin` once nothing else is being done here: what was is given up. The arrival is to be finished or abandoned. What is finished
+   * is adopted, or goes with a snapshot. Null: the log is closed, or somebody else has asked.
+   */
+  receive(floor: LogStart, begin: (arrival: PartArrival | null) => void): void {
+    if (this.#state === 'receiving' || this.#state === 'closed' || this.#receive !== null) return begin(null)
+    this.#receive = { floor, begin }
+    if (this.#state === 'working') this.#disowned = true
+    this.#begin()
+  }
+
+  /** A part that has arrived takes the place of what lies below its floor. */
+  adopt(part: CleanedPart, floor: LogStart): void {
+    assert(this.#finished === null, 'a part arrives where another one waits for its checkpoint')
+    this.#started = this.#with.clock.now()
+    this.#finished = { floorIndex: floor.index, part, recordsKept: 0, recordsDropped: 0, hasArrived: true }
+    this.#with.cleaned(this.#options.shard)
+  }
+
+  /** Somebody is reading the part, a piece at a time. */
+  hold(): void {
+    this.#heldUntilMs = this.#with.clock.now() + HELD_MS
+  }
+
+  #beginReceiving(): void {
+    const { floor, begin } = this.#receive!
+    this.#receive = null
+    this.#state = 'receiving'
+    const { shard } = this.#options
+    const writer = this.#writer()
+    const over = (part: CleanedPart | null): void => {
+      this.#arrival = null
+      if (part === null) this.onUseless(writer.segments)
+      this.#ended(() => {})
+    }
+    const pause = (bytes: number): Procedure<void> => this.#pause(bytes)
+    this.#arrival = new PartArrival({ shard, generation: this.#generation, floor, pause, over }, writer)
+    begin(this.#arrival)
+  }
+
   #begin(): void {
     const wanted = this.#wanted
-    if (this.#state !== 'idle' || this.#finished !== null || wanted === null) return
+    if (this.#state !== 'idle' || this.#finished !== null) return
+    if (this.#receive !== null) return this.#beginReceiving()
+    if (wanted === null || this.#with.clock.now() < this.#heldUntilMs) return
     const { firstIndex, lastIndex } = this.#source
     // A replica that was placed at the start of a log knows of floors that its log does not reach yet; it is asked again.
     if (wanted.floor.index <= firstIndex || wanted.floor.index > lastIndex) return
@@ -195,17 +247,19 @@ export class LogCleaner {
   named(result: CleaningResult, startOffset: number): void {
     if (this.#finished !== result) return
     this.#finished = null
-    const { part, floorIndex: firstIndex, recordsKept, recordsDropped } = result
+    const { part, floorIndex: firstIndex, recordsKept, recordsDropped, hasArrived } = result
     const before = this.#view.segments
     this.#take(part)
     this.#drop(before)
     const [segments, bytes] = [part.segments.length, this.storedBytes]
     const milliseconds = this.#with.clock.now() - this.#started
     const { shard } = this.#options
-    this.#with.trace({
-      ...{ type: 'shard-log-cleaned', shard, firstIndex, segments, bytes },
-      ...{ recordsKept, recordsDropped, milliseconds },
-    })
+    if (hasArrived) this.#with.trace({ type: 'cleaned-part-adopted', shard, firstIndex, segments, bytes })
+    else
+      this.#with.trace({
+        ...{ type: 'shard-log-cleaned', shard, firstIndex, segments, bytes },
+        ...{ recordsKept, recordsDropped, milliseconds },
+      })
     this.startsAt(startOffset)
     this.#begin()
   }
@@ -232,6 +286,7 @@ export class LogCleaner {
     this.#wanted = null
     this.#finished = null
     if (this.#state === 'working') this.#disowned = true
+    this.#arrival?.abandon()
     this.#part = part
     this.#view = part === null ? NO_PART : this.#viewOf(part)
     this.#generation = Math.max(this.#generation, part?.generation ?? 0)
@@ -240,6 +295,14 @@ export class LogCleaner {
 
   close(done: () => void): void {
     this.#wanted = null
+    const receive = this.#receive
+    this.#receive = null
+    receive?.begin(null)
+    if (this.#state === 'receiving') {
+      this.#onIdle = done
+      this.#arrival!.abandon()
+      return
+    }
     if (this.#state === 'working') {
       this.#disowned = true
       this.#onIdle = done

@@ -50,7 +50,7 @@ export interface LogRepairsCollaborators {
 
 /** The log begins with a hole: its first file is not there. */
 const FRONT = 0
-/** What compaction has left: no other replica has the same bytes, so it is shown, and left as it is. */
+/** What compaction has left: no other replica has the same bytes, so all of it is fetched anew (part-arrival.ts). */
 const CLEANED = -1
 
 /** `moot`: nobody needs it any more. `more`: the log has grown meanwhile, and the repair with it. */
@@ -63,6 +63,8 @@ export class LogRepairs {
   readonly #the: LogRepairsCollaborators
   /** By the first index of the file. */
   readonly #damages = new Map<number, LogDamage>()
+  /** Until they are in the quarantine, whatever has become of the log. */
+  readonly #damagedFiles = new Set<string>()
 
   constructor(
     options: LogRepairsOptions,
@@ -89,8 +91,32 @@ export class LogRepairs {
   }
 
   /** All of the file was read, and is what it should be: what was met before was the reading's fault. */
-  isSound({ firstIndex }: Segment): void {
+  isSound({ firstIndex, path }: Segment): void {
     this.#damages.delete(firstIndex)
+    this.#damagedFiles.delete(path)
+  }
+
+  /** All of what compaction has left was read, and is what was written. */
+  cleanedIsSound(): void {
+    const damage = this.#damages.get(CLEANED)
+    if (damage === undefined) return
+    this.#damages.delete(CLEANED)
+    this.#damagedFiles.delete(damage.file)
+  }
+
+  get cleanedIsDamaged(): boolean {
+    return this.#damages.has(CLEANED)
+  }
+
+  /** This is what compaction has left now. */
+  cleanedReplaced(segments: readonly Segment[]): void {
+    const damage = this.#damages.get(CLEANED)
+    if (damage !== undefined && !segments.some(({ path }) => path === damage.file)) this.#damages.delete(CLEANED)
+  }
+
+  /** Of files that are to be removed: those that are damaged go to the quarantine instead. */
+  *keepDamaged(segments: readonly Segment[]): Procedure<void> {
+    for (const segment of segments) if (this.#damagedFiles.delete(segment.path)) yield* this.#quarantine(segment)
   }
 
   noteFront(reason: string): void {
@@ -101,6 +127,7 @@ export class LogRepairs {
   #note(firstIndex: number, damage: LogDamage): void {
     if (this.#damages.has(firstIndex)) return
     this.#damages.set(firstIndex, damage)
+    this.#damagedFiles.add(damage.file)
     this.#the.trace({ type: 'shard-log-damaged', ...damage })
     this.#the.damageFound(damage.shard)
   }
@@ -189,6 +216,7 @@ export class LogRepairs {
     yield* call<void>((done) => disk.syncDirectory(directory, done))
     yield* this.#writer.exchange(target, segment, repair)
     this.#damages.delete(key)
+    if (target !== null) this.#damagedFiles.delete(target.path)
     const bytes = segment.bytes!
     trace({
       type: 'shard-log-repaired',
@@ -203,13 +231,13 @@ export class LogRepairs {
   }
 
   /** Null: there was nothing. */
-  *#quarantine({ path, firstIndex }: Segment): Procedure<string | null> {
+  *#quarantine({ path, firstIndex, generation }: Segment): Procedure<string | null> {
     const { disk, below } = this.#the
     const { quarantine, shard } = this.#options
     const suffix = below(1 << 30)
       .toString(16)
       .padStart(8, '0')
-    const aside = join(quarantine, `${shard}-${firstIndex}-${suffix}.log`)
+    const aside = join(quarantine, `${shard}-${firstIndex}-${suffix}.${generation === null ? 'log' : 'cleaned'}`)
     yield* call<void>((done) => disk.makeDirectory(quarantine, done))
     try {
       yield* call<void>((done) => disk.rename(path, aside, done))

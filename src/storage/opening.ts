@@ -90,7 +90,7 @@ export function* claimDirectory(disk: Disk, directory: string): Procedure<Claim>
 
 /** The directory is claimed. */
 export function* openDirectory(options: OpeningOptions, collaborators: OpeningCollaborators): Procedure<Opened> {
-  const { directory, journalSegmentBytes: segmentBytes } = options
+  const { directory, journalSegmentBytes: segmentBytes, hasPeers } = options
   const { platform, background, trace } = collaborators
   const { disk, clock, random } = platform
   const { identity, fresh } = yield* identify(options, collaborators)
@@ -98,7 +98,7 @@ export function* openDirectory(options: OpeningOptions, collaborators: OpeningCo
   const { scan, recovered, highestStamp } = loaded
   const { journalFrom: from, journalThrough: through } = checkpoint
   const suffix = random.bytes(4).toString('hex')
-  const logs = yield* tidyShards({ directory, checkpoint, recovered, suffix }, { disk, trace })
+  const logs = yield* tidyShards({ directory, checkpoint, recovered, suffix, hasPeers }, { disk, trace })
 
   const supply = new SegmentSupply({ directory, segmentBytes }, { disk, clock, background, trace })
   for (const file of scan.unused) {

@@ -8,6 +8,7 @@
  *     every entry         by its own sum and the one before it
  *     every file's end    by the header of the next one, or by what the writer remembers: a file may also be whole, and another
  *     index beside it     against what was just read; a wrong one says nothing that the file does not say, and is built again
+ *     cleaned segments    by the length and the sum that the checkpoint knows
  *     identity, checkpoint, and their copies: what is wrong is written again, this node knows what belongs there
  *
  * A step reads a MiB at the most, behind everybody's reads.
@@ -17,6 +18,7 @@ import { crc32c } from '../stdx/index.ts'
 import { replaceFile } from './atomic-file.ts'
 import type { Background } from './background.ts'
 import type { ShardLogPosition } from './checkpoint-format.ts'
+import { CleanedScrub } from './cleaned-scrub.ts'
 import { crcThrough, type Entry, nextOffsetAfter } from './entry.ts'
 import type { StorageEvent } from './events.ts'
 import { call, type Procedure, run } from './procedure.ts'
@@ -53,7 +55,10 @@ export class Scrubber {
   readonly #the: ScrubberCollaborators
   /** Of this pass: shards that are still to be looked at; null between two passes. */
   #shards: number[] | null = null
-  #file: SegmentScrub | null = null
+  #file: SegmentScrub | CleanedScrub | null = null
+  /** Of the shard at hand: cleaned segments that are still to be looked at; null: not begun. */
+  #cleaned: Segment[] | null = null
+  #cleanedSound = true
   /** Of the shard at hand: the next file begins here or above. */
   #from = 0
   #files = 0
@@ -96,6 +101,7 @@ export class Scrubber {
     if (log === undefined || this.#file === null) {
       this.#shards.shift()
       this.#from = 0
+      this.#cleaned = null
       return 0
     }
     const scrub = this.#file
@@ -105,18 +111,39 @@ export class Scrubber {
     } catch (error) {
       if (!isDamage(error)) throw error
       this.#file = null
+      if (scrub instanceof CleanedScrub) this.#cleanedSound = false
       if (!scrub.segment.dropped) log.repairs.note(error)
     }
     this.#bytes += bytes
     if (scrub.done) {
       this.#file = null
       this.#files++
-      log.repairs.isSound(scrub.segment)
+      if (scrub instanceof SegmentScrub) log.repairs.isSound(scrub.segment)
     }
     return bytes
   }
 
-  #nextFile(log: ShardLog): SegmentScrub | null {
+  #nextFile(log: ShardLog): SegmentScrub | CleanedScrub | null {
+    return this.#nextCleaned(log) ?? this.#nextCommitted(log)
+  }
+
+  #nextCleaned({ cleaner, repairs }: ShardLog): CleanedScrub | null {
+    if (this.#cleaned === null) {
+      this.#cleaned = [...cleaner.view.segments]
+      this.#cleanedSound = true
+    }
+    for (let segment = this.#cleaned.shift(); segment !== undefined; segment = this.#cleaned.shift()) {
+      const { firstIndex, generation } = segment
+      const expected = cleaner.part?.segments.find(
+        (known) => known.firstIndex === firstIndex && known.generation === generation,
+      )
+      if (expected !== undefined) return new CleanedScrub(segment, expected, this.#the.disk)
+    }
+    if (this.#cleanedSound) repairs.cleanedIsSound()
+    return null
+  }
+
+  #nextCommitted(log: ShardLog): SegmentScrub | null {
     const { segments, position } = log.files
     const at = segments.findIndex(({ firstIndex }) => firstIndex >= this.#from)
     const segment = segments[at]

@@ -41,6 +41,8 @@ export interface FoldersToTidy {
   readonly recovered: ReadonlyMap<number, RecoveredShard>
   /** Makes names in the quarantine unlike earlier ones. */
   readonly suffix: string
+  /** There are other replicas, who give back what is missing. */
+  readonly hasPeers: boolean
 }
 
 /** What there is of a shard's log, by the names of its files. */
@@ -49,11 +51,13 @@ export interface FoundLog {
   readonly sealed: readonly number[]
   /** The checkpoint names a segment in use, and its file is not there. */
   readonly inUseMissing: boolean
+  /** The checkpoint names a cleaned segment that is not there. */
+  readonly cleanedMissing: string | null
 }
 
 /** Leaves of each shard what its log is made of, and answers what that is. */
 export function* tidyShards(
-  { directory, checkpoint, recovered, suffix }: FoldersToTidy,
+  { directory, checkpoint, recovered, suffix, hasPeers }: FoldersToTidy,
   { disk, trace }: { disk: Disk; trace: (event: StorageEvent) => void },
 ): Procedure<Map<number, FoundLog>> {
   const logs = new Map<number, FoundLog>()
@@ -62,17 +66,20 @@ export function* tidyShards(
     const shard = shardIdIn(name)
     if (shard !== null) found.set(shard, yield* namesIn(disk, shardDirectory(directory, shard)))
   }
+  const cleanedMissing = new Map<number, string>()
   // Before anything is removed: a refusal says that nothing was changed.
   for (const [shard, stored] of checkpoint.shards) {
     const missing = missingCleaned(shardDirectory(directory, shard), stored, found.get(shard) ?? [])
     if (missing === null) continue
+    cleanedMissing.set(shard, missing)
+    if (hasPeers) continue
     throw new StorageError(
-      { code: 'SHARD_LOG_MISSING', shard, file: missing, reason: 'what compaction has left is no other replica’s' },
+      { code: 'SHARD_LOG_MISSING', shard, file: missing, reason: 'there is no other replica' },
       `${missing}, a part of the log of shard ${shard}, is missing. ${REPLACE_THE_DISK}`,
     )
   }
   for (const [shard, { log }] of checkpoint.shards) {
-    if (log === null || found.has(shard)) continue
+    if ((log === null && !cleanedMissing.has(shard)) || found.has(shard)) continue
     const folder = shardDirectory(directory, shard)
     yield* call<void>((done) => disk.makeDirectory(folder, done))
     yield* call<void>((done) => disk.syncDirectory(dirname(folder), done))
@@ -109,7 +116,8 @@ export function* tidyShards(
       })
       yield* removeFiles(disk, folder, useless)
       const sealed = kept.filter((first) => first !== inUse)
-      logs.set(shard, { sealed, inUseMissing: inUse > 0 && !isKept.has(inUse) })
+      const inUseMissing = inUse > 0 && !isKept.has(inUse)
+      logs.set(shard, { sealed, inUseMissing, cleanedMissing: cleanedMissing.get(shard) ?? null })
     }
   }
   return logs

@@ -80,6 +80,8 @@ export interface ShardLogStart {
   readonly index: number
   /** What compaction has left of what lies before the start. */
   readonly cleaned: CleanedPart | null
+  /** A file of that is not there. */
+  readonly cleanedMissing: string | null
 }
 
 export const EMPTY_LOG: ShardLogStart = {
@@ -89,6 +91,7 @@ export const EMPTY_LOG: ShardLogStart = {
   inUseMissing: false,
   index: 0,
   cleaned: null,
+  cleanedMissing: null,
 }
 
 export type FactsDone = (error: StorageError | PlatformError | null, segments: readonly SegmentFacts[]) => void
@@ -144,7 +147,7 @@ export class ShardLog {
 
   constructor(
     options: ShardLogOptions,
-    { start, position, sealed, inUseMissing, index, cleaned }: ShardLogStart,
+    { start, position, sealed, inUseMissing, index, cleaned, cleanedMissing }: ShardLogStart,
     collaborators: ShardLogCollaborators,
   ) {
     this.#options = options
@@ -166,6 +169,8 @@ export class ShardLog {
     this.#writtenIndex = this.#lastIndex
     const inUse = this.#writer.segments.at(-1)
     if (inUseMissing && inUse !== undefined) this.repairs.note(damaged(inUse, 0, 'the file is missing'))
+    const lost = this.cleaner.view.segments.find(({ path }) => path === cleanedMissing)
+    if (lost !== undefined) this.repairs.note(damaged(lost, 0, 'the file is missing'))
     const first = this.#writer.segments[0]
     if (first !== undefined && first.firstIndex > start.index) this.repairs.noteFront('the first file is missing')
   }
@@ -317,6 +322,7 @@ export class ShardLog {
     if (position !== null) this.#discard(this.#writer.cut(this.#start.index, position.firstIndex))
     this.#useless.push(...this.#notRemoved.splice(0))
     this.#work()
+    this.repairs.cleanedReplaced(this.cleaner.view.segments)
     if (cleaned !== null) this.onCleaned?.(cleaned.floorIndex)
   }
 
@@ -324,10 +330,11 @@ export class ShardLog {
    * A checkpoint on the disk says that a snapshot is the log up to before `start`, where it now begins and ends. What was
    * buffered goes unwritten: all of it lies below, or, in a replica that recovers, comes again.
    */
-  replace(start: LogStart, done: () => void): void {
+  replace(start: LogStart, cleaned: CleanedPart | null, done: () => void): void {
     assert(this.#syncs.length === 0, 'replaced while a checkpoint waits for it')
     assert(this.#state !== 'closed', 'replaced after it was closed')
-    this.cleaner.replace(null)
+    this.cleaner.replace(cleaned)
+    this.repairs.cleanedReplaced(this.cleaner.view.segments)
     this.#replacement = { start, done }
     this.#work()
   }
@@ -431,6 +438,7 @@ export class ShardLog {
     const segments = this.#useless.splice(0, REMOVED_AT_ONCE)
     const names = segments.flatMap(({ path, indexPath }) => [basename(path), basename(indexPath)])
     try {
+      yield* this.repairs.keepDamaged(segments)
       yield* removeFiles(this.#collaborators.disk, this.#options.directory, names)
     } catch (error) {
       if (!(error instanceof TypedError)) throw error

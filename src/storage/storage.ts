@@ -14,6 +14,7 @@ import { Background } from './background.ts'
 import { Caretaker } from './caretaker.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import { Checkpointer, type CheckpointSource } from './checkpointer.ts'
+import type { CleanedPart } from './cleaned-part.ts'
 import { CleaningTurns } from './cleaning-turns.ts'
 import { type Entry, EntryKind } from './entry.ts'
 import type { StorageError } from './errors.ts'
@@ -325,8 +326,8 @@ export class Storage {
     if (stored === undefined) return EMPTY_LOG
     const { startIndex, startOffset, index } = stored.state
     const start = { index: startIndex, offset: startOffset }
-    const { sealed, inUseMissing } = this.#opened.logs.get(shard) ?? { sealed: [], inUseMissing: false }
-    return { start, position: stored.log, sealed, inUseMissing, index, cleaned: stored.cleaned ?? null }
+    const found = this.#opened.logs.get(shard) ?? { sealed: [], inUseMissing: false, cleanedMissing: null }
+    return { start, position: stored.log, ...found, index, cleaned: stored.cleaned }
   }
 
   setCheckpointSource(source: CheckpointSource): void {
@@ -340,13 +341,17 @@ export class Storage {
   }
 
   /**
-   * Puts the shard at `checkpoint`, which its log does not reach, atomically (the files of a replica that recovers may reach further
-   * than what it still knows of its log): after a crash there is the old state or the new
-   * one. Entries of the shard that were handed to `append` before do not count any more, those after `done` do, and until then
+   * Puts the shard at `checkpoint`, which its log does not reach, atomically: after a crash there is the old state or the new
+   * one. (The files of a replica that recovers may reach further than what it still knows of its log.) `cleaned`: what compaction has
+   * left below, as it has arrived (`ShardLog.cleaner.receive`). Entries of the shard that were handed to `append` before do not count any more, those after `done` do, and until then
    * there must be none. After `done` the shard's log stands at the checkpoint's index. A shard that is removed meanwhile answers
    * `SHARD_REMOVED`.
    */
-  installSnapshot(checkpoint: ShardCheckpoint, done: (error: StorageError | null) => void): void {
+  installSnapshot(
+    checkpoint: ShardCheckpoint,
+    done: (error: StorageError | null) => void,
+    cleaned: CleanedPart | null = null,
+  ): void {
     if (this.#state === 'failed') return
     const { shard, index, recovering } = checkpoint
     if (this.#checkpointer.refuses(shard, done)) return
@@ -355,7 +360,7 @@ export class Storage {
       recovering === true || index > lastIndex,
       () => `a snapshot of shard ${shard} at ${index}, its log reaches ${lastIndex}`,
     )
-    this.#checkpointer.install(checkpoint, (error) => {
+    this.#checkpointer.install(checkpoint, cleaned, (error) => {
       if (this.#state !== 'failed') done(error)
     })
   }
