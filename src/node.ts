@@ -336,6 +336,7 @@ export class TidemarkNode {
       source: (shard) => this.#host.replica(shard) ?? null,
       replicasOf: (shard) => this.#replicasOf(shard),
       trace: (event) => this.#note({ layer: 'cluster', event }),
+      chance: (site) => this.#with.platform.random.chance(site),
     })
   }
 

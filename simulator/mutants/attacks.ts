@@ -53,6 +53,12 @@ export const STUCK_JOURNALS = onThree(
   ROUNDS_MS,
 )
 
+/** One node after the other is away for so long that a log that is always compacted goes on without it. */
+export const AWAY_IN_TURN = onThree(
+  (atMs, i) => ({ kind: 'crash', atMs, target: 1 + (i % 3), power: false, silent: false, downMs: 3500 }),
+  ROUNDS_MS,
+)
+
 /** In files that nobody may ask for again. */
 export const COLD_ROT = onThree((atMs, pick) => ({
   kind: 'bit-rot',

@@ -1,4 +1,5 @@
 /** Compaction broken: what stays is not what has to. */
+import { AWAY_IN_TURN } from './attacks.ts'
 import type { Attack } from './mutant.ts'
 import type { PatchMutant } from './patch.ts'
 
@@ -18,6 +19,8 @@ const ALWAYS_COMPACTED: Attack = {
     },
   },
 }
+
+const BEHIND_THE_FLOOR: Attack = { options: { ...ALWAYS_COMPACTED.options, ...AWAY_IN_TURN } }
 
 export const COMPACTION_PATCHES: readonly PatchMutant[] = [
   {
@@ -78,21 +81,10 @@ export const COMPACTION_PATCHES: readonly PatchMutant[] = [
     ],
   },
   {
-    name: 'compaction-counts-who-lacks-the-cleaned-files',
+    name: 'placed-at-the-floor-without-what-lies-below',
     trap: 'T16',
-    breaks: 'a follower is placed at the floor without what lies below it',
-    attack: ALWAYS_COMPACTED,
-    edits: [
-      {
-        file: 'replication/low-water-mark',
-        find: 'return compaction.floor.index <= heldByAll + 1 ? compaction : null;',
-        replace: 'return heldByAll >= 0 ? compaction : null;',
-      },
-      {
-        file: 'replication/replica',
-        find: 'if (this.#with.shardLog.cleaner.holdsRecords) {',
-        replace: 'if (this.#with.shardLog.cleaner.holdsRecords && this.id < 0) {',
-      },
-    ],
+    breaks: 'a follower is placed at the floor without what compaction has left below it',
+    attack: BEHIND_THE_FLOOR,
+    edits: [{ file: 'replication/host', find: 'if (startOffset === offset)', replace: 'if (startOffset <= offset)' }],
   },
 ]

@@ -33,8 +33,8 @@ export const STORAGE_PATCHES: readonly PatchMutant[] = [
       },
       {
         file: 'storage/journal',
-        find: "if (this.#state === 'telling') this.#rest(); });",
-        replace: "if (this.#state === 'telling') this.#rest(); }; file.datasync(synced);",
+        find: "if (this.#state === 'telling') this.#told(); });",
+        replace: "if (this.#state === 'telling') this.#told(); }; file.datasync(synced);",
       },
     ],
   },

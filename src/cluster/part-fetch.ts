@@ -30,6 +30,7 @@ const METHOD = 'cleaned-part'
 const ASK_TIMEOUT_MS = 5000
 const RETRY_MIN_MS = 200
 const RETRY_MAX_MS = 5000
+const SMALL_PIECE_BYTES = 300
 /** u32 shard, u64 floor's index (0: the giver's), its offset, from offset, bytes of the entry there that have come already. */
 const QUESTION_BYTES = 36
 /** u64 cleaning, floor's index, its offset; then entries. Without any: there is nothing from there on. */
@@ -59,6 +60,8 @@ export interface PartFetchCollaborators {
   /** Who has a replica of the shard, whoever is likely to answer first. */
   readonly replicasOf: (shard: ShardId) => readonly NodeId[]
   readonly trace: (event: ClusterEvent) => void
+  /** `Random.chance`. */
+  readonly chance: (site: string) => boolean
 }
 
 /** Of which log: `floor` null is the giver's, as long as `mayBe` agrees. */
@@ -168,7 +171,8 @@ export class PartFetch {
     if (source === null) return reply(null, Buffer.alloc(0))
     const { generation, floor: own } = source.cleaned
     const floor = asked.index === 0 ? own : asked
-    source.readBelow(floor, from, skip + PIECE_BYTES, (error, entries) => {
+    const pieceBytes = this.#the.chance('cluster/small-piece') ? SMALL_PIECE_BYTES : PIECE_BYTES
+    source.readBelow(floor, from, skip + pieceBytes, (error, entries) => {
       // Ours may be damaged, too: it is known by now, and somebody else may have it. Or it was cleaned while it was read.
       if (error !== null || entries === null || source.cleaned.generation !== generation)
         return reply(null, Buffer.alloc(0))
@@ -177,7 +181,7 @@ export class PartFetch {
       writeU64(header, floor.index, 8)
       writeU64(header, floor.offset, 16)
       const bytes = Buffer.concat(entries.map((entry) => entry.bytes))
-      reply(null, Buffer.concat([header, bytes.subarray(skip, skip + PIECE_BYTES)]))
+      reply(null, Buffer.concat([header, bytes.subarray(skip, skip + pieceBytes)]))
     })
   }
 }

@@ -1,0 +1,275 @@
+/** What compaction has left at another replica, in the place of what is damaged here, or below a snapshot. */
+import { strict as assert } from 'node:assert'
+import { test } from 'node:test'
+import { encodeBatch } from '../records/index.ts'
+import type { ShardCheckpoint } from './checkpoint-format.ts'
+import type { CleanedPart } from './cleaned-part.ts'
+import { type Entry, encodeEntry, nextOffsetAfter, payloadOf } from './entry.ts'
+import { StorageError } from './errors.ts'
+import { checkpointAt, follow, World } from './harness.test.ts'
+import type { LogStart } from './log-start.ts'
+import type { PartArrival } from './part-arrival.ts'
+import { damagesIn, flip, scrub } from './repair-harness.test.ts'
+import type { ShardLog } from './shard-log.ts'
+import type { Storage } from './storage.ts'
+
+const SHARD = 16
+const FOLDER = `/data/shards/${SHARD}`
+const KEYS = 5
+const CUT_AT = 25
+const FLOOR = { index: CUT_AT + 1, offset: CUT_AT }
+const PEERS = { hasPeers: true, shardSegmentBytes: 4 << 10 }
+const HISTORY = historyOf()
+/** Of every key below the floor the latest, and everything above. */
+const LEFT = HISTORY.map((_, i) => i).filter((offset) => offset >= CUT_AT - KEYS)
+
+function historyOf(): Entry[] {
+  const entries: Entry[] = []
+  for (let i = 0; i < 30; i++) {
+    const record = { key: Buffer.from(`key ${i % KEYS}`), value: Buffer.from(`${i} ${'v'.repeat(1000)}`) }
+    entries.push(follow(SHARD, entries.at(-1) ?? null, 1, encodeBatch([record], { timestamp: 0, baseOffset: i }), 1))
+  }
+  return entries
+}
+
+function opened(world: World, options = PEERS): { storage: Storage; log: ShardLog } {
+  const storage = world.open(options)
+  const log = storage.openShardLog(SHARD)
+  for (const entry of storage.recovered.get(SHARD)?.entries ?? []) log.append(entry)
+  const capture = (): ShardCheckpoint => {
+    const start = { startIndex: log.firstIndex, startOffset: log.firstOffset }
+    return { ...checkpointAt(SHARD, HISTORY, log.lastIndex), ...start }
+  }
+  storage.setCheckpointSource({ activeShards: () => (log.lastIndex > 0 ? [SHARD] : []), capture })
+  return { storage, log }
+}
+
+/** All of the history, cleaned below the floor. */
+function cleaned(seed: string): { world: World; storage: Storage; log: ShardLog } {
+  const world = new World(seed)
+  const { storage, log } = opened(world)
+  storage.append(HISTORY, () => {})
+  for (const entry of HISTORY) log.append(entry)
+  storage.checkpoint()
+  world.clock.settle()
+  log.cleaner.want({ floor: FLOOR, tombstonesBelow: 0, keepsSequence: () => false })
+  world.clock.settle()
+  assert.equal(log.firstIndex, FLOOR.index)
+  return { world, storage, log }
+}
+
+function offsetsIn(world: World, log: ShardLog): number[] {
+  const offsets: number[] = []
+  for (let next = 0; next < HISTORY.length; next = offsets.at(-1)! + 1) {
+    const entries = world.await<Entry[]>((done) => log.readFromOffset(next, 3000, done))
+    for (const { firstOffset } of entries) offsets.push(firstOffset)
+  }
+  return offsets
+}
+
+/** Below the floor, as a peer that has cleaned it sends it. */
+function sent(): Entry[] {
+  const { world, log } = cleaned('peer')
+  const entries: Entry[] = []
+  for (let next = 0; ; next = nextOffsetAfter(entries.at(-1)!)) {
+    const read = world.await<Entry[]>((done) => log.readFromOffset(next, 3000, done))
+    const below = read.filter(({ index }) => index < FLOOR.index)
+    entries.push(...below)
+    if (below.length < read.length) return entries
+  }
+}
+
+const SENT = sent()
+
+function receive(world: World, storage: Storage, floor: LogStart = FLOOR): PartArrival {
+  let arrival: PartArrival | null = null
+  storage.caretaker.receivePart(SHARD, floor, (begun) => {
+    arrival = begun
+  })
+  world.clock.settle()
+  assert.ok(arrival !== null)
+  return arrival
+}
+
+/** Everything is asked for at once, and comes in its order: how far it gets depends on how many turns there are. */
+function take(storage: Storage, then: (part: CleanedPart) => void): void {
+  storage.caretaker.receivePart(SHARD, FLOOR, (arrival) => {
+    const next = (from: number): void => {
+      if (from < SENT.length) arrival!.add(SENT.slice(from, from + 2), (error) => error === null && next(from + 2))
+      else arrival!.finish((error, part) => error === null && then(part!))
+    }
+    next(0)
+  })
+}
+
+function cleanedFiles(world: World): string[] {
+  if (!world.list('/data/shards').includes(`${SHARD}`)) return []
+  return world.list(FOLDER).filter((name) => name.endsWith('.cleaned'))
+}
+
+test('a part arrives in the place of one that rots, which is kept; a crash at any moment leaves the one or the other', () => {
+  const damage = (seed: string): World => {
+    const { world } = cleaned(seed)
+    world.kill()
+    flip(world, `${FOLDER}/${cleanedFiles(world)[0]}`, 300)
+    return world
+  }
+  const repair = (world: World): ShardLog => {
+    const { storage, log } = opened(world)
+    scrub(world, storage)
+    const lost = storage.caretaker.lostPart(SHARD)
+    if (lost === null) return log
+    assert.deepEqual(lost, { shard: SHARD, floor: FLOOR, startOffset: 0 })
+    take(storage, (part) => storage.caretaker.adoptPart(SHARD, part, FLOOR))
+    return log
+  }
+  const whole = damage('whole')
+  repair(whole)
+  let repaired = 0
+  for (let turns = whole.turnsToRest(); turns >= 0; turns--) {
+    for (const power of [false, true]) {
+      const world = damage(`${turns} ${power}`)
+      repair(world)
+      for (let turn = 0; turn < turns; turn++) world.clock.step()
+      if (power) world.powerLoss()
+      else world.kill()
+      const log = repair(world)
+      const wasDone = world.turnsToRest() === 0
+      world.clock.settle()
+      if (wasDone) repaired++
+      assert.deepEqual([log.firstIndex, offsetsIn(world, log)], [FLOOR.index, LEFT], `${turns} ${power}`)
+      assert.equal(cleanedFiles(world).length, log.cleaner.part!.segments.length)
+      assert.equal(log.repairs.damages.length, 0)
+      const kept = world.disk.platter.files('/data/quarantine').map(({ path }) => path)
+      if (!wasDone)
+        assert.ok(
+          kept.some((path) => path.endsWith('.cleaned')),
+          `${turns} ${power}: ${kept}`,
+        )
+      assert.deepEqual(world.fatals, [])
+    }
+  }
+  assert.ok(repaired > 0)
+})
+
+test('a cleaned segment that is missing: with peers it is asked for, without the start is refused', () => {
+  const { world } = cleaned('missing')
+  world.kill()
+  const name = cleanedFiles(world)[0]!
+  world.disk.platter.remove(`${FOLDER}/${name}`)
+  const refused = world.tryOpen()
+  assert.ok(refused instanceof StorageError && refused.code === 'SHARD_LOG_MISSING' && refused.message.includes(name))
+  const { storage, log } = opened(world)
+  assert.deepEqual(damagesIn(storage), [`${FOLDER}/${name}`])
+  take(storage, (part) => storage.caretaker.adoptPart(SHARD, part, FLOOR))
+  world.clock.settle()
+  assert.deepEqual([offsetsIn(world, log), damagesIn(storage)], [LEFT, []])
+})
+
+test('what is misread once is sound again when all of it was read well', () => {
+  const { world, storage } = cleaned('misread')
+  const path = `${FOLDER}/${cleanedFiles(world)[0]}`
+  flip(world, path, 300)
+  scrub(world, storage)
+  assert.deepEqual(damagesIn(storage), [path])
+  flip(world, path, 300)
+  scrub(world, storage)
+  assert.deepEqual(damagesIn(storage), [])
+})
+
+test('entries as they were committed, below a floor above the damage, take its place as well', () => {
+  const world = new World('raw')
+  const { storage, log } = opened(world)
+  storage.append(HISTORY, () => {})
+  for (const entry of HISTORY) log.append(entry)
+  storage.checkpoint()
+  world.clock.settle()
+  flip(world, `${FOLDER}/${world.list(FOLDER).filter((name) => name.endsWith('.log'))[1]}`, 300)
+  scrub(world, storage)
+  assert.equal(damagesIn(storage).length, 1)
+  assert.ok(storage.caretaker.mayReplace(SHARD, 10, FLOOR))
+  assert.ok(!storage.caretaker.mayReplace(SHARD, FLOOR.index, FLOOR))
+  assert.ok(!storage.caretaker.mayReplace(SHARD, 10, { index: 31, offset: 30 }), 'it has no entry 31')
+  take(storage, (part) => storage.caretaker.adoptPart(SHARD, part, FLOOR))
+  world.clock.settle()
+  assert.deepEqual([log.firstIndex, offsetsIn(world, log)], [FLOOR.index, LEFT])
+  assert.equal(storage.caretaker.lostPart(SHARD), null)
+})
+
+test('a snapshot comes with what lies below it; a crash at any moment leaves the old log or all of the new one', () => {
+  const placed = { ...checkpointAt(SHARD, HISTORY, CUT_AT), startIndex: FLOOR.index, startOffset: 0 }
+  const install = (world: World): ShardLog => {
+    const { storage, log } = opened(world)
+    take(storage, (part) => storage.installSnapshot(placed, (error) => assert.equal(error, null), part))
+    return log
+  }
+  const whole = new World('snapshot')
+  install(whole)
+  const found = { old: 0, new: 0 }
+  for (let turns = whole.turnsToRest(); turns >= 0; turns--) {
+    const world = new World(turns)
+    install(world)
+    for (let turn = 0; turn < turns; turn++) world.clock.step()
+    world.powerLoss()
+    const { storage, log } = opened(world)
+    const index = storage.recovered.get(SHARD)?.checkpoint?.index ?? 0
+    if (index === 0) {
+      found.old++
+      assert.deepEqual([log.lastIndex, cleanedFiles(world).length], [0, 0], `${turns}`)
+      continue
+    }
+    found.new++
+    assert.deepEqual([index, log.firstIndex, log.lastIndex, log.firstOffset], [CUT_AT, FLOOR.index, CUT_AT, 0])
+    for (const entry of HISTORY.slice(CUT_AT)) log.append(entry)
+    assert.deepEqual(offsetsIn(world, log), LEFT, `${turns}`)
+  }
+  assert.ok(found.old > 5 && found.new > 1, JSON.stringify(found))
+})
+
+test('what is no part of this log is refused: other shards, going back, above the floor, no records', () => {
+  const { world, storage } = cleaned('refused')
+  const refusal = (entries: readonly Entry[]): string => {
+    const arrival = receive(world, storage)
+    let error: Error | null = null
+    arrival.add(entries, (failure) => {
+      error = failure
+    })
+    world.clock.settle()
+    arrival.abandon()
+    world.clock.settle()
+    return (error as StorageError | null)?.message ?? 'taken'
+  }
+  const [first, second] = SENT as [Entry, Entry]
+  const foreign = encodeEntry({ ...first, shard: SHARD + 1, payload: [payloadOf(first)] })
+  const empty = encodeEntry({ ...first, recordCount: 0, payload: [payloadOf(first)] })
+  assert.match(refusal([foreign]), /an entry of shard 17/)
+  assert.match(refusal([second, first]), /goes back/)
+  assert.match(refusal([HISTORY[CUT_AT]!]), /above the floor/)
+  assert.match(refusal([empty]), /no records/)
+  assert.equal(refusal([first, second]), 'taken')
+  assert.deepEqual(offsetsIn(world, storage.openShardLog(SHARD)), LEFT)
+  assert.equal(cleanedFiles(world).length, storage.openShardLog(SHARD).cleaner.part!.segments.length, 'no litter')
+})
+
+test('an arrival ends with its log, and one at a time is enough', () => {
+  const { world, storage } = cleaned('ends')
+  const arrival = receive(world, storage)
+  let second: PartArrival | null | undefined
+  storage.caretaker.receivePart(SHARD, FLOOR, (begun) => {
+    second = begun
+  })
+  assert.equal(second, null)
+  storage.removeShard(SHARD)
+  world.clock.settle()
+  let error: Error | null = null
+  arrival.add(SENT, (failure) => {
+    error = failure
+  })
+  world.clock.settle()
+  assert.equal((error as StorageError | null)?.code, 'CLEANING_ABANDONED')
+  storage.caretaker.receivePart(SHARD, FLOOR, (begun) => {
+    second = begun
+  })
+  assert.equal(second, null)
+  assert.ok(!world.list('/data/shards').includes(`${SHARD}`))
+})
