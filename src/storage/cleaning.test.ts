@@ -1,10 +1,9 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
-import { encodeBatch } from '../records/index.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import { fuzz } from './cleaning.fuzz.ts'
-import type { Entry } from './entry.ts'
-import { checkpointAt, follow, World } from './harness.test.ts'
+import { CUT_AT, clean, historyOf, KEYS, LEFT, offsetsIn } from './compacted-harness.test.ts'
+import { checkpointAt, World } from './harness.test.ts'
 import { inspect, type LogItem } from './inspection/index.ts'
 import type { ShardLog } from './shard-log.ts'
 import type { Storage } from './storage.ts'
@@ -15,20 +14,7 @@ test('compaction: whatever the history, a reader finds what the twin says (100 h
 })
 
 const SHARD = 16
-const KEYS = 5
-const CUT_AT = 25
-
-/** Thirty entries of one record each, over five keys, in files of a few entries; all of it is in the shard log. */
-function historyOf(): Entry[] {
-  const entries: Entry[] = []
-  for (let i = 0; i < 30; i++) {
-    const record = { key: Buffer.from(`key ${i % KEYS}`), value: Buffer.from(`${i} ${'v'.repeat(1000)}`) }
-    entries.push(follow(SHARD, entries.at(-1) ?? null, 1, encodeBatch([record], { timestamp: 0, baseOffset: i }), 1))
-  }
-  return entries
-}
-
-const HISTORY = historyOf()
+const HISTORY = historyOf(SHARD)
 
 function opened(world: World): { storage: Storage; log: ShardLog } {
   const storage = world.open()
@@ -48,26 +34,11 @@ function begun(world: World): ShardLog {
   for (const entry of HISTORY) log.append(entry)
   storage.checkpoint()
   world.clock.settle()
-  want(log)
+  clean(log)
   return log
 }
 
-function want(log: ShardLog): void {
-  const floor = { index: CUT_AT + 1, offset: CUT_AT }
-  log.cleaner.want({ floor, tombstonesBelow: 0, keepsSequence: () => false })
-}
-
-function offsetsIn(world: World, log: ShardLog): number[] {
-  const offsets: number[] = []
-  for (let next = 0; next < HISTORY.length; next = offsets.at(-1)! + 1) {
-    const entries = world.await<Entry[]>((done) => log.readFromOffset(next, 3000, done))
-    for (const { firstOffset } of entries) offsets.push(firstOffset)
-  }
-  return offsets
-}
-
 const ALL = HISTORY.map((_, i) => i)
-const CLEANED = ALL.filter((offset) => offset >= CUT_AT - KEYS)
 
 test('compaction: a crash at any effect leaves all of it or what was cleaned, and the next attempt no litter', () => {
   const whole = new World()
@@ -81,10 +52,10 @@ test('compaction: a crash at any effect leaves all of it or what was cleaned, an
       else world.kill()
       const { log } = opened(world)
       const found = offsetsIn(world, log)
-      assert.deepEqual(found, log.firstIndex === 1 ? ALL : CLEANED, `${turns} ${power}: floor ${log.firstIndex}`)
-      want(log)
+      assert.deepEqual(found, log.firstIndex === 1 ? ALL : LEFT, `${turns} ${power}: floor ${log.firstIndex}`)
+      clean(log)
       world.clock.settle()
-      assert.deepEqual([log.firstIndex, offsetsIn(world, log)], [CUT_AT + 1, CLEANED])
+      assert.deepEqual([log.firstIndex, offsetsIn(world, log)], [CUT_AT + 1, LEFT])
       const files = world.list(`/data/shards/${SHARD}`).filter((name) => name.endsWith('.cleaned'))
       assert.equal(files.length, log.cleaner.part!.segments.length)
       assert.deepEqual(world.fatals, [])
@@ -102,7 +73,7 @@ test('compaction: what it has left stays where a damaged journal is put aside', 
   const storage = world.open({ hasPeers: true })
   assert.equal(storage.recovered.get(SHARD)?.recovering, true)
   const log = storage.openShardLog(SHARD)
-  assert.deepEqual([log.firstIndex, offsetsIn(world, log)], [CUT_AT + 1, CLEANED])
+  assert.deepEqual([log.firstIndex, offsetsIn(world, log)], [CUT_AT + 1, LEFT])
 })
 
 test('compaction: who reads while it goes on is served', () => {

@@ -1,12 +1,12 @@
 /** What compaction has left at another replica, in the place of what is damaged here, or below a snapshot. */
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
-import { encodeBatch } from '../records/index.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import type { CleanedPart } from './cleaned-part.ts'
-import { type Entry, encodeEntry, nextOffsetAfter, payloadOf } from './entry.ts'
+import { CUT_AT, clean, FLOOR, historyOf, LEFT, offsetsIn, sentBelowFloor, takePart } from './compacted-harness.test.ts'
+import { type Entry, encodeEntry, payloadOf } from './entry.ts'
 import { StorageError } from './errors.ts'
-import { checkpointAt, follow, World } from './harness.test.ts'
+import { checkpointAt, World } from './harness.test.ts'
 import type { LogStart } from './log-start.ts'
 import type { PartArrival } from './part-arrival.ts'
 import { damagesIn, flip, scrub } from './repair-harness.test.ts'
@@ -15,23 +15,8 @@ import type { Storage } from './storage.ts'
 
 const SHARD = 16
 const FOLDER = `/data/shards/${SHARD}`
-const KEYS = 5
-const CUT_AT = 25
-const FLOOR = { index: CUT_AT + 1, offset: CUT_AT }
 const PEERS = { hasPeers: true, shardSegmentBytes: 4 << 10 }
-const HISTORY = historyOf()
-/** Of every key below the floor the latest, and everything above. */
-const LEFT = HISTORY.map((_, i) => i).filter((offset) => offset >= CUT_AT - KEYS)
-
-function historyOf(): Entry[] {
-  const entries: Entry[] = []
-  for (let i = 0; i < 30; i++) {
-    const record = { key: Buffer.from(`key ${i % KEYS}`), value: Buffer.from(`${i} ${'v'.repeat(1000)}`) }
-    entries.push(follow(SHARD, entries.at(-1) ?? null, 1, encodeBatch([record], { timestamp: 0, baseOffset: i }), 1))
-  }
-  return entries
-}
-
+const HISTORY = historyOf(SHARD)
 function opened(world: World, options = PEERS): { storage: Storage; log: ShardLog } {
   const storage = world.open(options)
   const log = storage.openShardLog(SHARD)
@@ -52,34 +37,18 @@ function cleaned(seed: string): { world: World; storage: Storage; log: ShardLog 
   for (const entry of HISTORY) log.append(entry)
   storage.checkpoint()
   world.clock.settle()
-  log.cleaner.want({ floor: FLOOR, tombstonesBelow: 0, keepsSequence: () => false })
+  clean(log)
   world.clock.settle()
   assert.equal(log.firstIndex, FLOOR.index)
   return { world, storage, log }
 }
 
-function offsetsIn(world: World, log: ShardLog): number[] {
-  const offsets: number[] = []
-  for (let next = 0; next < HISTORY.length; next = offsets.at(-1)! + 1) {
-    const entries = world.await<Entry[]>((done) => log.readFromOffset(next, 3000, done))
-    for (const { firstOffset } of entries) offsets.push(firstOffset)
-  }
-  return offsets
-}
+const SENT = sent()
 
-/** Below the floor, as a peer that has cleaned it sends it. */
 function sent(): Entry[] {
   const { world, log } = cleaned('peer')
-  const entries: Entry[] = []
-  for (let next = 0; ; next = nextOffsetAfter(entries.at(-1)!)) {
-    const read = world.await<Entry[]>((done) => log.readFromOffset(next, 3000, done))
-    const below = read.filter(({ index }) => index < FLOOR.index)
-    entries.push(...below)
-    if (below.length < read.length) return entries
-  }
+  return sentBelowFloor(world, log)
 }
-
-const SENT = sent()
 
 function receive(world: World, storage: Storage, floor: LogStart = FLOOR): PartArrival {
   let arrival: PartArrival | null = null
@@ -91,16 +60,7 @@ function receive(world: World, storage: Storage, floor: LogStart = FLOOR): PartA
   return arrival
 }
 
-/** Everything is asked for at once, and comes in its order: how far it gets depends on how many turns there are. */
-function take(storage: Storage, then: (part: CleanedPart) => void): void {
-  storage.caretaker.receivePart(SHARD, FLOOR, (arrival) => {
-    const next = (from: number): void => {
-      if (from < SENT.length) arrival!.add(SENT.slice(from, from + 2), (error) => error === null && next(from + 2))
-      else arrival!.finish((error, part) => error === null && then(part!))
-    }
-    next(0)
-  })
-}
+const take = (storage: Storage, then: (part: CleanedPart) => void): void => takePart(storage, SHARD, SENT, then)
 
 function cleanedFiles(world: World): string[] {
   if (!world.list('/data/shards').includes(`${SHARD}`)) return []
