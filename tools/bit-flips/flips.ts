@@ -15,7 +15,17 @@
  * src/replication/recovering.test.ts.)
  */
 import { Prng } from '../../src/stdx/index.ts'
-import { type Entry, EntryKind } from '../../src/storage/entry.ts'
+import type { ShardCheckpoint } from '../../src/storage/checkpoint-format.ts'
+import {
+  clean,
+  FLOOR,
+  historyOf,
+  LEFT,
+  offsetsIn,
+  sentBelowFloor,
+  takePart,
+} from '../../src/storage/compacted-harness.test.ts'
+import { type Entry, EntryKind, payloadOf } from '../../src/storage/entry.ts'
 import { chain, checkpointAt, World } from '../../src/storage/harness.test.ts'
 import { encodeHardState, StorageError } from '../../src/storage/index.ts'
 import {
@@ -26,6 +36,7 @@ import {
 } from '../../src/storage/journal-format.ts'
 import { damagesIn, flip, repairAll, scrub } from '../../src/storage/repair-harness.test.ts'
 import type { RecoveredShard } from '../../src/storage/replay.ts'
+import type { ShardLog } from '../../src/storage/shard-log.ts'
 import type { Storage } from '../../src/storage/storage.ts'
 
 export type Outcome =
@@ -33,7 +44,7 @@ export type Outcome =
   | 'harmless'
   /** A small file, written again from its copy or from memory. */
   | 'rewritten'
-  /** A range of a log, fetched from the peer. */
+  /** A range of a log, or what compaction has left of one, fetched from the peer. */
   | 'repaired'
   /** Of the journal, below what was promised: the replica has no vote until its leader has given it everything again. */
   | 'recovers'
@@ -65,17 +76,35 @@ const HEADER_MAY_DIFFER = [
   [40, 48],
 ] as const
 
-type Files = ReadonlyMap<string, Buffer>
+const COMPACTED = 17
+const HISTORY = historyOf(COMPACTED)
+
+export type Files = ReadonlyMap<string, Buffer>
+
+export interface Directory {
+  readonly files: Files
+  /** Below the floor of the compacted log, as any other replica would send it. */
+  readonly cleaned: readonly Entry[]
+}
 
 /** Killed, so that the journal has what the checkpoint lacks. */
-export function directory(): Files {
+export function directory(): Directory {
   const world = new World('bit flips')
   const storage = world.open(OPTIONS)
   world.await<void>((done) => storage.setClusterId('a cluster of flips', done))
   storage.append([encodeHardState(SHARD, TERM, VOTE)], () => {})
   const log = storage.openShardLog(SHARD)
+  const compacted = storage.openShardLog(COMPACTED)
   let covered = 0
-  storage.setCheckpointSource({ activeShards: () => [SHARD], capture: () => checkpointAt(SHARD, LOG, covered) })
+  const capture = (shard: number): ShardCheckpoint => {
+    if (shard === SHARD) return checkpointAt(SHARD, LOG, covered)
+    const start = { startIndex: compacted.firstIndex, startOffset: compacted.firstOffset }
+    return { ...checkpointAt(COMPACTED, HISTORY, HISTORY.length), ...start }
+  }
+  storage.append(HISTORY, () => {})
+  for (const entry of HISTORY) compacted.append(entry)
+  world.clock.settle()
+  storage.setCheckpointSource({ activeShards: () => [SHARD, COMPACTED], capture })
   for (const entry of LOG.slice(0, COVERED)) {
     storage.append([entry], () => {})
     log.append(entry)
@@ -84,6 +113,9 @@ export function directory(): Files {
   covered = COVERED
   storage.checkpoint()
   world.clock.settle()
+  clean(compacted)
+  world.clock.settle()
+  const cleaned = sentBelowFloor(world, compacted)
   for (const entry of LOG.slice(COVERED)) {
     storage.append([entry], () => {})
     world.clock.settle()
@@ -95,7 +127,7 @@ export function directory(): Files {
   }
   world.kill()
   const files = world.disk.platter.files('/data')
-  return new Map(files.map(({ path }) => [path, world.disk.platter.read(path)]))
+  return { files: new Map(files.map(({ path }) => [path, world.disk.platter.read(path)])), cleaned }
 }
 
 export function regionsOf(files: Files): Region[] {
@@ -118,15 +150,17 @@ export function regionsOf(files: Files): Region[] {
         if (at >= bytes.length) break
       }
       add('journal: unused', path, at, bytes.length)
-    } else if (name.endsWith('.log')) {
-      add('segment: header', path, 0, 64)
+    } else if (name.endsWith('.log') || name.endsWith('.cleaned')) {
+      const kind = name.endsWith('.log') ? 'segment' : 'cleaned segment'
+      add(`${kind}: header`, path, 0, 64)
       for (let at = 64; at < bytes.length; at += bytes.readUInt32LE(at)) {
-        add('segment: entry header', path, at, at + 64)
-        add('segment: entry payload', path, at + 64, at + bytes.readUInt32LE(at))
+        add(`${kind}: entry header`, path, at, at + 64)
+        add(`${kind}: entry payload`, path, at + 64, at + bytes.readUInt32LE(at))
       }
-    } else if (name.endsWith('.index')) {
-      add('index: header', path, 0, 72)
-      add('index: points', path, 72, bytes.length)
+    } else if (name.endsWith('.index') || name.endsWith('.sparse')) {
+      const kind = name.endsWith('.index') ? 'index' : 'cleaned index'
+      add(`${kind}: header`, path, 0, 72)
+      add(`${kind}: points`, path, 72, bytes.length)
     } else if (name.startsWith('checkpoint')) {
       add(`${name}: header`, path, 0, 64)
       add(`${name}: records`, path, 64, bytes.length)
@@ -137,7 +171,7 @@ export function regionsOf(files: Files): Region[] {
 
 /** As many in each region as in every other one, at random places. */
 export function campaign(flips: number, seed: number, progress: (done: number) => void = () => {}): Tally {
-  const files = directory()
+  const { files, cleaned } = directory()
   const prng = new Prng(seed)
   const byName = new Map<string, Region[]>()
   for (const region of regionsOf(files)) byName.set(region.name, [...(byName.get(region.name) ?? []), region])
@@ -149,7 +183,7 @@ export function campaign(flips: number, seed: number, progress: (done: number) =
     const region = regions[prng.below(regions.length)]!
     const at = region.from + prng.below(region.to - region.from)
     const live = prng.below(2) === 0
-    const outcome = oneFlip(files, region.path, at, prng.below(8), live)
+    const outcome = oneFlip({ files, cleaned }, region.path, at, prng.below(8), live)
     const row = `${name}, ${live ? 'live' : 'at rest'}`
     tally[row] ??= {}
     tally[row][outcome] = (tally[row][outcome] ?? 0) + 1
@@ -158,13 +192,14 @@ export function campaign(flips: number, seed: number, progress: (done: number) =
   return tally
 }
 
-export function oneFlip(files: Files, path: string, at: number, bit: number, live: boolean): Outcome {
+export function oneFlip({ files, cleaned }: Directory, path: string, at: number, bit: number, live: boolean): Outcome {
   const where = `bit ${bit} of byte ${at} of ${path}, ${live ? 'live' : 'at rest'}`
   const fail = (what: string): never => {
     throw new FlipFailure(`${where}: ${what}`)
   }
   const world = new World(`${path} ${at}`)
   world.await<void>((done) => world.disk.makeDirectory(FOLDER, done))
+  world.await<void>((done) => world.disk.makeDirectory(`/data/shards/${COMPACTED}`, done))
   world.await<void>((done) => world.disk.makeDirectory('/data/journal', done))
   for (const [name, bytes] of files) world.disk.platter.put(name, bytes)
   if (!live) flip(world, path, at, bit)
@@ -188,14 +223,30 @@ export function oneFlip(files: Files, path: string, at: number, bit: number, liv
   } else knows(recovered, fail)
   // The log's files end with the checkpoint; what the journal had beyond it is appended as it is committed again.
   const log = storage.openShardLog(SHARD)
+  const compacted = storage.openShardLog(COMPACTED)
+  const start = { startIndex: compacted.firstIndex, startOffset: compacted.firstOffset }
+  const capture = (shard: number): ShardCheckpoint =>
+    shard === SHARD
+      ? checkpointAt(SHARD, LOG, COVERED)
+      : { ...checkpointAt(COMPACTED, HISTORY, HISTORY.length), ...start }
+  storage.setCheckpointSource({ activeShards: () => [], capture })
+  world.clock.settle()
   if (live) flip(world, path, at, bit)
   const had = log.lastIndex
   readsRight(world, storage, had, fail)
+  compactedReadsRight(world, compacted, cleaned, fail)
   scrub(world, storage)
-  const repaired = repairAll(world, storage, SHARD, LOG)
+  let repaired = repairAll(world, storage, SHARD, LOG) + repairAll(world, storage, COMPACTED, HISTORY)
+  if (storage.caretaker.lostPart(COMPACTED) !== null) {
+    takePart(storage, COMPACTED, cleaned, (part) => storage.caretaker.adoptPart(COMPACTED, part, FLOOR))
+    world.clock.settle()
+    repaired++
+  }
   scrub(world, storage)
   if (damagesIn(storage).length > 0) fail(`it stays damaged: ${damagesIn(storage).join()}`)
   if (!readsRight(world, storage, had, fail)) fail('a read meets damage after the repair')
+  if (!compactedReadsRight(world, compacted, cleaned, fail)) fail('a read of what was compacted meets damage after it')
+  if (`${offsetsIn(world, compacted)}` !== `${LEFT}`) fail('what compaction has left is not what it was')
   for (const entry of LOG.slice(had)) log.append(entry)
   log.flush()
   world.clock.settle()
@@ -244,10 +295,41 @@ function readsRight(world: World, storage: Storage, through: number, fail: (what
   return whole
 }
 
+/** As `readsRight`, below the floor and above. */
+function compactedReadsRight(
+  world: World,
+  log: ShardLog,
+  cleaned: readonly Entry[],
+  fail: (what: string) => never,
+): boolean {
+  let whole = true
+  const payloads = new Map(
+    [...cleaned, ...HISTORY.slice(FLOOR.offset)].map((each) => [each.firstOffset, payloadOf(each)]),
+  )
+  for (let offset = 0; offset < HISTORY.length; offset += 3) {
+    log.readFromOffset(offset, 2000, (error, read) => {
+      if (error !== null) {
+        whole = false
+        if (!(error instanceof StorageError) || !error.message.includes(`/shards/${COMPACTED}/`))
+          fail(`a read of what was compacted fails: ${error.message}`)
+        return
+      }
+      if (read[0]?.firstOffset !== LEFT.find((left) => left >= offset))
+        fail(`offset ${offset} is asked for, ${read[0]?.firstOffset} comes`)
+      for (const entry of read)
+        if (!payloadOf(entry).equals(payloads.get(entry.firstOffset) ?? Buffer.alloc(0)))
+          fail(`what is served at offset ${entry.firstOffset} was never written`)
+    })
+    world.clock.settle()
+  }
+  return whole
+}
+
 function sameFiles(world: World, files: Files, fail: (what: string) => never): void {
   const { platter } = world.disk
   for (const [path, before] of files) {
-    if (!/\/shards\/.*\.log$/.test(path)) continue
+    // A file that holds the start of a log is made anew from there on: of the compacted one's, reading has told enough.
+    if (!path.startsWith(`${FOLDER}/`) || !path.endsWith('.log')) continue
     const now = Buffer.from(platter.read(path).subarray(0, before.length))
     for (const [from, to] of HEADER_MAY_DIFFER) before.copy(now, from, from, to)
     if (!now.equals(before)) fail(`${path} is not what it was`)
