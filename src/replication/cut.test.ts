@@ -136,3 +136,20 @@ test('cuts: of those that are asked for the one that cuts most counts, once, and
   high()
   assert.equal(requests.heldBy, null)
 })
+
+test('a floor waits for whoever follows, and says for whom', () => {
+  const requests = new CutRequests()
+  const from = { index: 5, offset: 50 }
+  const compaction = { floor: { index: 20, offset: 200 }, tombstonesBelow: 0, decidedMs: 1 }
+  requests.askCompaction(compaction)
+  assert.equal(requests.takeCompaction(from, { index: 18, node: 3 }), null)
+  assert.deepEqual(requests.floorWaitsFor, { name: 'node 3', index: 19 })
+  requests.askCompaction(compaction)
+  assert.equal(requests.takeCompaction(from, { index: 19, node: 3 }), compaction)
+  assert.equal(requests.floorWaitsFor, null)
+  assert.equal(requests.takeCompaction(from, { index: 19, node: 3 }), null, 'once')
+  requests.askCompaction(compaction)
+  requests.takeCompaction(from, { index: 1, node: 2 })
+  requests.drop()
+  assert.equal(requests.floorWaitsFor, null)
+})

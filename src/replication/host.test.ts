@@ -344,3 +344,27 @@ test('a log that begins above offset 0 does so on every replica, also after cras
     world.until(() => taken === 3, 'checkpoints')
   }
 })
+
+test('a floor of compaction waits for a follower that lags, and not for one that is away', () => {
+  const world = trio()
+  for (let i = 0; i < 20; i++) world.put(`k${i}`, '1')
+  world.untilSame()
+  const leader = world.electLeader()
+  const lagging = ALL.find((id) => id !== leader.id)!
+  world.stuck.add(lagging)
+  for (let i = 0; i < 10; i++) world.put(`k${i}`, '2')
+  const { replica } = leader
+  const decided = (): boolean => {
+    const before = replica.lastIndex
+    const floor = { index: replica.commitIndex, offset: replica.committedOffset }
+    replica.requestCompaction({ floor, tombstonesBelow: 0, decidedMs: 1 })
+    world.pass(200)
+    return replica.lastIndex > before
+  }
+  assert.equal(decided(), false)
+  assert.equal(replica.lowWaterMark.floorWaitsFor?.name, `node ${lagging}`)
+  assert.ok(replica.lowWaterMark.floorWaitsFor!.index > 20)
+  world.crash(lagging)
+  assert.equal(decided(), true)
+  assert.equal(replica.lowWaterMark.floorWaitsFor, null)
+})

@@ -43,6 +43,12 @@ type AppendReply = Extract<Message, { type: 'append-reply' }>
 /** Of the election timeout: what may pass between two clocks that run at slightly different rates. */
 const LEASE_SHARE = 0.9
 
+/** The log is journaled up to `index` by all who count, and no further because of `node`. */
+export interface HeldBy {
+  readonly index: number
+  readonly node: NodeId
+}
+
 export class Leader implements Behaviour {
   readonly role: Role = 'leader'
   readonly progress = new Map<NodeId, Progress>()
@@ -310,12 +316,12 @@ export class Leader implements Behaviour {
    * A quorum, and every replica that is being sent the log, has journaled it up to here. Who is away, or needs a snapshot anyway, holds
    * nothing up.
    */
-  get heldByFollowing(): number {
-    const { commit, contact, persistence } = this.#core
-    let index = Math.min(commit, persistence.journaled)
-    for (const { node, match, state } of this.progress.values())
-      if (contact.alive(node) && state !== 'snapshot') index = Math.min(index, match)
-    return index
+  get heldByFollowing(): HeldBy {
+    const { commit, contact, persistence, self } = this.#core
+    let held: HeldBy = { index: Math.min(commit, persistence.journaled), node: self }
+    for (const { node, match: index, state } of this.progress.values())
+      if (contact.alive(node) && state !== 'snapshot' && index < held.index) held = { index, node }
+    return held
   }
 
   /** The first entry that a follower waits for, of those that are on their way: a cut above it would cost them a snapshot. */

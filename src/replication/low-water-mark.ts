@@ -10,6 +10,7 @@
  */
 import { type Entry, isLater, type LogStart } from '../storage/index.ts'
 import { type Compaction, type CutOptions, CutPlanner, CutReason } from './cut.ts'
+import type { HeldBy } from './leader.ts'
 import type { Raft } from './raft.ts'
 
 export interface Pin {
@@ -22,6 +23,8 @@ export interface Pin {
 export interface LowWaterMark {
   readonly moved: Moved | null
   readonly heldBy: Pin | null
+  /** A follower that a floor which is due waits for, and the first entry that it lacks. */
+  readonly floorWaitsFor: Pin | null
 }
 
 export interface Moved {
@@ -40,6 +43,11 @@ export class CutRequests {
   readonly #pins = new Set<Pin>()
   #requested: Cut | null = null
   #compaction: Compaction | null = null
+  #floorWaitsFor: Pin | null = null
+
+  get floorWaitsFor(): Pin | null {
+    return this.#floorWaitsFor
+  }
 
   /** The lowest. */
   get heldBy(): Pin | null {
@@ -69,11 +77,13 @@ export class CutRequests {
   }
 
   /** What was asked for, if it may be done. `held`: whoever follows has journaled the log up to here, and need not be sent more than that. */
-  takeCompaction(from: LogStart, held: number): Compaction | null {
+  takeCompaction(from: LogStart, { index, node }: HeldBy): Compaction | null {
     const compaction = this.#compaction
-    this.#compaction = null
+    this.#compaction = this.#floorWaitsFor = null
     if (compaction === null || compaction.floor.index <= from.index || this.isHeld(compaction.floor)) return null
-    return compaction.floor.index <= held + 1 ? compaction : null
+    if (compaction.floor.index <= index + 1) return compaction
+    this.#floorWaitsFor = { name: `node ${node}`, index: index + 1 }
+    return null
   }
 
   /** What was asked for, if it may be done to a log that starts at `from`. */
@@ -87,7 +97,7 @@ export class CutRequests {
   /** This node does not lead any more. */
   drop(): void {
     this.#requested = null
-    this.#compaction = null
+    this.#compaction = this.#floorWaitsFor = null
   }
 
   get isAsked(): boolean {
@@ -110,7 +120,8 @@ export class LowWaterMarks {
   }
 
   get mark(): LowWaterMark {
-    return { moved: this.#moved, heldBy: this.requests.heldBy }
+    const { heldBy, floorWaitsFor } = this.requests
+    return { moved: this.#moved, heldBy, floorWaitsFor }
   }
 
   /** Null: none, or it has to wait. `startIndex` follows a decision late: it is the machine that knows what was decided last. */

@@ -29,7 +29,7 @@ import { Configuration } from './configuration.ts'
 import type { LogStart } from './cut.ts'
 import type { StepDownReason } from './events.ts'
 import { Follower } from './follower.ts'
-import { Leader } from './leader.ts'
+import { type HeldBy, Leader } from './leader.ts'
 import type { Message, NodeId, Outgoing } from './messages.ts'
 import type { Progress } from './progress.ts'
 import {
@@ -279,8 +279,8 @@ export class Raft {
   }
 
   /** Leader only: see `Leader`. */
-  get heldByFollowing(): number {
-    return this.#leading?.heldByFollowing ?? 0
+  get heldByFollowing(): HeldBy {
+    return this.#leading?.heldByFollowing ?? { index: 0, node: this.#core.self }
   }
 
   entriesRead(peer: NodeId, entries: readonly Entry[]): void {

@@ -27,11 +27,18 @@ test('low-water marks say in words what moved them and what holds them', () => {
     retainedBy(settings({ 'retention.ms': '90000', 'retention.bytes': '1500' }), null, 0),
     'retention.ms 1 min; retention.bytes: 1.5 KiB',
   )
-  assert.equal(movedBy({ moved: null, heldBy: null }), null)
+  assert.equal(movedBy({ moved: null, heldBy: null, floorWaitsFor: null }), null)
   const start = { index: 5, offset: 9 }
-  assert.equal(movedBy({ moved: { start, reason: CutReason.retentionBytes }, heldBy: null }), 'retention.bytes')
-  assert.equal(movedBy({ moved: { start, reason: null }, heldBy: null }), 'a newer version')
-  assert.equal(heldBy({ moved: null, heldBy: { name: 'backup X', index: 123 } }), 'held by backup X at entry 123')
+  assert.equal(
+    movedBy({ moved: { start, reason: CutReason.retentionBytes }, heldBy: null, floorWaitsFor: null }),
+    'retention.bytes',
+  )
+  assert.equal(movedBy({ moved: { start, reason: null }, heldBy: null, floorWaitsFor: null }), 'a newer version')
+  const pin = { name: 'backup X', index: 123 }
+  assert.equal(heldBy({ moved: null, heldBy: pin, floorWaitsFor: null }), 'held by backup X at entry 123')
+  const floorWaitsFor = { name: 'node 3', index: 40 }
+  const waiting = 'compaction waits for node 3, which lacks entry 40'
+  assert.equal(heldBy({ moved: null, heldBy: null, floorWaitsFor }), waiting)
 })
 
 test('low-water marks: the leader knows what keeps its records, others do not', () => {

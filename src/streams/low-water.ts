@@ -25,8 +25,9 @@ export function movedBy({ moved }: LowWaterMark): string | null {
   return moved.reason === null ? 'a newer version' : REASONS[moved.reason]
 }
 
-export function heldBy({ heldBy: pin }: LowWaterMark): string | null {
-  return pin === null ? null : `held by ${pin.name} at entry ${pin.index}`
+export function heldBy({ heldBy: pin, floorWaitsFor: waits }: LowWaterMark): string | null {
+  if (pin !== null) return `held by ${pin.name} at entry ${pin.index}`
+  return waits === null ? null : `compaction waits for ${waits.name}, which lacks entry ${waits.index}`
 }
 
 /** What is compacted and what is not yet, for whom it may concern. */
