@@ -18,12 +18,10 @@ import {
   Cluster,
   FIRST_PARTITION_SHARD,
   isFinalRefusal,
-  LogRepair,
   MESH_DEFAULTS,
   METADATA_SHARD,
   metadataMembers,
   type NodeRecord,
-  PartFetch,
   PeerMesh,
   type ReplicaPlace,
   type Topic,
@@ -114,9 +112,7 @@ export class TidemarkNode {
   readonly #log: NodeLog
   readonly #report: NodeReport
   readonly #care: NodeCare
-  readonly #parts: PartFetch
   /** Files that were written again, those at the start included. */
-  #rewritten = 0
   readonly #startedAt: number
   /** Term in which this node was last announced as a shard's leader. */
   readonly #announced = new Map<number, number>()
@@ -257,7 +253,7 @@ export class TidemarkNode {
         trace: (event) => this.#note({ layer: 'kafka', event }),
       },
     )
-    this.#parts = this.#partFetch()
+    this.#care = this.#takeCare()
     this.#host = new ReplicationHost(
       { self: options.id, ...HOST_DEFAULTS, ...collaborators.tuning?.host },
       {
@@ -274,12 +270,11 @@ export class TidemarkNode {
           this.#kafka.flush()
         },
         holdAppends: (hold) => this.#mesh.holdData(hold),
-        fetchCleaned: (wanted, isWanted, done) => this.#parts.fetchUntil(wanted, isWanted, done),
+        fetchCleaned: (wanted, isWanted, done) => this.#care.parts.fetchUntil(wanted, isWanted, done),
         fatal: (error) => this.#fatal(error),
       },
     )
     this.#mesh.attach(this.#host)
-    this.#care = this.#takeCare()
     this.#report = new NodeReport({
       cluster: this.#cluster,
       host: this.#host,
@@ -305,48 +300,20 @@ export class TidemarkNode {
   }
 
   #takeCare(): NodeCare {
+    const { scrubBytesPerSecond, id } = this.#options
     const { clock, random } = this.#with.platform
-    const { caretaker } = this.#storage
-    const repair = new LogRepair({
-      self: this.#options.id,
-      clock,
-      caretaker,
-      mesh: this.#mesh,
-      parts: this.#parts,
-      read: (shard, index, maxBytes, done) => {
-        const replica = this.#host.replica(shard)
-        if (replica === undefined) done(null, [])
-        else replica.readForRepair(index, maxBytes, done)
+    return new NodeCare(
+      id,
+      { scrubBytesPerSecond, ...CARE_DEFAULTS, ...this.#with.tuning?.care },
+      {
+        clock,
+        random,
+        caretaker: this.#storage.caretaker,
+        mesh: this.#mesh,
+        replica: (shard) => this.#host.replica(shard),
+        trace: (event) => this.#note({ layer: 'cluster', event }),
       },
-      replicasOf: (shard) => this.#replicasOf(shard),
-      repaired: (shard) => this.#host.replica(shard)?.logRepaired(),
-      trace: (event) => this.#note({ layer: 'cluster', event }),
-    })
-    const { scrubBytesPerSecond } = this.#options
-    const options = { scrubBytesPerSecond, ...CARE_DEFAULTS, ...this.#with.tuning?.care }
-    return new NodeCare(options, { clock, random, caretaker, repair, rewritten: () => this.#rewritten })
-  }
-
-  #partFetch(): PartFetch {
-    return new PartFetch({
-      self: this.#options.id,
-      clock: this.#with.platform.clock,
-      caretaker: this.#storage.caretaker,
-      mesh: this.#mesh,
-      source: (shard) => this.#host.replica(shard) ?? null,
-      replicasOf: (shard) => this.#replicasOf(shard),
-      trace: (event) => this.#note({ layer: 'cluster', event }),
-      chance: (site) => this.#with.platform.random.chance(site),
-    })
-  }
-
-  /** The leader first: it answers as long as the cluster does. */
-  #replicasOf(shard: number): readonly number[] {
-    const raft = this.#host.replica(shard)?.raft
-    if (raft === undefined) return []
-    const { leader, voters, learners } = raft
-    const all = [...voters, ...learners]
-    return leader === null ? all : [leader, ...all.filter((node) => node !== leader)]
+    )
   }
 
   #httpGateway(): HttpGateway {
@@ -533,7 +500,6 @@ export class TidemarkNode {
     this.#state = 'stopping'
     if (wasRunning) await new Promise<void>((resolve) => this.#host.resign(RESIGN_PATIENCE_MS, resolve))
     this.#care.stop()
-    this.#parts.stop()
     this.#streams.close()
     this.#cluster.stop()
     await new Promise<void>((resolve) => this.#kafka.stop(resolve))
@@ -563,7 +529,6 @@ export class TidemarkNode {
     this.#state = 'stopped'
     this.#disk.stop()
     this.#care.stop()
-    this.#parts.stop()
     this.#host.stop()
     // Where the process goes on without this node, its clients and peers must not wait for answers that never come.
     this.#with.platform.clock.endOfTurn(() => {
@@ -578,7 +543,7 @@ export class TidemarkNode {
 
   #note(observed: NodeEvent): void {
     const { event } = observed
-    if (event.type === 'file-repaired') this.#rewritten++
+    if (event.type === 'file-repaired') this.#care.rewritten++
     const metadataMoved = event.type === 'replica-recovered' || event.type === 'committed'
     if (metadataMoved && event.shard === METADATA_SHARD && this.#storage.unknownFrom > 0)
       this.#with.platform.clock.endOfTurn(() => this.#allKnown())
