@@ -49,6 +49,10 @@ export class Metrics {
   readonly #damagesRepaired: Instruments.Counter
   readonly #filesRewritten: Instruments.Counter
   readonly #scrubPasses: Instruments.Counter
+  readonly #cuts: Instruments.Counter
+  readonly #cleanings: Instruments.Counter
+  readonly #cleanedBytes: Instruments.Counter
+  readonly #recordsReplaced: Instruments.Counter
   /** What `/api/node` shows, kept beside the library's counters because those are read asynchronously. */
   readonly totals = {
     recordsIn: 0,
@@ -102,6 +106,10 @@ export class Metrics {
     this.#damagesRepaired = counter('tidemark_log_damages_repaired_total', 'Ranges repaired from other replicas')
     this.#filesRewritten = counter('tidemark_files_rewritten_total', 'Damaged small files written again')
     this.#scrubPasses = counter('tidemark_scrub_passes_total', 'Times that all files were read through')
+    this.#cuts = counter('tidemark_log_cuts_total', 'Times that the start of a log was moved up')
+    this.#cleanings = counter('tidemark_cleanings_total', 'Cleanings of compacted logs that were finished')
+    this.#cleanedBytes = counter('tidemark_cleaning_read_bytes_total', 'Bytes of logs read by cleanings')
+    this.#recordsReplaced = counter('tidemark_cleaning_records_dropped_total', 'Records that cleanings have left out')
     this.#connections = new Gauge({ name: 'tidemark_kafka_connections', help: 'Open Kafka connections', registers })
     this.#readOnDemand(sources)
     this.#readDisk(sources)
@@ -214,6 +222,14 @@ export class Metrics {
         return
       case 'scrubbed':
         this.#scrubPasses.inc()
+        return
+      case 'log-cut':
+        this.#cuts.inc()
+        return
+      case 'shard-log-cleaned':
+        this.#cleanings.inc()
+        this.#cleanedBytes.inc(event.bytesRead)
+        this.#recordsReplaced.inc(event.recordsDropped)
         return
       case 'stream-refused':
         this.#refused.inc({ error: String(event.error) })

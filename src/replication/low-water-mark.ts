@@ -80,7 +80,8 @@ export class CutRequests {
   takeCompaction(from: LogStart, { index, node }: HeldBy): Compaction | null {
     const compaction = this.#compaction
     this.#compaction = this.#floorWaitsFor = null
-    if (compaction === null || compaction.floor.index <= from.index || this.isHeld(compaction.floor)) return null
+    // At the floor that the log starts at already, tombstones can go.
+    if (compaction === null || compaction.floor.index < from.index || this.isHeld(compaction.floor)) return null
     if (compaction.floor.index <= index + 1) return compaction
     this.#floorWaitsFor = { name: `node ${node}`, index: index + 1 }
     return null

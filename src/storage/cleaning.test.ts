@@ -1,10 +1,16 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
+import { Codec, encodeBatch, recordCountOf } from '../records/index.ts'
+import { Background } from './background.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
+import { CleanedWriter } from './cleaned-writer.ts'
 import { fuzz } from './cleaning.fuzz.ts'
+import { Cleaning, type CleaningResult, type CleaningSource } from './cleaning.ts'
 import { CUT_AT, clean, historyOf, KEYS, LEFT, offsetsIn } from './compacted-harness.test.ts'
-import { checkpointAt, World } from './harness.test.ts'
+import { type Entry, payloadOf } from './entry.ts'
+import { checkpointAt, follow, World } from './harness.test.ts'
 import { inspect, type LogItem } from './inspection/index.ts'
+import { call, run } from './procedure.ts'
 import type { ShardLog } from './shard-log.ts'
 import type { Storage } from './storage.ts'
 
@@ -116,4 +122,77 @@ test('compaction: cleaned segments are shown by the inspection, damage in them t
   bytes[200]! ^= 1
   world.write(`${folder}/${name}`, bytes)
   assert.ok(inspected().some(({ type }) => type === 'damage'))
+})
+
+test('compaction: tombstones below the floor go later, by themselves', () => {
+  const world = new World()
+  const { storage, log } = opened(world)
+  const history: Entry[] = []
+  for (let i = 0; i < 6; i++) {
+    const record = { key: Buffer.from(`key ${i % 3}`), value: i === 4 ? null : Buffer.from(`${i}`) }
+    history.push(follow(SHARD, history.at(-1) ?? null, 1, encodeBatch([record], { timestamp: 0, baseOffset: i }), 1))
+  }
+  const capture = (): ShardCheckpoint => {
+    const start = { startIndex: log.firstIndex, startOffset: log.firstOffset }
+    return { ...checkpointAt(SHARD, history, history.length), ...start }
+  }
+  storage.setCheckpointSource({ activeShards: () => [SHARD], capture })
+  storage.append(history, () => {})
+  for (const entry of history) log.append(entry)
+  storage.checkpoint()
+  world.clock.settle()
+  const clean = (tombstonesBelow: number): [cleanings: number, offsets: number[]] => {
+    const cleanings = (): number => world.events.filter(({ type }) => type === 'shard-log-cleaned').length
+    const before = cleanings()
+    log.cleaner.want({ floor: { index: 6, offset: 5 }, tombstonesBelow, keepsSequence: () => false })
+    world.clock.settle()
+    return [cleanings() - before, offsetsIn(world, log, history.length)]
+  }
+  assert.deepEqual(clean(0), [1, [2, 3, 4, 5]])
+  assert.deepEqual(clean(0), [0, [2, 3, 4, 5]])
+  // Emptied, the batch stays: it is the last one below the floor.
+  assert.deepEqual(clean(5), [1, [2, 3, 4, 5]])
+  const [gone] = world.await<Entry[]>((done) => log.readFromOffset(4, 1, done))
+  assert.equal(recordCountOf(payloadOf(gone!), 0), 0)
+  assert.deepEqual(clean(5), [0, [2, 3, 4, 5]])
+  assert.deepEqual(clean(6), [0, [2, 3, 4, 5]], 'there is none left')
+})
+
+test('compaction: the event loop is left between two batches when enough was unpacked', () => {
+  const value = Buffer.alloc(50_000, 'x')
+  const batches = Array.from({ length: 40 }, (_, i) =>
+    encodeBatch([{ key: Buffer.from(`key ${i}`), value }], { timestamp: 0, baseOffset: i, codec: Codec.gzip }),
+  )
+  const entry = follow(SHARD, null, 1, Buffer.concat(batches), 40)
+  const source: CleaningSource = {
+    ...{ firstIndex: 1, firstOffset: 0, lastIndex: 1 },
+    readFromIndex: (_index, _maxBytes, done) => done(null, [entry]),
+    readFromOffset: (offset, _maxBytes, done) => done(null, offset < 40 ? [entry] : []),
+  }
+  const pauses: number[] = []
+  const world = new World()
+  const background = new Background()
+  const { disk, clock } = world
+  const writer = new CleanedWriter(
+    { shard: SHARD, directory: `/data/shards/${SHARD}`, generation: 1, segmentBytes: 1 << 20 },
+    { disk, clock, background },
+  )
+  const cleaning = new Cleaning(
+    { floor: { index: 2, offset: 40 }, tombstonesBelow: 0, keepsSequence: () => false },
+    source,
+    writer,
+    {
+      generation: 1,
+      mapBytes: 1 << 20,
+      pause: (bytes) => {
+        pauses.push(bytes)
+        return call<void>((done) => done(null))
+      },
+    },
+  )
+  const result = world.await<CleaningResult>((done) => run(cleaning.run(), done))
+  assert.equal(result.recordsKept, 40)
+  // Two passes over two million bytes, a quarter of a million at a time.
+  assert.ok(pauses.length >= 12, `${pauses}`)
+  assert.ok(Math.max(...pauses) < (256 << 10) + 60_000, `${pauses}`)
 })

@@ -20,6 +20,8 @@
 import {
   baseOffsetOf,
   batchesIn,
+  Codec,
+  codecOf,
   emptiedBatch,
   filterBatch,
   forEachRecord,
@@ -36,7 +38,10 @@ import { type Entry, type EntryDraft, EntryKind, nextOffsetAfter, payloadOf } fr
 import type { LogStart } from './log-start.ts'
 import { call, type Procedure } from './procedure.ts'
 
-/** Unpacked and looked through in one go of the event loop. */
+/**
+ * Read, and looked through, in one go of the event loop. What is looked through is counted unpacked, and an entry may hold many
+ * batches; one batch is never divided, as little as when its producer sent it.
+ */
 const CHUNK_BYTES = 256 << 10
 /** What a key costs in the map besides its bytes, about. */
 const KEY_OVERHEAD_BYTES = 64
@@ -54,10 +59,15 @@ export interface CleaningRequest {
 export interface CleaningResult {
   readonly floorIndex: number
   readonly part: CleanedPart
+  readonly bytesRead: number
   readonly recordsKept: number
   readonly recordsDropped: number
   /** It was cleaned elsewhere, and has come from another replica. */
   readonly hasArrived: boolean
+  /** Of the request. */
+  readonly tombstonesBelow: number
+  /** Of the records kept: what a later horizon would drop. */
+  readonly tombstonesKept: number
 }
 
 export interface CleaningSource {
@@ -84,8 +94,12 @@ export class Cleaning {
   readonly #latest = new Map<string, number>()
   #latestBytes = 0
   #floorOffset = 0
+  /** Unpacked, since the last pause. */
+  #worked = 0
+  #bytesRead = 0
   #kept = 0
   #dropped = 0
+  #tombstones = 0
 
   constructor(request: CleaningRequest, source: CleaningSource, writer: CleanedWriter, options: CleaningOptions) {
     this.#request = request
@@ -100,7 +114,9 @@ export class Cleaning {
     yield* this.#rewrite(floor.index)
     const segments = yield* this.#writer.finish()
     const part = { floorOffset: floor.offset, generation: this.#options.generation, segments }
-    return { floorIndex: floor.index, part, recordsKept: this.#kept, recordsDropped: this.#dropped, hasArrived: false }
+    const counts = { recordsKept: this.#kept, recordsDropped: this.#dropped, tombstonesKept: this.#tombstones }
+    const { tombstonesBelow } = this.#request
+    return { floorIndex: floor.index, part, tombstonesBelow, bytesRead: this.#bytesRead, ...counts, hasArrived: false }
   }
 
   /** Pass 1. Where the map is full, or the floor that was asked for. */
@@ -111,24 +127,37 @@ export class Cleaning {
       for (const entry of entries) {
         if (entry.index >= floor.index) break
         if (this.#latestBytes >= this.#options.mapBytes) return { index: entry.index, offset: entry.firstOffset }
-        this.#noteKeys(entry)
+        yield* this.#noteKeys(entry)
       }
       next = entries.at(-1)!.index + 1
-      yield* this.#pauseAfter(entries)
     }
     return floor
   }
 
-  #noteKeys(entry: Entry): void {
+  *#noteKeys(entry: Entry): Procedure<void> {
+    this.#bytesRead += entry.bytes.length
     if (entry.kind !== EntryKind.data) return
     for (const batch of batchesIn(payloadOf(entry)) ?? []) {
-      if (isControl(batch, 0)) continue
-      // Of a batch that cannot be read to its end nothing replaces anything.
-      const keys = whatCanBeRead(() => keysIn(batch)) ?? []
-      for (const [key, offset] of keys) {
-        if (!this.#latest.has(key)) this.#latestBytes += key.length + KEY_OVERHEAD_BYTES
-        this.#latest.set(key, offset)
-      }
+      this.#worked += batch.length
+      if (!isControl(batch, 0)) this.#noteKeysOf(batch)
+      if (this.#worked >= CHUNK_BYTES) yield* this.#pause()
+    }
+  }
+
+  #noteKeysOf(batch: Buffer): void {
+    const keys: [key: string, offset: number][] = []
+    const read = whatCanBeRead(() => {
+      forEachRecord(batch, 0, (record) => {
+        this.#worked += unpackedBytesOf(batch, record)
+        if (record.key !== null) keys.push([record.key.toString('latin1'), record.offset])
+      })
+      return true
+    })
+    // Of a batch that cannot be read to its end nothing replaces anything.
+    if (read === null) return
+    for (const [key, offset] of keys) {
+      if (!this.#latest.has(key)) this.#latestBytes += key.length + KEY_OVERHEAD_BYTES
+      this.#latest.set(key, offset)
     }
   }
 
@@ -138,30 +167,36 @@ export class Cleaning {
       const entries = yield* call<Entry[]>((done) => this.#source.readFromOffset(next, CHUNK_BYTES, done))
       for (const entry of entries) {
         if (entry.index >= floorIndex) return
-        const draft = this.#filter(entry)
+        const draft = yield* this.#filter(entry)
         if (draft !== null) yield* this.#writer.add(draft)
         next = nextOffsetAfter(entry)
       }
       if (entries.length === 0) return
-      yield* this.#pauseAfter(entries)
     }
   }
 
-  *#pauseAfter(entries: readonly Entry[]): Procedure<void> {
-    let bytes = 0
-    for (const entry of entries) bytes += entry.bytes.length
+  *#pause(): Procedure<void> {
+    const bytes = this.#worked
+    this.#worked = 0
     yield* this.#options.pause(bytes)
   }
 
   /** It spans what is left of it, so that whoever looks for an offset in a hole finds the next record at once. */
-  #filter(entry: Entry): EntryDraft | null {
+  *#filter(entry: Entry): Procedure<EntryDraft | null> {
+    this.#bytesRead += entry.bytes.length
     if (entry.kind !== EntryKind.data) return null
     const { kind, shard, term, index, stamp } = entry
     const payload = payloadOf(entry)
     const batches = batchesIn(payload)
     // Not for us to judge: it was committed like this.
     if (batches === null) return { ...entry, previousCrc: 0, payload: [payload] }
-    const left = batches.map((batch) => this.#filterBatch(batch)).filter((batch) => batch !== null)
+    const left: Buffer[] = []
+    for (const batch of batches) {
+      this.#worked += batch.length
+      const filtered = this.#filterBatch(batch)
+      if (filtered !== null) left.push(filtered)
+      if (this.#worked >= CHUNK_BYTES) yield* this.#pause()
+    }
     if (left.length === 0) return null
     const firstOffset = baseOffsetOf(left[0]!, 0)
     const recordCount = lastOffsetOf(left.at(-1)!, 0) + 1 - firstOffset
@@ -173,7 +208,7 @@ export class Cleaning {
     let left: Buffer | null = null
     if (isControl(batch, 0)) left = batch
     else if (count > 0) {
-      const filtered = whatCanBeRead(() => ({ batch: filterBatch(batch, (record) => this.#stays(record)) }))
+      const filtered = whatCanBeRead(() => ({ batch: filterBatch(batch, (record) => this.#stays(batch, record)) }))
       left = filtered === null ? batch : filtered.batch
     }
     const kept = left === null ? 0 : recordCountOf(left, 0)
@@ -187,20 +222,22 @@ export class Cleaning {
     return numbers || ends ? emptiedBatch(batch) : null
   }
 
-  #stays({ key, value, offset }: RecordView): boolean {
+  #stays(batch: Buffer, record: RecordView): boolean {
+    this.#worked += unpackedBytesOf(batch, record)
+    const { key, value, offset } = record
     if (key === null) return true
     const latest = this.#latest.get(key.toString('latin1'))
     if (latest !== undefined && latest > offset) return false
-    return value !== null || offset >= this.#request.tombstonesBelow
+    if (value !== null) return true
+    if (offset < this.#request.tombstonesBelow) return false
+    this.#tombstones++
+    return true
   }
 }
 
-function keysIn(batch: Buffer): [key: string, offset: number][] {
-  const keys: [string, number][] = []
-  forEachRecord(batch, 0, ({ key, offset }) => {
-    if (key !== null) keys.push([key.toString('latin1'), offset])
-  })
-  return keys
+/** What there was to unpack: an unpacked batch is counted as a whole. */
+function unpackedBytesOf(batch: Buffer, { key, value }: RecordView): number {
+  return codecOf(batch, 0) === Codec.none ? 0 : (key?.length ?? 0) + (value?.length ?? 0)
 }
 
 /** Null for a batch that its producer has compressed into nonsense, before the topic was compacted. */

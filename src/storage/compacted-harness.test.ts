@@ -27,9 +27,9 @@ export function clean(log: ShardLog): void {
   log.cleaner.want({ floor: FLOOR, tombstonesBelow: 0, keepsSequence: () => false })
 }
 
-export function offsetsIn(world: World, log: ShardLog): number[] {
+export function offsetsIn(world: World, log: ShardLog, end = 30): number[] {
   const offsets: number[] = []
-  for (let next = 0; next < 30; next = offsets.at(-1)! + 1) {
+  for (let next = 0; next < end; next = offsets.at(-1)! + 1) {
     const entries = world.await<Entry[]>((done) => log.readFromOffset(next, 3000, done))
     for (const { firstOffset } of entries) offsets.push(firstOffset)
   }

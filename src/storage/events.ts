@@ -29,6 +29,8 @@ export type StorageEvent =
       firstIndex: number
       segments: number
       bytes: number
+      /** In both passes together. */
+      bytesRead: number
       recordsKept: number
       recordsDropped: number
       milliseconds: number

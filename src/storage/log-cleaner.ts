@@ -79,6 +79,9 @@ export class LogCleaner {
   #arrival: PartArrival | null = null
   #heldUntilMs = 0
   #started = 0
+  /** What the cleaned part was cleaned with last, by this process, and whether it left any tombstone. */
+  #tombstonesBelow = 0
+  #tombstonesLeft: boolean | null = null
   #onIdle: (() => void) | null = null
 
   constructor(
@@ -121,7 +124,7 @@ export class LogCleaner {
     return stored
   }
 
-  /** The latest request counts. Nothing is done where the log starts at its floor already. */
+  /** The latest request counts. Where the log starts at its floor already, only tombstones can be left to go. */
   want(request: CleaningRequest): void {
     this.#wanted = request
     this.#attempts = 0
@@ -143,7 +146,8 @@ export class LogCleaner {
   adopt(part: CleanedPart, floor: LogStart): void {
     assert(this.#finished === null, 'a part arrives where another one waits for its checkpoint')
     this.#started = this.#with.clock.now()
-    this.#finished = { floorIndex: floor.index, part, recordsKept: 0, recordsDropped: 0, hasArrived: true }
+    const nothing = { bytesRead: 0, recordsKept: 0, recordsDropped: 0, tombstonesBelow: 0, tombstonesKept: 0 }
+    this.#finished = { floorIndex: floor.index, part, ...nothing, hasArrived: true }
     this.#with.cleaned(this.#options.shard)
   }
 
@@ -175,7 +179,8 @@ export class LogCleaner {
     if (wanted === null || this.#with.clock.now() < this.#heldUntilMs) return
     const { firstIndex, lastIndex } = this.#source
     // A replica that was placed at the start of a log knows of floors that its log does not reach yet; it is asked again.
-    if (wanted.floor.index <= firstIndex || wanted.floor.index > lastIndex) return
+    if (wanted.floor.index > lastIndex) return
+    if (wanted.floor.index <= firstIndex && !this.#hasTombstonesFor(wanted)) return
     this.#state = 'working'
     this.#with.cleaningTurn((over) => {
       if (this.#disowned) return this.#ended(over)
@@ -195,6 +200,14 @@ export class LogCleaner {
         if (this.#finished !== null) this.#with.cleaned(this.#options.shard)
       })
     })
+  }
+
+  /** The log starts at this floor, and below it there are tombstones that nothing keeps any more, or may be. */
+  #hasTombstonesFor({ floor, tombstonesBelow }: CleaningRequest): boolean {
+    const part = this.#part
+    if (part === null || part.segments.length === 0 || this.#tombstonesLeft === false) return false
+    const isAtFloor = floor.index === this.#source.firstIndex && floor.offset === part.floorOffset
+    return isAtFloor && tombstonesBelow > Math.max(this.#tombstonesBelow, part.segments[0]!.firstOffset)
   }
 
   #writer(): CleanedWriter {
@@ -247,7 +260,9 @@ export class LogCleaner {
   named(result: CleaningResult, startOffset: number): void {
     if (this.#finished !== result) return
     this.#finished = null
-    const { part, floorIndex: firstIndex, recordsKept, recordsDropped, hasArrived } = result
+    const { part, floorIndex: firstIndex, bytesRead, recordsKept, recordsDropped, hasArrived } = result
+    this.#tombstonesBelow = result.tombstonesBelow
+    this.#tombstonesLeft = hasArrived ? null : result.tombstonesKept > 0
     const before = this.#view.segments
     this.#take(part)
     this.#drop(before)
@@ -258,7 +273,7 @@ export class LogCleaner {
     else
       this.#with.trace({
         ...{ type: 'shard-log-cleaned', shard, firstIndex, segments, bytes },
-        ...{ recordsKept, recordsDropped, milliseconds },
+        ...{ bytesRead, recordsKept, recordsDropped, milliseconds },
       })
     this.startsAt(startOffset)
     this.#begin()
@@ -288,6 +303,8 @@ export class LogCleaner {
     if (this.#state === 'working') this.#disowned = true
     this.#arrival?.abandon()
     this.#part = part
+    this.#tombstonesBelow = 0
+    this.#tombstonesLeft = null
     this.#view = part === null ? NO_PART : this.#viewOf(part)
     this.#generation = Math.max(this.#generation, part?.generation ?? 0)
     this.#drop(before)

@@ -103,3 +103,40 @@ test('the payload of a decision is told from that of a cut', () => {
   assert.equal(decodeCompaction(Buffer.alloc(17)), null)
   assert.equal(decodeCompaction(Buffer.alloc(41)), null)
 })
+
+test('an idle partition decides its last floor again when the grace of its tombstones is over', () => {
+  const settings = { compacted: true, minDirtyRatio: 0, deleteRetentionMs: 60_000 }
+  const { shard, clock, partition, answers } = rig({ settings })
+  for (let i = 0; i < 3; i++) {
+    partition.produce(batchOf(2), 'quorum-journal', answers, i)
+    shard.turn()
+    shard.commit()
+  }
+  shard.files = [...logOf('du').segments]
+  partition.checkRetention()
+  shard.commitCompaction()
+  const { floor } = shard.compactions.at(-1)!
+  const looks = (): number => {
+    const before = shard.compactions.length
+    partition.checkRetention()
+    return shard.compactions.length - before
+  }
+  clock.advance(60_000)
+  assert.equal(looks(), 0, 'not before the log starts at it')
+  shard.startIndex = floor.index
+  shard.files = [...logOf('cu').segments]
+  clock.advance(-1)
+  assert.equal(looks(), 0)
+  clock.advance(1)
+  assert.equal(looks(), 1)
+  assert.deepEqual(shard.compactions.at(-1), { floor, tombstonesBelow: floor.offset, decidedMs: clock.wall() })
+  const cleanings = shard.cleanings.length
+  shard.commitCompaction()
+  partition.checkRetention()
+  assert.equal(shard.cleanings.length, cleanings + 1, 'once')
+  assert.equal(shard.cleanings.at(-1)!.tombstonesBelow, floor.offset)
+  clock.advance(600_000)
+  assert.equal(looks(), 0)
+  partition.restore(partition.snapshot())
+  assert.equal(shard.cleanings.length, cleanings + 1, 'not at every start')
+})

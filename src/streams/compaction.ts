@@ -9,7 +9,7 @@
  * The leader decides where the floor is, as an entry of the log (cut.ts in replication); every replica cleans below it by itself
  * (cleaning.ts in storage). Which records stay follows from the log alone. Clocks only put things off: `min.compaction.lag.ms`
  * keeps young records out of it, and a tombstone stays for `delete.retention.ms` after it has come below a floor, so that readers
- * of what is left learn that the key is gone.
+ * of what is left learn that the key is gone. Where nothing new comes, and so no floor, the last one is decided again then.
  *
  * What was decided is part of the partition's state: a replica that was interrupted goes on, and a new leader knows since when
  * each tombstone has been there.
@@ -81,13 +81,20 @@ export class Compactions {
     return { floor, tombstonesBelow, decidedMs: wallMs }
   }
 
+  /** The same floor once more, for the tombstones below it whose grace is over; null: there are none. */
+  again(deleteRetentionMs: number, wallMs: number): Compaction | null {
+    const compaction = this.draft(this.#floor, deleteRetentionMs, wallMs)
+    return compaction.tombstonesBelow > this.#tombstonesBelow ? compaction : null
+  }
+
   decided(entryIndex: number, { floor, tombstonesBelow, decidedMs }: Compaction): void {
     if (entryIndex <= this.#decidedAt) return
     this.#decidedAt = entryIndex
-    if (floor.index <= this.#floor.index) return
-    this.#floor = floor
+    if (floor.index < this.#floor.index) return
     this.#tombstonesBelow = Math.max(this.#tombstonesBelow, tombstonesBelow)
     this.#graces = this.#graces.filter(({ floorOffset }) => floorOffset > this.#tombstonesBelow)
+    if (floor.index === this.#floor.index) return
+    this.#floor = floor
     // The newest but one goes: its tombstones wait for the newest.
     if (this.#graces.length === GRACES_MAX) this.#graces.splice(-1)
     this.#graces.push({ floorOffset: floor.offset, sinceMs: decidedMs })

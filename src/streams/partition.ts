@@ -112,6 +112,11 @@ export class Partition implements StateMachine, Advancing {
   #held: Held[] = []
   #heldBytes = 0
   readonly #waiting = new Acknowledgements()
+  /**
+   * What this replica was last told to clean with. What was decided before this process began is not done again for it: that would
+   * rewrite all compacted partitions at every start.
+   */
+  #tombstonesGone = 0
   /** Applied since listeners were last told. */
   #advancedBytes = 0
   #removed = false
@@ -163,7 +168,10 @@ export class Partition implements StateMachine, Advancing {
   #clean(): void {
     const { producers, compactions } = this.#derived
     const { floor, tombstonesBelow } = compactions
-    if (this.#removed || floor.index <= this.#shard.startIndex) return
+    const { startIndex } = this.#shard
+    const isClean = floor.index === startIndex && tombstonesBelow <= this.#tombstonesGone
+    if (this.#removed || floor.index < startIndex || isClean) return
+    this.#tombstonesGone = tombstonesBelow
     const keepsSequence = (producerId: number, lastOffset: number): boolean =>
       producers.committedMarks(producerId).at(-1)?.lastOffset === lastOffset
     this.#shard.clean({ floor, tombstonesBelow, keepsSequence })
@@ -520,6 +528,7 @@ export class Partition implements StateMachine, Advancing {
 
   restore(snapshot: Buffer): void {
     this.#derived.restore(snapshot)
+    this.#tombstonesGone = this.#derived.compactions.tombstonesBelow
     this.#clean()
   }
 }

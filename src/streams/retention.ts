@@ -137,9 +137,13 @@ export class RetentionCheck {
   #compact(log: RetainedLog, settings: PartitionSettings): void {
     const wallMs = this.#clock.wall()
     const floor = floorDue(log, settings, wallMs)
-    // What was decided before is on its way.
-    if (floor === null || floor.index <= this.#compactions.floor.index) return
-    this.#shard.requestCompaction(this.#compactions.draft(floor, settings.deleteRetentionMs, wallMs))
+    const decided = this.#compactions.floor.index
+    if (floor !== null && floor.index > decided)
+      this.#shard.requestCompaction(this.#compactions.draft(floor, settings.deleteRetentionMs, wallMs))
+    // Until it has come to be the log's start, what was decided is on its way.
+    if (floor !== null || decided !== this.#shard.startIndex) return
+    const again = this.#compactions.again(settings.deleteRetentionMs, wallMs)
+    if (again !== null) this.#shard.requestCompaction(again)
   }
 }
 
