@@ -9,7 +9,7 @@
  */
 import { apis } from '../gateways/kafka/index.ts'
 import type { Disk } from '../platform/index.ts'
-import { baseOffsetOf, lastOffsetOf, recordCountOf } from '../records/index.ts'
+import { baseOffsetOf, forEachRecord, lastOffsetOf, recordCountOf } from '../records/index.ts'
 import { KafkaError, kafkaErrorName } from '../streams/index.ts'
 import { type ClusterClient, judge } from './cluster-client.ts'
 import { BackupError } from './errors.ts'
@@ -37,8 +37,14 @@ export interface RestoreCollaborators {
   readonly progress: (event: Progress) => void
 }
 
+export interface RestoredTopic {
+  readonly plan: TopicPlan
+  /** That are in its log now: fewer than offsets where compaction had been. */
+  readonly records: number
+}
+
 export interface RestoreReport {
-  readonly topics: readonly TopicPlan[]
+  readonly topics: readonly RestoredTopic[]
   readonly groups: number
   /** Positions that pointed behind the end of what was restored, or before its start. */
   readonly clamped: number
@@ -89,16 +95,18 @@ class Restoring {
     const turns = targets.flatMap((target) =>
       target.plan.partitions.map((plan, partition) => ({ target, plan, partition })),
     )
+    const records = new Map<TopicPlan, number>()
     progress({ type: 'begun', partitions: turns.length })
     await forEachOf(turns, this.#options.width, async ({ target, plan, partition }, stopped) => {
       await this.#append(target, partition, plan, stopped)
       if (stopped()) return
-      await this.#compare(target, partition, plan)
+      const counted = await this.#compare(target, partition, plan)
+      records.set(target.plan, (records.get(target.plan) ?? 0) + counted)
       progress({ type: 'partition-done', topic: target.plan.topic.name, partition })
     })
     const [groups, clamped] = await this.#positions(manifest.groups, targets)
     await this.#open(targets)
-    return { topics: plans, groups, clamped }
+    return { topics: plans.map((plan) => ({ plan, records: records.get(plan) ?? 0 })), groups, clamped }
   }
 
   async #create(plans: readonly TopicPlan[], validateOnly: boolean): Promise<Target[]> {
@@ -186,11 +194,12 @@ class Restoring {
     return end
   }
 
-  /** Reads back what is in the log now, and holds every batch against the backup's. */
-  async #compare({ plan: { topic }, id }: Target, partition: number, plan: PartitionPlan): Promise<void> {
+  /** Reads back what is in the log now, and holds every batch against the backup's. Returns how many records there are. */
+  async #compare({ plan: { topic }, id }: Target, partition: number, plan: PartitionPlan): Promise<number> {
     const { disk, client, progress } = this.#with
     let queue: readonly Buffer[] = []
     let offset = plan.startOffset
+    let records = 0
     const differs = (why: string): BackupError =>
       new BackupError(
         { code: 'READ_BACK_DIFFERS', topic: topic.name, partition, offset },
@@ -210,8 +219,10 @@ class Restoring {
       if (!sameButEpoch(batch, queue[0]!)) throw differs(`another batch, with offset ${baseOffsetOf(queue[0]!, 0)}`)
       queue = queue.slice(1)
       offset = lastOffsetOf(batch, 0) + 1
+      records += recordsFrom(plan.startOffset, batch)
       progress({ type: 'checked', bytes: batch.length })
     }
+    return records
   }
 
   async #positions(groups: readonly ManifestGroup[], targets: readonly Target[]): Promise<[number, number]> {
@@ -275,6 +286,16 @@ class Restoring {
       return { value: null }
     })
   }
+}
+
+/** Only the first batch may begin below the log's start. */
+function recordsFrom(startOffset: number, batch: Buffer): number {
+  if (baseOffsetOf(batch, 0) >= startOffset) return recordCountOf(batch, 0)
+  let records = 0
+  forEachRecord(batch, 0, ({ offset }) => {
+    if (offset >= startOffset) records++
+  })
+  return records
 }
 
 /** The epoch is the log's that holds the batch; nothing else may differ. */

@@ -127,10 +127,10 @@ function told(topic: ManifestTopic, before: Manifest | null): ToldTopic {
 }
 
 function toldRestored({ topics }: RestoreReport): ToldTopic[] {
-  return topics.map(({ topic, partitions }) => ({
+  return topics.map(({ plan: { topic, partitions }, records }) => ({
     topic: topic.name,
     partitions: partitions.length,
-    records: partitions.reduce((sum, { startOffset, endOffset }) => sum + endOffset - startOffset, 0),
+    records,
     bytes: partitions.reduce((sum, { segments }) => sum + segments.reduce((total, each) => total + each.bytes, 0), 0),
     newBytes: null,
     offsets: partitions.map(({ startOffset: start, endOffset: next }) => ({ start, next })),
