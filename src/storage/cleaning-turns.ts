@@ -6,11 +6,16 @@ import type { Clock } from '../platform/index.ts'
 
 type Start = (over: () => void) => void
 
+/** What the work itself and late timers have cost is caught up with, up to this; an idle time is not. */
+const CATCH_UP_MS = 100
+
 export class CleaningTurns {
   readonly #bytesPerSecond: number
   readonly #clock: Clock
   readonly #waiting: Start[] = []
   #busy = false
+  /** What was done so far may have been done by then. */
+  #dueMs = 0
 
   constructor(bytesPerSecond: number, clock: Clock) {
     this.#bytesPerSecond = bytesPerSecond
@@ -38,7 +43,10 @@ export class CleaningTurns {
 
   /** After `bytes` of work. */
   pause(bytes: number, resume: () => void): void {
-    if (this.#bytesPerSecond === Number.POSITIVE_INFINITY) this.#clock.endOfTurn(resume)
-    else this.#clock.after((bytes / this.#bytesPerSecond) * 1000, resume)
+    if (this.#bytesPerSecond === 0) return this.#clock.endOfTurn(resume)
+    const now = this.#clock.now()
+    this.#dueMs = Math.max(this.#dueMs, now - CATCH_UP_MS) + (bytes / this.#bytesPerSecond) * 1000
+    if (this.#dueMs > now) this.#clock.after(this.#dueMs - now, resume)
+    else this.#clock.endOfTurn(resume)
   }
 }
