@@ -15,12 +15,13 @@ export class BenchCluster {
   readonly #directory: string
   readonly #logged: string[] = []
 
-  constructor(nodes: number, basePort = 23_092) {
+  constructor(nodes: number, flags: readonly string[] = [], basePort = 23_092) {
     this.#directory = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-bench-'))
     this.cluster = new DevCluster({
       nodes,
       directory: this.#directory,
       basePort,
+      flags,
       output: (node, line) => this.#logged.push(`node ${node}: ${line}`),
     })
   }
@@ -49,6 +50,16 @@ export class BenchCluster {
         ? null
         : ((await (await fetch(`${this.cluster.http(leader)}/api/node`)).json()) as NodeStatus)
     return { cpuSeconds, journalSyncs: status?.counters.journalSyncs ?? 0 }
+  }
+
+  /** A counter's value, all nodes together. */
+  async counted(name: string): Promise<number> {
+    let sum = 0
+    for (const id of this.cluster.ids) {
+      const text = await (await fetch(`${this.cluster.http(id)}/metrics`)).text()
+      sum += Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1])
+    }
+    return sum
   }
 }
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-/** `npm run bench -- produce | consume | journal | recovery`: what this machine gives, as a table for people and JSON for machines. */
+/** `npm run bench -- produce | consume | cleaning | journal | recovery`: what this machine gives, as a table for people and JSON for machines. */
 import fs from 'node:fs'
 import os from 'node:os'
 import { Command } from 'commander'
 import { table } from '../src/cli/print.ts'
+import { benchCleaning } from './cleaning.ts'
 import { benchConsume } from './consume.ts'
 import { benchJournal, type JournalReport } from './journal.ts'
 import { benchChoices } from './journal-choices.ts'
@@ -84,6 +85,21 @@ program
   .action(async (only: string[], { runs, directory, json }: Record<string, string>) => {
     const { rows, missed } = await benchRecovery({ directory: directory!, runs: Number(runs), only, progress })
     reportBars({ rows, shardRows: [], missed }, json)
+  })
+program
+  .command('cleaning')
+  .description('Writing while retention and compaction work, against writing while all is kept. Exit 1 below a bar.')
+  .argument('[rows...]', 'CONNECTIONSxINFLIGHTxRECORDSxBYTES (default: a set)')
+  .option('--seconds <N>', 'per run, of which a round has four', '10')
+  .option('--rounds <N>', 'rounds; the medians count', '3')
+  .option('--nodes <LIST>', 'cluster sizes', '1,3')
+  .option('--bytes-per-second <N>', 'how fast the nodes may compact; their default if absent')
+  .option('--json <FILE>', 'write the figures there')
+  .action(async (rows: string[], { seconds, rounds, nodes, bytesPerSecond, json }: Record<string, string>) => {
+    const flags = bytesPerSecond === undefined ? [] : ['--cleaning-bytes-per-second', bytesPerSecond]
+    const numbers = { seconds: Number(seconds), rounds: Number(rounds), nodes: nodes!.split(',').map(Number) }
+    const report = await benchCleaning(rows, { ...numbers, flags, progress })
+    reportBars({ rows: [...report.rows], shardRows: [], missed: [...report.missed] }, json)
   })
 await program.parseAsync()
 

@@ -178,7 +178,7 @@ async function embeddedChild(): Promise<void> {
 
 /** Resident memory of each of three idle nodes; the largest decides. */
 async function idleMegabytes(): Promise<number[]> {
-  const cluster = new BenchCluster(3, 26_300)
+  const cluster = new BenchCluster(3, [], 26_300)
   await cluster.start()
   try {
     await new Promise((resolve) => setTimeout(resolve, IDLE_AFTER_MS))

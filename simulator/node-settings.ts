@@ -14,6 +14,8 @@ const STATE_SUM_EVERY = 50
 /** Files are read through several times in a run: minutes are short. */
 const SCRUB_BYTES_PER_SECOND = 1 << 20
 const SCRUB_PAUSE_MS = 5000
+/** A cleaning goes on for a while, so that other things happen meanwhile. */
+const CLEANING_BYTES_PER_SECOND = 64 << 10
 /** Retention is looked after this often: minutes of a run are short. */
 const RETENTION_CHECK_MS = 1000
 
@@ -45,6 +47,7 @@ export function optionsOf(id: number, nodes: readonly number[], scenario: Scenar
     diskReserveBytes: scenario.diskReserveBytes ?? null,
     diskStuckMs: DISK_STUCK_MS,
     scrubBytesPerSecond: SCRUB_BYTES_PER_SECOND,
+    cleaningBytesPerSecond: CLEANING_BYTES_PER_SECOND,
   }
 }
 

@@ -44,6 +44,7 @@ test('without any settings: one node on the loopback interface, at the documente
     diskReserveBytes: null,
     diskStuckMs: 700,
     scrubBytesPerSecond: 4_194_304,
+    cleaningBytesPerSecond: 16_777_216,
   })
 })
 
@@ -52,6 +53,7 @@ test('numbers are whole and in their range', () => {
     refused({ id }, 'id', /must be a whole number from 1 to 65535/)
   refused({ 'default-partitions': '0' }, 'default-partitions', /from 1 to 10000/)
   refused({ 'scrub-bytes-per-second': '1e6' }, 'scrub-bytes-per-second', /from 0/)
+  refused({ 'cleaning-bytes-per-second': '-1' }, 'cleaning-bytes-per-second', /from 0/)
   refused({ 'group-initial-rebalance-delay-ms': '-5' }, 'group-initial-rebalance-delay-ms', /from 0/)
   assert.equal(parseNodeOptions({ id: '65535' }).id, 65_535)
   assert.equal(parseNodeOptions({ 'group-initial-rebalance-delay-ms': '0' }).groupInitialRebalanceDelayMs, 0)

@@ -36,6 +36,8 @@ export interface NodeOptions {
   readonly diskStuckMs: number
   /** How fast files that nobody asks for are read through for damage; 0: not at all. */
   readonly scrubBytesPerSecond: number
+  /** How fast compaction reads; 0: as fast as it can. */
+  readonly cleaningBytesPerSecond: number
 }
 
 interface Setting {
@@ -107,6 +109,11 @@ export const SETTINGS = [
     flag: 'scrub-bytes-per-second',
     argument: 'BYTES',
     help: 'how fast all files are read through for damage, again and again; 0 for never (default 4194304)',
+  },
+  {
+    flag: 'cleaning-bytes-per-second',
+    argument: 'BYTES',
+    help: 'how fast compaction reads what it cleans; 0 for as fast as it can (default 16777216)',
   },
 ] as const satisfies readonly Setting[]
 
@@ -198,6 +205,12 @@ export function parseNodeOptions(raw: RawSettings): NodeOptions {
     scrubBytesPerSecond: integer(
       'scrub-bytes-per-second',
       raw['scrub-bytes-per-second'] ?? '4194304',
+      0,
+      10_000_000_000,
+    ),
+    cleaningBytesPerSecond: integer(
+      'cleaning-bytes-per-second',
+      raw['cleaning-bytes-per-second'] ?? '16777216',
       0,
       10_000_000_000,
     ),

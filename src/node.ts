@@ -129,6 +129,7 @@ export class TidemarkNode {
           nodeId: options.id,
           clusterHash: hashOfCluster(options),
           hasPeers: options.cluster.length > 1,
+          cleaningBytesPerSecond: options.cleaningBytesPerSecond,
           ...collaborators.tuning?.storage,
         },
         {

@@ -146,7 +146,9 @@ export class Checkers {
   }
 }
 
-function retentionBytesOf({ shrinking }: Scenario): number | null {
-  const bytes = Number(shrinking?.configs['retention.bytes'] ?? -1)
-  return bytes === -1 ? null : bytes
+/** The lowest of those that there are: a cut does not say whose it is. */
+function retentionBytesOf({ shrinking, compacted }: Scenario): number | null {
+  const limits = [shrinking, compacted].map((topic) => Number(topic?.configs['retention.bytes'] ?? -1))
+  const set = limits.filter((bytes) => bytes !== -1)
+  return set.length === 0 ? null : Math.min(...set)
 }

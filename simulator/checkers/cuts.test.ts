@@ -70,6 +70,18 @@ test('cuts: a committed entry says where, and starts rise', () => {
   assert.throws(() => bench.applied(3, 8, 70), /no committed entry/)
 })
 
+test('cuts: below the floor of a compaction a cut moves the offset alone', () => {
+  const bench = new Bench()
+  bench.cut([1, 2], 9, 3, 20)
+  assert.throws(() => bench.applied(1, 5, 20), /no committed entry/)
+  bench.cut([1, 2], 10, 6, 60, CutReason.compaction)
+  bench.applied(1, 5, 20)
+  bench.applied(2, 6, 20)
+  assert.throws(() => bench.applied(3, 7, 20), /no committed entry/)
+  bench.cuts.started(3)
+  assert.throws(() => bench.applied(3, 6, 30), /no committed entry/)
+})
+
 test('cuts: a checkpoint of a partition starts where a committed cut lets it', () => {
   const bench = new Bench()
   bench.cut([1, 2], 9, 5, 40)

@@ -1,7 +1,8 @@
 /**
  * I15: where a log starts is decided by the log.
  *
- *   - a replica moves its log's start only where a committed entry says so, and never back within a process;
+ *   - a replica moves its log's start only where a committed entry says so, and never back within a process; what compaction has
+ *     moved is the index alone, up to a floor that is committed, and a cut below it moves the offset alone;
  *   - a checkpoint never says that a partition's log starts above all committed cuts;
  *   - a cut for the sake of `retention.bytes` leaves at least so many bytes.
  *
@@ -19,6 +20,7 @@ interface Cut {
   readonly crc: number
   readonly start: number
   readonly offset: number
+  readonly compacts: boolean
   committed: boolean
 }
 
@@ -28,7 +30,7 @@ const SEGMENT_HEADER_BYTES = 64
 export class Cuts implements Checker {
   readonly property = 'logs are cut where the log says so'
   readonly #truth: Truth
-  /** Of the only topic that has one; null: none. */
+  /** The lowest that a topic has; null: none has one. */
   readonly #retentionBytes: number | null
   readonly #cuts = new Map<number, Cut[]>()
   /** By shard, then `index/crc`: how long the entry is. */
@@ -59,7 +61,8 @@ export class Cuts implements Checker {
     const cuts = this.#cuts.get(shard) ?? []
     this.#cuts.set(shard, cuts)
     if (cuts.some((known) => known.index === index && known.crc === crc)) return
-    cuts.push({ index, crc, start: cut.index, offset: cut.offset, committed: false })
+    const compacts = cut.reason === CutReason.compaction
+    cuts.push({ index, crc, start: cut.index, offset: cut.offset, compacts, committed: false })
     if (cut.reason === CutReason.retentionBytes) this.#checkSize(node, shard, index, cut.index)
   }
 
@@ -94,7 +97,9 @@ export class Cuts implements Checker {
       )
     this.#starts.set(key, { index, offset })
     const cuts = this.#cuts.get(shard) ?? []
-    if (!cuts.some((cut) => cut.start === index && cut.offset === offset && this.#isCommitted(shard, cut)))
+    const says = (cut: Cut): boolean =>
+      cut.offset === offset && (cut.start === index || (cut.start < index && this.#mayBeFloor(shard, index)))
+    if (!cuts.some((cut) => says(cut) && this.#isCommitted(shard, cut)))
       throw new Violation(
         this.property,
         `node ${node} cuts shard ${shard} at ${index} (offset ${offset}), which no committed entry says`,
@@ -110,6 +115,12 @@ export class Cuts implements Checker {
       const what = `the checkpoint of node ${node} lets shard ${shard} start at ${startIndex}, above every committed cut`
       throw new Violation(this.property, what)
     }
+  }
+
+  /** A replica's own floor may be below the one that was decided. */
+  #mayBeFloor(shard: number, index: number): boolean {
+    const cuts = this.#cuts.get(shard) ?? []
+    return cuts.some((cut) => cut.compacts && cut.start >= index && this.#isCommitted(shard, cut))
   }
 
   #isCommitted(shard: number, cut: Cut): boolean {

@@ -188,10 +188,16 @@ export function shrinkingOf(draw: Draw, [fastUs, slowUs]: readonly [number, numb
 /** Small files and little patience, so that there is always something to clean; what a disk can do bounds it, as above. */
 export function compactedOf(draw: Draw, [fastUs, slowUs]: readonly [number, number]): CompactedScenario | null {
   if (draw('compacted').below(2) === 0) return null
+  const retention = {
+    'retention.bytes': pick(draw, 'compacted retention bytes', ['-1', '2000', '10000']),
+    'retention.ms': pick(draw, 'compacted retention ms', ['-1', '3000', '10000']),
+  }
+  const policy = pick(draw, 'cleanup policy', ['compact', 'compact', 'compact,delete'])
   return {
     name: 'compacted',
     configs: {
-      'cleanup.policy': 'compact',
+      ...(policy === 'compact' ? {} : retention),
+      'cleanup.policy': policy,
       'segment.bytes': pick(draw, 'compacted segment bytes', ['600', '3000', '20000']),
       'segment.ms': pick(draw, 'compacted segment ms', ['700', '5000', '604800000']),
       'min.cleanable.dirty.ratio': pick(draw, 'dirty ratio', ['0', '0.3', '0.5']),

@@ -3,6 +3,9 @@
  *
  * What a reading has to find is latest-values.ts. Besides, offsets rise, holes or not, and below the mark there is always something
  * to be had: a reader that asks for an offset in a hole is given what comes next.
+ *
+ * With `compact,delete` the log is cut by age and size besides. A reader that falls below the start is told so, and goes on where
+ * the log begins; now and then it looks below on purpose, where nothing may be shown; and the start never goes back.
  */
 import { apis } from '../../src/gateways/kafka/index.ts'
 import type { Address, Clock } from '../../src/platform/index.ts'
@@ -10,6 +13,7 @@ import { Codec, canCompress, encodeBatch, forEachRecord, lastOffsetOf, splitBatc
 import type { Prng } from '../../src/stdx/index.ts'
 import { KAFKA_ERRORS, KafkaError, kafkaErrorName } from '../../src/streams/index.ts'
 import type { KafkaClient } from '../kafka-client.ts'
+import { nodeAt } from '../node-settings.ts'
 import type { CompactedScenario } from '../scenario/clients.ts'
 import { Violation } from '../violation.ts'
 import { LatestValues, type Reading } from './latest-values.ts'
@@ -19,6 +23,8 @@ export interface CompactedCollaborators {
   readonly clock: Clock
   readonly prng: Prng
   readonly violated: (violation: Violation) => void
+  /** A deposed leader may show a mark of the past (docs/decisions/0002): may this node have, since then? */
+  readonly excuses: (node: number | undefined, sinceMs: number) => boolean
 }
 
 export interface CompactedOptions extends CompactedScenario {
@@ -27,9 +33,11 @@ export interface CompactedOptions extends CompactedScenario {
   readonly clocksAreRight: boolean
 }
 
-type Deed = 'write' | 'tombstone' | 'read' | 'hole' | 'reading'
+type Deed = 'write' | 'tombstone' | 'read' | 'hole' | 'reading' | 'out-of-range' | 'looked-below' | 'start-moved'
 
-const VERSION = { create: 7, produce: 9, fetch: 11 } as const
+const VERSION = { create: 7, produce: 9, fetch: 11, offsets: 5 } as const
+const EARLIEST = -2
+const PERMILLE_BELOW = 100
 const FETCH_BYTES = 20_000
 const TIMEOUT_MS = 4000
 const BACKOFF_MS = 100
@@ -47,7 +55,13 @@ export class CompactedTopic {
   readonly #writer: KafkaClient
   readonly #values: LatestValues
   #reading: Reading
+  /** The log may be cut. */
+  readonly #deletes: boolean
   #position = 0
+  /** Where the log starts: the highest that the reader was told. */
+  #start = 0
+  /** The next fetch begins a reading of all. */
+  #begins = true
   #highWatermark = 0
   #written = 0
   #writing = false
@@ -62,6 +76,7 @@ export class CompactedTopic {
     this.#reader = collaborators.newClient(`${options.name}-reader`)
     this.#writer = collaborators.newClient(`${options.name}-writer`)
     this.#values = new LatestValues(Number(options.configs['delete.retention.ms']), options.clocksAreRight)
+    this.#deletes = options.configs['cleanup.policy']!.includes('delete')
     this.#reading = this.#values.begin(0)
   }
 
@@ -146,31 +161,77 @@ export class CompactedTopic {
 
   #read(): void {
     if (this.#lastReading === 'done') return
-    if (this.#position === 0) this.#reading = this.#values.begin(this.#with.clock.now())
     if (this.#stopped && !this.#writing && this.#lastReading === 'not-yet') {
       this.#lastReading = 'going'
-      this.#position = 0
+      this.#begins = true
+    }
+    if (this.#begins) {
+      this.#begins = false
+      this.#position = this.#start
       this.#reading = this.#values.begin(this.#with.clock.now())
     }
     const leader = this.#reader.leaderOf(this.#options.name, 0)
     if (leader === null) return this.#ask(this.#reader, () => this.#read())
-    const position = this.#position
+    const { prng } = this.#with
+    const below = this.#start > 0 && prng.below(1000) < PERMILLE_BELOW
+    if (below) this.#fetch(leader, Math.max(0, this.#start - 1 - prng.below(8)), true)
+    else this.#fetch(leader, this.#position, false)
+  }
+
+  #fetch(leader: Address, position: number, below: boolean): void {
+    const [askedAtMs, start] = [this.#with.clock.now(), this.#start]
     const partitions = [{ partition: 0, fetchOffset: position, partitionMaxBytes: FETCH_BYTES }]
     const topics = [{ topic: this.#options.name, partitions }]
     const request = { maxWaitMs: 300, minBytes: 1, maxBytes: FETCH_BYTES, topics, forgottenTopicsData: [] }
     this.#reader.request(leader, apis.fetch, VERSION.fetch, request, TIMEOUT_MS, (_failure, answer) => {
       const result = answer?.responses[0]?.partitions[0]
-      if (result === undefined || result.errorCode !== KafkaError.NONE) {
-        if (result !== undefined) this.#checkRefusal(`a read at ${position}`, result.errorCode)
+      if (result === undefined) return this.#ask(this.#reader, () => this.#read())
+      if (this.#deletes && result.errorCode === KafkaError.OFFSET_OUT_OF_RANGE) {
+        this.#count(below ? 'looked-below' : 'out-of-range')
+        return below ? this.#later(() => this.#read(), 0) : this.#findStart(leader)
+      }
+      if (result.errorCode !== KafkaError.NONE) {
+        this.#checkRefusal(`a read at ${position}`, result.errorCode)
         return this.#ask(this.#reader, () => this.#read())
       }
+      const certain = this.#isCertain(leader, askedAtMs)
+      if (position < start && certain) this.#wrong(`offset ${position} is served, and the log starts at ${start}`)
+      if (result.logStartOffset > position)
+        this.#wrong(`offset ${position} is served below the start ${result.logStartOffset}`)
+      this.#learnStart(result.logStartOffset, start, certain)
+      // Of a deposed leader.
+      if (below) return this.#later(() => this.#read(), 0)
       this.#highWatermark = result.highWatermark
       this.#take(position, joined(result.records))
       if (this.#position === position && position < this.#highWatermark)
         this.#wrong(`nothing is served from ${position} on, the mark is ${this.#highWatermark}`)
       if (this.#position >= this.#highWatermark) this.#atTheMark()
-      this.#later(() => this.#read(), this.#position === 0 ? PAUSE_MS : 0)
+      this.#later(() => this.#read(), this.#begins ? PAUSE_MS : 0)
     })
+  }
+
+  /** Fell below the start. What went meanwhile is not missed (LatestValues#finish). */
+  #findStart(leader: Address): void {
+    const [askedAtMs, start] = [this.#with.clock.now(), this.#start]
+    const partitions = [{ partitionIndex: 0, timestamp: EARLIEST, currentLeaderEpoch: -1 }]
+    const request = { replicaId: -1, isolationLevel: 0, topics: [{ name: this.#options.name, partitions }] }
+    this.#reader.request(leader, apis.listOffsets, VERSION.offsets, request, TIMEOUT_MS, (_failure, answer) => {
+      const result = answer?.topics[0]?.partitions[0]
+      if (result === undefined || result.errorCode !== KafkaError.NONE) {
+        if (result !== undefined) this.#checkRefusal('where the log begins', result.errorCode)
+        return this.#ask(this.#reader, () => this.#read())
+      }
+      this.#learnStart(result.offset, start, this.#isCertain(leader, askedAtMs))
+      this.#position = Math.max(this.#position, this.#start)
+      this.#later(() => this.#read(), 0)
+    })
+  }
+
+  #learnStart(shown: number, before: number, certain: boolean): void {
+    if (shown > 0 && !this.#deletes) this.#wrong(`the log starts at ${shown}, and nothing is ever deleted`)
+    if (shown < before && certain) this.#wrong(`the log starts at ${shown}, and it started at ${before}`)
+    if (shown > this.#start) this.#count('start-moved')
+    this.#start = Math.max(this.#start, shown)
   }
 
   #take(position: number, bytes: Buffer): void {
@@ -196,10 +257,10 @@ export class CompactedTopic {
   #atTheMark(): void {
     const due = Math.max(-1, ...[...this.#reading.due.values()].map(({ offset }) => offset))
     if (this.#position <= due) return
-    this.#judge(this.#values.finish(this.#reading, this.#with.clock.now()))
+    this.#judge(this.#values.finish(this.#reading, this.#with.clock.now(), this.#start))
     this.#count('reading')
     if (this.#lastReading === 'going') this.#lastReading = 'done'
-    this.#position = 0
+    this.#begins = true
   }
 
   // ── helpers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -210,6 +271,11 @@ export class CompactedTopic {
 
   #later(then: () => void, delayMs = BACKOFF_MS): void {
     this.#with.clock.after(delayMs, then)
+  }
+
+  /** The answer, which came now, is of a leader whose marks are none of the past. */
+  #isCertain(leader: Address, askedAtMs: number): boolean {
+    return !this.#with.excuses(nodeAt(leader), askedAtMs)
   }
 
   #checkRefusal(what: string, code: number): void {

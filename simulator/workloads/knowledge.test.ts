@@ -5,6 +5,7 @@ import { gunzipSync } from 'node:zlib'
 import { encodeBatch } from '../../src/records/index.ts'
 import { Prng } from '../../src/stdx/index.ts'
 import { recordsFrom } from './consumer.ts'
+import { LatestValues } from './latest-values.ts'
 import { OwnTopic } from './own-topic.ts'
 import { RecordTimes } from './record-times.ts'
 import { asGzip, gzipStored } from './stored-gzip.ts'
@@ -87,4 +88,22 @@ test('stored gzip is gzip, whatever its length, and a batch of it is one', () =>
     recordsFrom(batch, 0).map(({ value }) => value),
     ['a', 'b'],
   )
+})
+
+test('latest values: what a cut log must still show, and what it need not', () => {
+  const values = new LatestValues(1000, true)
+  for (const [offset, key, value] of [
+    [0, 'a', 'a0'],
+    [1, 'b', 'b0'],
+    [2, 'a', 'a1'],
+    [3, 'c', 'c0'],
+  ] as const) {
+    values.sent(key, value)
+    assert.equal(values.acknowledged({ offset, key, value }, 0), null)
+  }
+  const reading = values.begin(0)
+  assert.equal(values.read(reading, { offset: 3, key: 'c', value: 'c0' }), null)
+  assert.match(values.finish(reading, 10)!, /nothing of that key is found/)
+  assert.match(values.finish(reading, 10, 2)!, /a = a1 at offset 2/)
+  assert.equal(values.finish(reading, 10, 3), null)
 })

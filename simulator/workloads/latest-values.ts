@@ -8,6 +8,9 @@
  * Of every key the latest that was acknowledged before the reading began must be found, or something later; never may something
  * older be the last. A tombstone may be gone after its grace, and then everything older of its key is, too. A reading that takes
  * longer than the grace may have missed the tombstone that it had to see, as in Kafka; nothing is said of that key then.
+ *
+ * Where retention cuts the log as well (`compact,delete`), what lies below its start is gone, the latest value of a key or not;
+ * what lies above it is as above.
  */
 export interface KeyedRecord {
   readonly offset: number
@@ -78,13 +81,13 @@ export class LatestValues {
     return `offset ${offset} holds ${key} = ${value}, it held ${known.key} = ${known.value}`
   }
 
-  /** The reading has come to the mark, which lies above all that it had to find. */
-  finish(reading: Reading, nowMs: number): string | null {
+  /** The reading has come to the mark, which lies above all that it had to find. `start`: the log may start there by now. */
+  finish(reading: Reading, nowMs: number, start = 0): string | null {
     const { due, last, startedMs } = reading
     // By a clock that jumps or runs ahead, every reading may be.
     const slow = nowMs - startedMs >= this.#graceMs || !this.#clocksAreRight
     for (const [key, latest] of due) {
-      if (slow && this.#deleted.has(key)) continue
+      if (latest.offset < start || (slow && this.#deleted.has(key))) continue
       const found = last.get(key)
       const what = `${key} = ${latest.value} at offset ${latest.offset}`
       if (found !== undefined && found.offset < latest.offset)

@@ -76,6 +76,15 @@ test('everybody is busy and is answered', async () => {
   assert.ok(troubles.some((line) => line.includes('idempotent') && line.includes('connection-lost')))
 })
 
+test('a compacted topic that is cut besides: readers fall below its start, and find all that is left', async () => {
+  const scenario = calm(5)
+  const configs = { ...scenario.compacted!.configs, 'cleanup.policy': 'compact,delete', 'retention.bytes': '2000' }
+  const { violation, deeds } = await simulate({ ...scenario, compacted: { ...scenario.compacted!, configs } })
+  assert.equal(violation?.message, undefined)
+  for (const deed of ['tombstone', 'hole', 'reading', 'looked-below', 'start-moved'])
+    assert.ok((deeds.get(`compacted ${deed}`) ?? 0) > 0, deed)
+})
+
 type Doctor = (answer: never) => void
 
 /** Every answer of one kind is changed on its way. */

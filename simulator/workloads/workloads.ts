@@ -80,7 +80,7 @@ export class Workloads {
         ? null
         : new CompactedTopic(
             { ...compacted, replication, clocksAreRight },
-            { ...common, prng: this.#prng(compacted.name), newClient: (name) => this.client(name) },
+            { ...common, prng: this.#prng(compacted.name), newClient: (name) => this.client(name), excuses },
           )
     this.restorers = (scenario.restorers ?? []).map(
       (restorer) => new Restorer({ ...restorer, replication }, own(restorer.name)),

@@ -50,7 +50,7 @@ export interface StorageOptions {
   readonly shardLogsBufferBytesMax?: number
   /** What the map of keys of a compaction may take; one runs at a time. */
   readonly cleaningMapBytes?: number
-  /** How fast compaction may read; by default as fast as it can. */
+  /** How fast compaction may read; 0, and by default: as fast as it can. */
   readonly cleaningBytesPerSecond?: number
 }
 
@@ -165,7 +165,7 @@ export class Storage {
     )
     this.#terms = new TermCeiling(options.directory, opened.terms, { disk, room: this.#room, fatal })
     const hardStates = new Map([...opened.recovered].map(([shard, { term, vote }]) => [shard, { term, vote }]))
-    this.#cleanings = new CleaningTurns(options.cleaningBytesPerSecond ?? Number.POSITIVE_INFINITY, clock)
+    this.#cleanings = new CleaningTurns(options.cleaningBytesPerSecond ?? 0, clock)
     this.#checkpointer = new Checkpointer(
       { directory: options.directory, diskIncarnation },
       { stored: new Map(checkpoint.shards), removed: checkpoint.removed, hardStates, highestStamp },
