@@ -27,6 +27,21 @@ export function remove(cluster: Cluster, ...names: string[]): { results: TopicRe
   return box
 }
 
+/** Sets one setting of a topic. */
+export function alter(
+  cluster: Cluster,
+  name: string,
+  setting: string,
+  value: string,
+): { results: TopicResult[] | null } {
+  const box: { results: TopicResult[] | null } = { results: null }
+  const changes = [{ name: setting, operation: 'set', value }] as const
+  cluster.alterTopics([{ name, changes, replace: false, validateOnly: false }], (results) => {
+    box.results = results
+  })
+  return box
+}
+
 export function codes(box: { results: TopicResult[] | null }): (string | null)[] | null {
   return box.results?.map(({ error }) => error?.code ?? null) ?? null
 }

@@ -256,8 +256,9 @@ export class Cluster implements MetadataListener {
 
   /** Answers after commit, and after this node's own metadata shows it. */
   alterTopics(topics: readonly AlterTopicRequest[], done: (results: TopicResult[]) => void): void {
+    const request = mintRequestId(this.#with.random)
     this.#forwarder.submit(
-      () => ({ type: 'alter-topics', topics }),
+      (since) => ({ type: 'alter-topics', request, since, topics }),
       this.#options.commandTimeoutMs,
       (error, reply) => done(this.#results(topics, error, reply?.results)),
     )

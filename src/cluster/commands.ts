@@ -98,8 +98,7 @@ export type Command =
       readonly patienceMs: number
     })
   | (OnceOnly & { readonly type: 'delete-topics'; readonly topics: readonly DeleteTopicRequest[] })
-  /** Carried out twice it is as if it had been once, as long as nobody else came in between. */
-  | { readonly type: 'alter-topics'; readonly topics: readonly AlterTopicRequest[] }
+  | (OnceOnly & { readonly type: 'alter-topics'; readonly topics: readonly AlterTopicRequest[] })
   /** Carried out twice it is as if it had been once. */
   | { readonly type: 'finish-restore'; readonly topics: readonly FinishRestoreRequest[] }
   | { readonly type: 'allocate-producer-ids'; readonly count: number }
@@ -157,7 +156,7 @@ export function decodeCommand(body: Buffer): Command | null {
     case 'delete-topics':
       return isOnceOnly(raw) && isListOf(raw.topics, isDeletion) ? (raw as Command) : null
     case 'alter-topics':
-      return isListOf(raw.topics, isAlteration) ? (raw as Command) : null
+      return isOnceOnly(raw) && isListOf(raw.topics, isAlteration) ? (raw as Command) : null
     case 'finish-restore':
       return isListOf(raw.topics, isFinish) ? (raw as Command) : null
     case 'create-topics':

@@ -20,7 +20,7 @@ import type { Command, CommandReply, TopicResult } from './commands.ts'
 import { mintClusterId } from './ids.ts'
 import type { Metadata, NodeRecord } from './metadata.ts'
 import { MetadataDraft } from './metadata-draft.ts'
-import { planAlteration } from './topic-alteration.ts'
+import { alterOnce } from './topic-alteration.ts'
 import { createOnce, deleteOnce, type PlanContext, planFinish } from './topic-planner.ts'
 
 export interface ControllerCollaborators {
@@ -152,7 +152,7 @@ export class Controller {
       case 'delete-topics':
         return { results: command.topics.map((topic, i) => deleteOnce(topic, command.request, i, draft)), first: 0 }
       case 'alter-topics':
-        return { results: command.topics.map((topic) => planAlteration(topic, draft)), first: 0 }
+        return { results: command.topics.map((topic, i) => alterOnce(topic, command.request, i, draft)), first: 0 }
       case 'finish-restore':
         return { results: command.topics.map((topic) => planFinish(topic, draft)), first: 0 }
       case 'create-topics': {

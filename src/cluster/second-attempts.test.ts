@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { codes, create, formed, remove, request } from './asking-harness.test.ts'
+import { alter, codes, create, formed, remove, request } from './asking-harness.test.ts'
 import type { World } from './cluster-testing.ts'
 import type { TopicResult } from './commands.ts'
 import { OUTCOMES_KEPT } from './outcomes.ts'
@@ -54,6 +54,25 @@ test('a deletion whose answer was lost spares what was created in between, also 
   world.resume()
   assert.deepEqual(codes(box), [null])
   assert.notEqual(world.node(2).cluster.topic('orders'), undefined, 'what was created in between is spared')
+})
+
+test('an alteration whose answer was lost does not undo what somebody has changed since', () => {
+  const world = formed()
+  create(world.node(2).cluster, request('orders'))
+  world.clock.settle()
+  world.muted.add(1)
+  const box = alter(world.node(2).cluster, 'orders', 'retention.ms', '1000')
+  world.clock.settle()
+  const retention = (): string | undefined => world.node(2).cluster.topic('orders')?.configs['retention.ms']
+  assert.deepEqual([retention(), box.results], ['1000', null], 'altered, and the answer lost')
+  alter(world.node(1).cluster, 'orders', 'retention.ms', '604800000')
+  world.clock.settle()
+  assert.equal(retention(), '604800000')
+  world.isolate(1)
+  world.elect(3)
+  world.clock.advance(100)
+  assert.deepEqual(codes(box), [null])
+  assert.equal(retention(), '604800000')
 })
 
 /** Node 3 knows an earlier topic of that name. */

@@ -62,10 +62,14 @@ test('alterations: one that is wrong changes nothing', () => {
 test('alterations: what comes over the wire is looked at', () => {
   const good = {
     type: 'alter-topics',
+    request: 'a'.repeat(32),
+    since: 4,
     topics: [{ name: 'a', changes: [set('b', null)], replace: true, validateOnly: true }],
   }
   assert.deepEqual(decodeCommand(Buffer.from(JSON.stringify(good))), good)
   for (const broken of [
+    { ...good, request: 'a' },
+    { ...good, since: -1 },
     { ...good, topics: [{ ...good.topics[0], replace: 1 }] },
     { ...good, topics: [{ ...good.topics[0], changes: [{ name: 'x', operation: 'twist', value: null }] }] },
     { ...good, topics: [{ ...good.topics[0], changes: [{ name: 'x', operation: 'set', value: 4 }] }] },

@@ -5,6 +5,30 @@
 import type { AlterTopicRequest, CommandErrorCode, SettingChange, TopicResult } from './commands.ts'
 import type { MetadataDraft } from './metadata-draft.ts'
 import { TOPIC_SETTINGS, topicSettingDefect } from './topic-config.ts'
+import { refusedEarlier } from './topic-planner.ts'
+
+/**
+ * An alteration that may have been attempted before. Its steps would do no harm twice, were nobody else there: but whoever saw
+ * what it did, and took it back, must not see it come again (a short `retention.ms`, and records are gone).
+ */
+export function alterOnce(
+  alteration: AlterTopicRequest,
+  request: string,
+  place: number,
+  draft: MetadataDraft,
+): TopicResult {
+  const { name, validateOnly } = alteration
+  if (validateOnly) return planAlteration(alteration, draft)
+  const earlier = draft.outcomeOf(request, place)
+  if (earlier === undefined) {
+    const result = planAlteration(alteration, draft)
+    draft.putOutcome(request, place, result.error?.code ?? null)
+    return result
+  }
+  if (earlier.error !== null) return refusedEarlier(name, earlier.error)
+  const topic = draft.topic(name)
+  return topic === undefined ? { name, error: null } : { name, error: null, topic }
+}
 
 export function planAlteration(request: AlterTopicRequest, draft: MetadataDraft): TopicResult {
   const { name, changes, replace, validateOnly } = request

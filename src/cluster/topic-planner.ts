@@ -75,7 +75,7 @@ const CREATED_AND_GONE: CommandError = {
   message: 'the answer was lost on its way; the topic was created, and deleted since',
 }
 
-function refusedEarlier(name: string, code: CommandErrorCode): TopicResult {
+export function refusedEarlier(name: string, code: CommandErrorCode): TopicResult {
   return { name, error: { code, message: `refused with ${code}; the answer that said more was lost on its way` } }
 }
 
