@@ -82,6 +82,38 @@ test('compaction: what it has left stays where a damaged journal is put aside', 
   assert.deepEqual([log.firstIndex, offsetsIn(world, log)], [CUT_AT + 1, LEFT])
 })
 
+test('compaction: of a file that holds the floor nothing is counted twice, for retention would cut too much', () => {
+  const world = new World()
+  const storage = world.open({ cleaningMapBytes: 200, shardSegmentBytes: 6 << 10 })
+  const log = storage.openShardLog(SHARD)
+  const capture = (): ShardCheckpoint => {
+    const start = { startIndex: log.firstIndex, startOffset: log.firstOffset }
+    return { ...checkpointAt(SHARD, HISTORY, HISTORY.length), ...start }
+  }
+  storage.setCheckpointSource({ activeShards: () => [SHARD], capture })
+  storage.append(HISTORY, () => {})
+  for (const entry of HISTORY) log.append(entry)
+  storage.checkpoint()
+  world.clock.settle()
+  // One cleaning: what was wanted goes on from where the map was full.
+  clean(log)
+  while (log.firstIndex === 1) world.clock.step()
+  let looks = 0
+  const look = (): void =>
+    log.segments((_error, facts) => {
+      const { files, firstIndex: floor } = log
+      const holder = files.segments.findLast(({ firstIndex }) => firstIndex <= floor)!
+      if (holder.firstIndex < floor) looks++
+      const committed = facts.filter(({ cleaned, firstIndex }) => cleaned !== true && firstIndex >= floor)
+      const counted = committed.reduce((sum, { bytes }) => sum + bytes, 0)
+      const there = HISTORY.slice(floor - 1).reduce((sum, { bytes }) => sum + bytes.length, 0)
+      assert.ok(counted <= there + 64 * files.segments.length, `${counted} of ${there}`)
+    })
+  do look()
+  while (world.clock.step())
+  assert.ok(looks > 0, 'the floor was never in the middle of a file')
+})
+
 test('compaction: who reads while it goes on is served', () => {
   const world = new World()
   const log = begun(world)

@@ -52,7 +52,10 @@ export function segmentFacts(segments: readonly Segment[], buffered: readonly En
   return [...facts, { ...inUse, bytes, maxTimestamp }]
 }
 
-/** With the cleaned part of the log in front. The segment that holds the floor counts from there: the rest of it is cleaned. */
+/**
+ * With the cleaned part of the log in front. The segment that holds the floor counts from there: the rest of it is cleaned. How many of
+ * its bytes that is nobody knows without reading it, so none is counted: retention keeps too much rather than too little.
+ */
 export function withCleaned(
   cleaned: readonly Segment[],
   committed: readonly SegmentFacts[],
@@ -64,5 +67,5 @@ export function withCleaned(
   }))
   const holder = committed[0]
   if (holder === undefined || holder.firstOffset >= floor.offset) return [...facts, ...committed]
-  return [...facts, { ...holder, firstIndex: floor.index, firstOffset: floor.offset }, ...committed.slice(1)]
+  return [...facts, { ...holder, firstIndex: floor.index, firstOffset: floor.offset, bytes: 0 }, ...committed.slice(1)]
 }
