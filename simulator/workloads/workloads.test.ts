@@ -55,7 +55,7 @@ function calm(seed: number): Scenario {
 }
 
 test('everybody is busy and is answered', async () => {
-  const { violation, deeds, timeline, acknowledged } = await simulate(calm(3))
+  const { violation, deeds, timeline, acknowledged } = await simulate(calm(5))
   assert.equal(violation?.message, undefined)
   assert.ok(acknowledged > 300, `${acknowledged} records were acknowledged`)
   const expected = [
