@@ -47,6 +47,7 @@ export const COMPACTION_PATCHES: readonly PatchMutant[] = [
         find: 'if (wallMs - sinceMs >= deleteRetentionMs)',
         replace: 'if (wallMs - sinceMs >= 0)',
       },
+      { file: 'storage/log-cleaner', find: 'shownFor(graceMs,', replace: 'shownFor(0,' },
     ],
   },
   {

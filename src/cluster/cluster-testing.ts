@@ -186,7 +186,9 @@ export class TestReplica implements Shard {
   readonly lowWaterMark = { moved: null, heldBy: null, floorWaitsFor: null }
   requestCut(): void {}
   requestCompaction(): void {}
-  clean(): void {}
+  clean(): boolean {
+    return true
+  }
   pin(): () => void {
     return () => {}
   }

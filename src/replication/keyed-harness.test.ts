@@ -73,7 +73,9 @@ export class KeyedShard implements Shard {
   readonly lowWaterMark = { moved: null, heldBy: null, floorWaitsFor: null }
   requestCut(): void {}
   requestCompaction(): void {}
-  clean(): void {}
+  clean(): boolean {
+    return true
+  }
   pin(): () => void {
     return () => {}
   }

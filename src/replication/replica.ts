@@ -177,8 +177,11 @@ export class Replica implements Shard {
     this.#with.schedule(this)
   }
 
-  clean(request: CleaningRequest): void {
-    this.#with.shardLog.cleaner.want(request)
+  clean(request: CleaningRequest): boolean {
+    const { cleaner } = this.#with.shardLog
+    if (cleaner.hasDone(request)) return true
+    cleaner.want(request)
+    return false
   }
 
   /** Only now: what lies below the floor is on this node's disk, cleaned, and a checkpoint says so. */

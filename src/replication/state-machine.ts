@@ -104,10 +104,10 @@ export interface Shard {
    * and dropped when leadership is lost. `start.offset` lies in the entry at `start.index`, or is that of the next to come.
    */
   requestCut(start: LogStart, reason: CutReason): void
-  /** Leader: what lies below a floor is to be compacted, if every replica holds it; dropped where that is not so. */
+  /** Leader: what lies below a floor is to be compacted, if all who follow hold it; dropped where that is not so. */
   requestCompaction(compaction: Compaction): void
-  /** It is committed: this replica cleans what lies below the floor, when there is time. */
-  clean(request: CleaningRequest): void
+  /** It is committed: this replica cleans what lies below the floor, when there is time. True: nothing of it is left to do. */
+  clean(request: CleaningRequest): boolean
   /** Nothing from `index` on is cut while this node leads, until the answer is called. `name` says who needs it. */
   pin(name: string, index: number): () => void
   /** What the files of this node hold of the log, oldest first. */

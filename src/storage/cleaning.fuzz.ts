@@ -149,6 +149,7 @@ class History {
     this.#log.cleaner.want({
       floor: this.#floor,
       tombstonesBelow: this.#tombstonesBelow,
+      graceMs: 0,
       keepsSequence: (producerId, lastOffset) => last.get(producerId)?.offset === lastOffset,
     })
     if (this.#prng.below(3) > 0) this.#world.clock.settle()

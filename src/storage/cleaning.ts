@@ -49,8 +49,10 @@ const KEY_OVERHEAD_BYTES = 64
 export interface CleaningRequest {
   /** Where compaction may go up to, as the leader has decided: the entry and its first offset. */
   readonly floor: LogStart
-  /** Tombstones below this offset have stayed for their grace. */
+  /** Tombstones below this offset have stayed for their grace, as far as the leader can know. */
   readonly tombstonesBelow: number
+  /** So long they have to have been shown here without what they delete. */
+  readonly graceMs: number
   /** The batch that ends there is the last one of this producer: its sequence must stay to be seen. */
   readonly keepsSequence: (producerId: number, lastOffset: number) => boolean
 }

@@ -24,7 +24,7 @@ export function historyOf(shard: number): Entry[] {
 export const LEFT = Array.from({ length: 30 - CUT_AT + KEYS }, (_, i) => CUT_AT - KEYS + i)
 
 export function clean(log: ShardLog): void {
-  log.cleaner.want({ floor: FLOOR, tombstonesBelow: 0, keepsSequence: () => false })
+  log.cleaner.want({ floor: FLOOR, tombstonesBelow: 0, graceMs: 0, keepsSequence: () => false })
 }
 
 export function offsetsIn(world: World, log: ShardLog, end = 30): number[] {

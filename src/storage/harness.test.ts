@@ -44,6 +44,11 @@ export class HandClock implements Clock {
     return turn.length > 0
   }
 
+  /** Time in which nothing happens. */
+  pass(ms: number): void {
+    this.#now += ms
+  }
+
   /** What belongs to a machine that crashed never runs. */
   forget(): void {
     this.#turn = []

@@ -23,6 +23,7 @@ import type { StorageEvent } from './events.ts'
 import type { LogStart } from './log-start.ts'
 import { PartArrival } from './part-arrival.ts'
 import { call, type Procedure, run } from './procedure.ts'
+import { SeenFloors } from './seen-floors.ts'
 import type { Segment } from './segment.ts'
 
 /** Where the reader looks for what lies below the floor. */
@@ -79,6 +80,7 @@ export class LogCleaner {
   #arrival: PartArrival | null = null
   #heldUntilMs = 0
   #started = 0
+  readonly #seen = new SeenFloors()
   /** What the cleaned part was cleaned with last, by this process, and whether it left any tombstone. */
   #tombstonesBelow = 0
   #tombstonesLeft: boolean | null = null
@@ -96,7 +98,9 @@ export class LogCleaner {
     this.#with = collaborators
     this.#part = part
     this.#generation = part?.generation ?? 0
-    if (part !== null) this.#view = this.#viewOf(part)
+    if (part === null) return
+    this.#view = this.#viewOf(part)
+    this.#seen.note(part.floorOffset, collaborators.clock.now())
   }
 
   get part(): CleanedPart | null {
@@ -129,6 +133,13 @@ export class LogCleaner {
     this.#wanted = request
     this.#attempts = 0
     this.#begin()
+  }
+
+  /** Nothing of it is left to do. */
+  hasDone({ floor, tombstonesBelow }: CleaningRequest): boolean {
+    if (floor.index > this.#source.firstIndex) return false
+    if (this.#part === null || this.#part.segments.length === 0) return true
+    return this.#tombstonesLeft === false || tombstonesBelow <= this.#tombstonesBelow
   }
 
   /**
@@ -185,13 +196,14 @@ export class LogCleaner {
     this.#with.cleaningTurn((over) => {
       if (this.#disowned) return this.#ended(over)
       // What was wanted meanwhile.
-      const request = this.#wanted!
+      const wanted = this.#wanted!
+      const request = { ...wanted, tombstonesBelow: this.#tombstonesThatMayGo(wanted) }
       const writer = this.#writer()
       this.#started = this.#with.clock.now()
       run(this.#clean(request, writer), (error, result) => {
         if (error === null && !this.#disowned) {
           this.#finished = result!
-          if (this.#wanted === request && result!.floorIndex >= request.floor.index) this.#wanted = null
+          if (this.#wanted === wanted && result!.floorIndex >= wanted.floor.index) this.#wanted = null
         } else {
           if (!this.#disowned) this.#failed(error!)
           this.onUseless(writer.segments)
@@ -203,11 +215,17 @@ export class LogCleaner {
   }
 
   /** The log starts at this floor, and below it there are tombstones that nothing keeps any more, or may be. */
-  #hasTombstonesFor({ floor, tombstonesBelow }: CleaningRequest): boolean {
+  #hasTombstonesFor(wanted: CleaningRequest): boolean {
+    const { floor } = wanted
     const part = this.#part
     if (part === null || part.segments.length === 0 || this.#tombstonesLeft === false) return false
     const isAtFloor = floor.index === this.#source.firstIndex && floor.offset === part.floorOffset
-    return isAtFloor && tombstonesBelow > Math.max(this.#tombstonesBelow, part.segments[0]!.firstOffset)
+    const from = Math.max(this.#tombstonesBelow, part.segments[0]!.firstOffset)
+    return isAtFloor && this.#tombstonesThatMayGo(wanted) > from
+  }
+
+  #tombstonesThatMayGo({ tombstonesBelow, graceMs }: CleaningRequest): number {
+    return Math.min(tombstonesBelow, this.#seen.shownFor(graceMs, this.#with.clock.now()))
   }
 
   #writer(): CleanedWriter {
@@ -265,6 +283,7 @@ export class LogCleaner {
     this.#tombstonesLeft = hasArrived ? null : result.tombstonesKept > 0
     const before = this.#view.segments
     this.#take(part)
+    this.#seen.note(part.floorOffset, this.#with.clock.now())
     this.#drop(before)
     const [segments, bytes] = [part.segments.length, this.storedBytes]
     const milliseconds = this.#with.clock.now() - this.#started
@@ -305,6 +324,8 @@ export class LogCleaner {
     this.#part = part
     this.#tombstonesBelow = 0
     this.#tombstonesLeft = null
+    this.#seen.forget()
+    if (part !== null) this.#seen.note(part.floorOffset, this.#with.clock.now())
     this.#view = part === null ? NO_PART : this.#viewOf(part)
     this.#generation = Math.max(this.#generation, part?.generation ?? 0)
     this.#drop(before)

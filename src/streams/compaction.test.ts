@@ -131,12 +131,17 @@ test('an idle partition decides its last floor again when the grace of its tombs
   assert.equal(looks(), 1)
   assert.deepEqual(shard.compactions.at(-1), { floor, tombstonesBelow: floor.offset, decidedMs: clock.wall() })
   const cleanings = shard.cleanings.length
+  shard.cleansAtOnce = false
   shard.commitCompaction()
   partition.checkRetention()
-  assert.equal(shard.cleanings.length, cleanings + 1, 'once')
+  assert.equal(shard.cleanings.length, cleanings + 2, 'until it is done')
+  shard.cleansAtOnce = true
+  partition.checkRetention()
+  partition.checkRetention()
+  assert.equal(shard.cleanings.length, cleanings + 3, 'and not again')
   assert.equal(shard.cleanings.at(-1)!.tombstonesBelow, floor.offset)
   clock.advance(600_000)
   assert.equal(looks(), 0)
   partition.restore(partition.snapshot())
-  assert.equal(shard.cleanings.length, cleanings + 1, 'not at every start')
+  assert.equal(shard.cleanings.length, cleanings + 3, 'not at every start')
 })

@@ -113,7 +113,7 @@ export class Partition implements StateMachine, Advancing {
   #heldBytes = 0
   readonly #waiting = new Acknowledgements()
   /**
-   * What this replica was last told to clean with. What was decided before this process began is not done again for it: that would
+   * Tombstones below are gone from this replica. What was decided before this process began is not done again for it: that would
    * rewrite all compacted partitions at every start.
    */
   #tombstonesGone = 0
@@ -171,10 +171,10 @@ export class Partition implements StateMachine, Advancing {
     const { startIndex } = this.#shard
     const isClean = floor.index === startIndex && tombstonesBelow <= this.#tombstonesGone
     if (this.#removed || floor.index < startIndex || isClean) return
-    this.#tombstonesGone = tombstonesBelow
     const keepsSequence = (producerId: number, lastOffset: number): boolean =>
       producers.committedMarks(producerId).at(-1)?.lastOffset === lastOffset
-    this.#shard.clean({ floor, tombstonesBelow, keepsSequence })
+    const graceMs = this.settings.deleteRetentionMs
+    if (this.#shard.clean({ floor, tombstonesBelow, graceMs, keepsSequence })) this.#tombstonesGone = tombstonesBelow
   }
 
   /** What keeps the log from starting higher; null where this node does not decide it. */

@@ -128,12 +128,15 @@ export class ManualShard implements Shard {
     this.commit()
   }
 
+  cleansAtOnce = true
+
   requestCompaction(compaction: Compaction): void {
     this.compactions.push(compaction)
   }
 
-  clean(request: CleaningRequest): void {
+  clean(request: CleaningRequest): boolean {
     this.cleanings.push(request)
+    return this.cleansAtOnce
   }
 
   /** What was asked for last is committed. */
