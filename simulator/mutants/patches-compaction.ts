@@ -4,22 +4,27 @@ import type { Attack } from './mutant.ts'
 import type { PatchMutant } from './patch.ts'
 
 /** Files of a few entries that are written at once, and no patience: a cleaning every second or so. */
-const ALWAYS_COMPACTED: Attack = {
-  options: {
-    shardLogFlushBytes: 1 << 10,
-    compacted: {
-      name: 'compacted',
-      configs: {
-        'cleanup.policy': 'compact',
-        'segment.bytes': '600',
-        'min.cleanable.dirty.ratio': '0',
-        'delete.retention.ms': '5000',
-      },
-      intervalMs: 60,
-    },
-  },
+const CONFIGS = {
+  'cleanup.policy': 'compact',
+  'segment.bytes': '600',
+  'min.cleanable.dirty.ratio': '0',
+  'delete.retention.ms': '5000',
 }
 
+function compactedBy(configs: Readonly<Record<string, string>>, intervalMs = 60): Attack {
+  return {
+    options: {
+      shardLogFlushBytes: 1 << 10,
+      compacted: { name: 'compacted', configs: { ...CONFIGS, ...configs }, intervalMs },
+    },
+  }
+}
+
+const ALWAYS_COMPACTED = compactedBy({})
+/** Most of what is cleaned is cut a little later. */
+const ALSO_CUT = compactedBy({ 'cleanup.policy': 'compact,delete', 'retention.bytes': '2000' })
+/** Often nothing new was written when somebody looks. */
+const RARELY_WRITTEN = compactedBy({}, 800)
 const BEHIND_THE_FLOOR: Attack = { options: { ...ALWAYS_COMPACTED.options, ...AWAY_IN_TURN } }
 
 export const COMPACTION_PATCHES: readonly PatchMutant[] = [
@@ -87,5 +92,31 @@ export const COMPACTION_PATCHES: readonly PatchMutant[] = [
     breaks: 'a follower is placed at the floor without what compaction has left below it',
     attack: BEHIND_THE_FLOOR,
     edits: [{ file: 'replication/host', find: 'if (startOffset === offset)', replace: 'if (startOffset <= offset)' }],
+  },
+  {
+    name: 'compaction-cut-takes-a-segment-more',
+    trap: 'T16',
+    breaks: 'a cut lets the cleaned segment go in which the log starts now',
+    attack: ALSO_CUT,
+    edits: [
+      {
+        file: 'storage/cleaned-part',
+        find: 'findIndex(({ nextOffset }) => nextOffset > startOffset)',
+        replace: 'findIndex(({ firstOffset }) => firstOffset > startOffset)',
+      },
+    ],
+  },
+  {
+    name: 'compaction-last-floor-knows-no-grace',
+    trap: 'T16',
+    breaks: 'where nothing new comes, tombstones go at once',
+    attack: RARELY_WRITTEN,
+    edits: [
+      {
+        file: 'streams/compaction',
+        find: 'const compaction = this.draft(this.#floor, deleteRetentionMs, wallMs);',
+        replace: 'const compaction = this.draft(this.#floor, 0, wallMs);',
+      },
+    ],
   },
 ]
