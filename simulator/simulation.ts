@@ -330,20 +330,16 @@ class Simulation {
   async #compareDisks(): Promise<void> {
     const world = this.#world
     if (world.violation !== null) return
-    const shards = new Set(
-      world.machines.flatMap(({ node }) => (node?.status().shards ?? []).map(({ shard }) => shard)),
-    )
-    const places = new Map(
-      world.machines
-        .flatMap(({ node }) => node?.status().shards ?? [])
-        .map(({ shard, topic, partition }) => [shard, `${topic}/${partition}`] as const),
-    )
+    const sound = this.#sound
+    // A machine that is lost may come back, and not know yet what was deleted meanwhile.
+    const statuses = sound.flatMap((id) => world.machines[id - 1]!.node?.status().shards ?? [])
+    const shards = new Set(statuses.map(({ shard }) => shard))
+    const places = new Map(statuses.map(({ shard, topic, partition }) => [shard, `${topic}/${partition}`] as const))
     const written = new Set(this.#scenario.topics.map(({ name }) => name))
     const placeOf = (shard: number): string | null => {
       const place = places.get(shard) ?? ''
       return written.has(place.slice(0, place.lastIndexOf('/'))) ? place : null
     }
-    const sound = this.#sound
     world.close()
     let read = false
     const disks = world.machines.map(({ id, disk }) => ({ node: id, disk, damaged: !sound.includes(id) }))

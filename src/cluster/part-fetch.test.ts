@@ -29,7 +29,7 @@ function entriesOf(left: (i: number) => boolean, bytes: (i: number) => number = 
 
 class Peer implements PartSource {
   entries: Entry[]
-  cleaned: { floor: LogStart; generation: number } = { floor: FLOOR, generation: 1 }
+  cleaned: { floor: LogStart | null; generation: number } = { floor: FLOOR, generation: 1 }
   reaches = true
   asked = 0
   /** Before the answer to the so-manieth question. */
@@ -186,6 +186,14 @@ test('who does not reach up to the floor, or has a floor that will not do, is pa
   assert.equal(nodes.arrived.length, 49)
   nodes.peers.delete(4)
   assert.match(`${nodes.ask(null, ({ index }) => index > 50)}`, /node 3: its floor is at entry 20|no session/)
+})
+
+test('where a log starts is no floor: only one that was compacted has anything to give by its own', () => {
+  const peer = new Peer(entriesOf(() => true))
+  peer.cleaned = { floor: null, generation: 0 }
+  const nodes = new Nodes({ 2: peer })
+  assert.match(`${nodes.ask(null, () => true)}`, /node 2: it does not reach/)
+  assert.deepEqual(nodes.ask(), FLOOR, 'below a floor of ours it has everything')
 })
 
 test('where nobody has it the last reason is told; who is to be placed there tries again until somebody has', () => {

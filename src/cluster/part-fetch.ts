@@ -38,7 +38,8 @@ const ANSWER_HEADER_BYTES = 24
 
 /** What this node has of a shard's log, as far as others may want it. */
 export interface PartSource {
-  readonly cleaned: { readonly floor: LogStart; readonly generation: number }
+  /** A null floor: it was never compacted. */
+  readonly cleaned: { readonly floor: LogStart | null; readonly generation: number }
   /** Null: this replica does not reach up to there. */
   readBelow(
     floor: LogStart,
@@ -171,6 +172,7 @@ export class PartFetch {
     if (source === null) return reply(null, Buffer.alloc(0))
     const { generation, floor: own } = source.cleaned
     const floor = asked.index === 0 ? own : asked
+    if (floor === null) return reply(null, Buffer.alloc(0))
     const pieceBytes = this.#the.chance('cluster/small-piece') ? SMALL_PIECE_BYTES : PIECE_BYTES
     source.readBelow(floor, from, skip + pieceBytes, (error, entries) => {
       // Ours may be damaged, too: it is known by now, and somebody else may have it. Or it was cleaned while it was read.

@@ -310,11 +310,11 @@ export class Replica implements Shard {
     })
   }
 
-  /** Where entries as they were committed begin, and of which cleaning what lies below is. */
-  get cleaned(): { readonly floor: LogStart; readonly generation: number } {
+  /** The floor, and of which cleaning what lies below is; a null floor where this log was never compacted. */
+  get cleaned(): { readonly floor: LogStart | null; readonly generation: number } {
     const { part } = this.#with.shardLog.cleaner
-    const { startIndex: index, startOffset } = this
-    return { floor: { index, offset: part?.floorOffset ?? startOffset }, generation: part?.generation ?? 0 }
+    if (part === null) return { floor: null, generation: 0 }
+    return { floor: { index: this.startIndex, offset: part.floorOffset }, generation: part.generation }
   }
 
   /** What could not be read can be: whoever waits for it is to be looked after. */
