@@ -1,20 +1,22 @@
 /**
- * `bench cleaning`: what retention and compaction cost whoever writes. The same load on two fresh clusters in turn: on one, the
- * topics are cut and compacted all the time, on the other everything is kept.
+ * `bench cleaning`: what retention and compaction cost whoever writes. Two nodes of one kind, under the same load in turn: on one, the
+ * topics are cut and compacted all the time, on the other everything is kept. Slices are short, so that both have the same share
+ * of what else the machine does, and whoever is not measured is halted.
  *
  *     throughput   as fast as it goes                 working ≥ 80 % of idle
  *     latency      at half of what went while idle    working's p99 ≤ 2 × idle's
  *
- * Half of the partitions are cut by size, half are compacted: few keys that come again and again, no dirty share that would be
- * waited for. A node looks at a tenth of its partitions every second (RetentionRounds), so with ten of each there is always
- * something due. That it was done is counted by the nodes themselves, and a run in which nothing was done proves nothing and fails.
+ * Half of the partitions are cut by size, half are compacted: few keys that come again and again, and no dirty share is waited for. A
+ * node looks at a tenth of its partitions every second (RetentionRounds), so with ten of each there is always something due. That it
+ * was done is counted by the node itself; a row in which nothing was done proves nothing and fails.
  */
-import { fork } from 'node:child_process'
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { apis } from '../src/gateways/kafka/index.ts'
 import { BenchCluster } from './bench-cluster.ts'
 import type { LoadResult } from './load.ts'
-import type { MixedLoad } from './mixed-load.ts'
+import type { MixedLoad, Slice } from './mixed-load.ts'
 import { median, type Row } from './produce.ts'
 import { leadersOf, RawClient } from './raw-client.ts'
 
@@ -22,41 +24,41 @@ const PARTITIONS = 10
 const SEGMENT_BYTES = 1 << 20
 const SHARE_MIN = 0.8
 const P99_TIMES_MAX = 2
-/** To p99 of a machine that halts by itself now and then. */
 const RATE_SHARE = 0.5
-/** Enough for every partition to have been looked at. */
+/** Of each node: every partition was looked at, and the code is compiled. */
 const WARMUP_SECONDS = 12
+const PORTS = { idle: 23_092, working: 23_192 }
+/** A disk that does not answer a halted node is not stuck. */
+const FLAGS = ['--disk-stuck-ms', '600000']
 
 /** CONNECTIONSxINFLIGHTxRECORDSxBYTES, in flight on all connections together. */
 const ROWS = ['8x256x1x100', '8x32x50x100']
 
-const WORKING = {
-  retained: { 'segment.bytes': `${SEGMENT_BYTES}`, 'retention.bytes': `${SEGMENT_BYTES}`, 'segment.ms': '5000' },
-  compacts: {
-    ...{ 'segment.bytes': `${SEGMENT_BYTES}`, 'segment.ms': '5000' },
-    ...{ 'cleanup.policy': 'compact', 'min.cleanable.dirty.ratio': '0' },
+const CONFIGS = {
+  working: {
+    retained: { 'segment.bytes': `${SEGMENT_BYTES}`, 'retention.bytes': `${SEGMENT_BYTES}`, 'segment.ms': '5000' },
+    compacts: {
+      ...{ 'segment.bytes': `${SEGMENT_BYTES}`, 'segment.ms': '5000' },
+      ...{ 'cleanup.policy': 'compact', 'min.cleanable.dirty.ratio': '0' },
+    },
   },
+  idle: { retained: { 'retention.ms': '-1' }, compacts: { 'retention.ms': '-1' } },
 }
-const IDLE = { retained: { 'retention.ms': '-1' }, compacts: { 'retention.ms': '-1' } }
 
 export interface CleaningBenchOptions {
   readonly seconds: number
   readonly rounds: number
-  readonly nodes: readonly number[]
   readonly flags: readonly string[]
   readonly progress: (text: string) => void
 }
 
-interface Work {
-  readonly cuts: number
-  readonly cleanings: number
-  readonly readBytes: number
-  readonly dropped: number
+const COUNTERS = {
+  cuts: 'tidemark_log_cuts_total',
+  cleanings: 'tidemark_cleanings_total',
+  readBytes: 'tidemark_cleaning_read_bytes_total',
+  dropped: 'tidemark_cleaning_records_dropped_total',
 }
-
-interface Measured extends LoadResult {
-  readonly work: Work
-}
+type Work = Record<keyof typeof COUNTERS, number>
 
 export interface CleaningReport {
   readonly rows: readonly Row[]
@@ -67,98 +69,183 @@ export async function benchCleaning(rows: readonly string[], options: CleaningBe
   const report: Row[] = []
   const missed: string[] = []
   for (const row of rows.length > 0 ? rows : ROWS) {
-    for (const nodes of options.nodes) {
-      const fast: Measured[][] = [[], []]
-      const steady: Measured[][] = [[], []]
-      for (let round = 1; round <= options.rounds; round++) {
-        const take = async (into: Measured[][], what: string, rate: number | null): Promise<void> => {
-          for (const [i, working] of [false, true].entries()) {
-            options.progress(`${row}, ${nodes} nodes, round ${round}: ${what}, ${working ? 'working' : 'idle'}`)
-            into[i]!.push(await measure(row, nodes, working, rate, options))
-          }
-        }
-        await take(fast, 'throughput', null)
-        await take(steady, 'latency', Math.floor(RATE_SHARE * fast[0]!.at(-1)!.requestsPerSecond))
-      }
-      report.push(...summary(row, nodes, 'throughput', fast), ...summary(row, nodes, 'latency', steady))
-      missed.push(...missedBy(`${row}, ${nodes} nodes`, fast, steady))
+    const sides: Side[] = []
+    try {
+      sides.push(await Side.start('idle', row, options.flags))
+      sides.push(await Side.start('working', row, options.flags))
+      const { rows: measured, missed: bars } = await measure(row, sides, options)
+      report.push(...measured)
+      missed.push(...bars)
+    } finally {
+      for (const side of sides) await side.stop()
     }
   }
   return { rows: report, missed }
 }
 
-function summary(row: string, nodes: number, part: string, [idle, working]: Measured[][]): Row[] {
-  return [idle!, working!].map((runs, i) => {
-    const of = (pick: (run: Measured) => number): number => median(runs.map(pick))
-    const perRun = (pick: (work: Work) => number): number =>
-      Math.round(runs.reduce((sum, { work }) => sum + pick(work), 0) / runs.length)
-    return {
-      ...{ row, nodes, part, cleaning: i === 0 ? 'idle' : 'working' },
-      'requests/s': of((run) => run.requestsPerSecond),
-      'MB/s': of((run) => run.megabytesPerSecond),
-      'p50 ms': of((run) => run.p50Ms),
-      'p90 ms': of((run) => run.p90Ms),
-      'p99 ms': of((run) => run.p99Ms),
-      'max ms': of((run) => run.maxMs),
-      cuts: perRun(({ cuts }) => cuts),
-      cleanings: perRun(({ cleanings }) => cleanings),
-      'MB read': Math.round(perRun(({ readBytes }) => readBytes) / 1e5) / 10,
-      'records dropped': perRun(({ dropped }) => dropped),
-      errors: runs.reduce((sum, run) => sum + run.errors, 0),
-    }
-  })
-}
-
-function missedBy(what: string, [idleFast, workingFast]: Measured[][], [idle, working]: Measured[][]): string[] {
-  const missed: string[] = []
-  const rate = (runs: Measured[]): number => median(runs.map((run) => run.requestsPerSecond))
-  const p99 = (runs: Measured[]): number => median(runs.map((run) => run.p99Ms))
-  const share = rate(workingFast!) / rate(idleFast!)
-  const times = p99(working!) / p99(idle!)
-  if (share < SHARE_MIN)
-    missed.push(`${what}: ${Math.round(share * 100)} % of the throughput, ${SHARE_MIN * 100} asked`)
-  if (times > P99_TIMES_MAX) missed.push(`${what}: ${times.toFixed(2)} × the p99 latency, ${P99_TIMES_MAX} allowed`)
-  for (const run of [...idleFast!, ...idle!, ...workingFast!, ...working!])
-    if (run.errors > 0) missed.push(`${what}: ${run.errors} requests were refused`)
-  for (const { work } of [...workingFast!, ...working!])
-    if (!(work.cuts > 0 && work.cleanings > 0)) missed.push(`${what}: nothing was cut or compacted`)
-  for (const { work } of [...idleFast!, ...idle!])
-    if (work.cuts !== 0 || work.cleanings !== 0) missed.push(`${what}: cut or compacted where all was to be kept`)
-  return missed
-}
-
 async function measure(
   row: string,
-  nodes: number,
-  working: boolean,
-  rate: number | null,
-  { seconds, flags }: CleaningBenchOptions,
-): Promise<Measured> {
-  const bench = new BenchCluster(nodes, flags)
-  try {
-    await bench.start()
-    const targets = await createTopics(bench, working ? WORKING : IDLE)
-    const [connections, inFlight, recordsPerBatch, valueBytes] = row.split('x').map(Number)
-    const leaders = new Set(targets.map(({ leader }) => leader)).size
-    const perLeader = Math.max(1, Math.round(connections! / leaders))
-    const load: MixedLoad = {
-      ...{ targets, connections: perLeader, inFlight: Math.max(1, Math.round(inFlight! / (perLeader * leaders))) },
-      ...{ recordsPerBatch: recordsPerBatch!, valueBytes: valueBytes!, rate, warmupSeconds: WARMUP_SECONDS, seconds },
+  sides: readonly Side[],
+  { seconds, rounds, progress }: CleaningBenchOptions,
+): Promise<CleaningReport> {
+  const alternate = async (part: string, times: number, rate: number | null): Promise<Measured[]> => {
+    for (const side of sides) await side.begin()
+    for (let round = 1; round <= times; round++) {
+      progress(`${row}: ${part}, round ${round} of ${times}`)
+      for (const side of sides) await side.run({ seconds, rate })
     }
-    let before = await workOf(bench)
-    const result = await run(load, async () => {
-      before = await workOf(bench)
+    return Promise.all(sides.map((side) => side.end()))
+  }
+  await alternate('warm-up', Math.ceil(WARMUP_SECONDS / seconds), null)
+  const fast = await alternate('throughput', rounds, null)
+  const rate = Math.floor(RATE_SHARE * median(fast[0]!.slices.map((slice) => slice.requestsPerSecond)))
+  const steady = await alternate('latency', rounds, rate)
+  const share = medianRatio(fast, ({ requestsPerSecond }) => requestsPerSecond)
+  const times = medianRatio(steady, ({ p99Ms }) => p99Ms)
+  const missed: string[] = []
+  if (!(share >= SHARE_MIN)) missed.push(`${row}: ${percent(share)} of the throughput, ${percent(SHARE_MIN)} asked`)
+  if (!(times <= P99_TIMES_MAX)) missed.push(`${row}: ${times.toFixed(2)} × the p99 latency, ${P99_TIMES_MAX} allowed`)
+  for (const measured of [...fast, ...steady]) missed.push(...measured.defects(row))
+  return {
+    rows: [
+      ...fast.map((measured, i) => measured.row(row, 'throughput', i === 0 ? '' : percent(share))),
+      ...steady.map((measured, i) => measured.row(row, 'latency', i === 0 ? '' : `${times.toFixed(2)} ×`)),
+    ],
+    missed,
+  }
+}
+
+/** Of each pair of slices that followed each other: working's to idle's. */
+function medianRatio([idle, working]: readonly Measured[], of: (slice: LoadResult) => number): number {
+  return median(working!.slices.map((slice, i) => of(slice) / of(idle!.slices[i]!)))
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 100)} %`
+}
+
+class Measured {
+  readonly side: 'idle' | 'working'
+  readonly slices: readonly LoadResult[]
+  readonly work: Work
+
+  constructor(side: 'idle' | 'working', slices: readonly LoadResult[], work: Work) {
+    this.side = side
+    this.slices = slices
+    this.work = work
+  }
+
+  row(row: string, part: string, ratio: string): Row {
+    const of = (pick: (slice: LoadResult) => number): number => median(this.slices.map(pick))
+    const { cuts, cleanings, readBytes, dropped } = this.work
+    return {
+      ...{ row, part, cleaning: this.side, ratio },
+      'requests/s': of((slice) => slice.requestsPerSecond),
+      'MB/s': of((slice) => slice.megabytesPerSecond),
+      'p50 ms': of((slice) => slice.p50Ms),
+      'p90 ms': of((slice) => slice.p90Ms),
+      'p99 ms': of((slice) => slice.p99Ms),
+      'max ms': of((slice) => slice.maxMs),
+      cuts,
+      cleanings,
+      'MB cleaned': Math.round(readBytes / 1e5) / 10,
+      'records dropped': dropped,
+      errors: this.slices.reduce((sum, { errors }) => sum + errors, 0),
+    }
+  }
+
+  defects(row: string): string[] {
+    const { cuts, cleanings } = this.work
+    const defects: string[] = []
+    if (this.slices.some(({ errors }) => errors > 0)) defects.push(`${row}, ${this.side}: requests were refused`)
+    if (this.side === 'working' && !(cuts > 0 && cleanings > 0)) defects.push(`${row}: nothing was cut or compacted`)
+    if (this.side === 'idle' && (cuts !== 0 || cleanings !== 0)) defects.push(`${row}: what was to be kept was not`)
+    return defects
+  }
+}
+
+/** A node with its load; halted between slices. */
+class Side {
+  readonly #name: 'idle' | 'working'
+  readonly #bench: BenchCluster
+  readonly #load: ChildProcess
+  /** Before its time: only an error. */
+  readonly #ended: Promise<never>
+  #slices: LoadResult[] = []
+  #before: Work | null = null
+
+  private constructor(name: 'idle' | 'working', bench: BenchCluster, load: ChildProcess) {
+    this.#name = name
+    this.#bench = bench
+    this.#load = load
+    this.#ended = new Promise((_resolve, reject) => {
+      load.once('exit', (code) => reject(new Error(`the load generator ended with code ${code}`)))
     })
-    const after = await workOf(bench)
-    const work = {
-      cuts: after.cuts - before.cuts,
-      cleanings: after.cleanings - before.cleanings,
-      readBytes: after.readBytes - before.readBytes,
-      dropped: after.dropped - before.dropped,
+  }
+
+  static async start(name: 'idle' | 'working', row: string, flags: readonly string[]): Promise<Side> {
+    const bench = new BenchCluster(1, [...FLAGS, ...flags], PORTS[name])
+    try {
+      await bench.start()
+      const targets = await createTopics(bench, CONFIGS[name])
+      const [connections, inFlight, recordsPerBatch, valueBytes] = row.split('x').map(Number)
+      const load: MixedLoad = {
+        ...{ targets, connections: connections!, inFlight: Math.max(1, Math.round(inFlight! / connections!)) },
+        ...{ recordsPerBatch: recordsPerBatch!, valueBytes: valueBytes! },
+      }
+      const child = fork(fileURLToPath(new URL('./mixed-load.js', import.meta.url)), [JSON.stringify(load)])
+      const side = new Side(name, bench, child)
+      await side.#halt()
+      return side
+    } catch (error) {
+      await bench.stop()
+      throw error
     }
-    return { ...result, work }
-  } finally {
-    await bench.stop()
+  }
+
+  async begin(): Promise<void> {
+    this.#slices = []
+    await this.#goOn()
+    this.#before = await this.#work()
+    await this.#halt()
+  }
+
+  async run(slice: Slice): Promise<void> {
+    await this.#goOn()
+    this.#load.send(slice)
+    const [result] = (await Promise.race([once(this.#load, 'message'), this.#ended])) as [LoadResult]
+    await this.#halt()
+    this.#slices.push(result)
+  }
+
+  async end(): Promise<Measured> {
+    await this.#goOn()
+    const after = await this.#work()
+    await this.#halt()
+    const keys = Object.keys(COUNTERS) as (keyof Work)[]
+    const work = Object.fromEntries(keys.map((key) => [key, after[key] - this.#before![key]])) as Work
+    return new Measured(this.#name, this.#slices, work)
+  }
+
+  async stop(): Promise<void> {
+    this.#load.removeAllListeners('exit')
+    this.#load.disconnect()
+    await this.#goOn()
+    await this.#bench.stop()
+  }
+
+  async #work(): Promise<Work> {
+    const work: Partial<Work> = {}
+    for (const [key, name] of Object.entries(COUNTERS)) work[key as keyof Work] = await this.#bench.counted(name)
+    return work as Work
+  }
+
+  #halt(): Promise<void> {
+    return this.#bench.cluster.signal(1, 'SIGSTOP')
+  }
+
+  #goOn(): Promise<void> {
+    return this.#bench.cluster.signal(1, 'SIGCONT')
   }
 }
 
@@ -181,24 +268,4 @@ async function createTopics(
   client.close()
   // Cut ones and compacted ones in turn.
   return targets.sort((a, b) => a.index - b.index)
-}
-
-async function workOf(bench: BenchCluster): Promise<Work> {
-  return {
-    cuts: await bench.counted('tidemark_log_cuts_total'),
-    cleanings: await bench.counted('tidemark_cleanings_total'),
-    readBytes: await bench.counted('tidemark_cleaning_read_bytes_total'),
-    dropped: await bench.counted('tidemark_cleaning_records_dropped_total'),
-  }
-}
-
-function run(load: MixedLoad, begun: () => Promise<void>): Promise<LoadResult> {
-  return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(new URL('./mixed-load.js', import.meta.url)), [JSON.stringify(load)])
-    child.on('message', (message) => {
-      if (message === 'begun') begun().catch(reject)
-      else resolve(message as LoadResult)
-    })
-    child.once('exit', (code) => reject(new Error(`the load generator ended with code ${code}`)))
-  })
 }

@@ -90,14 +90,13 @@ program
   .command('cleaning')
   .description('Writing while retention and compaction work, against writing while all is kept. Exit 1 below a bar.')
   .argument('[rows...]', 'CONNECTIONSxINFLIGHTxRECORDSxBYTES (default: a set)')
-  .option('--seconds <N>', 'per run, of which a round has four', '10')
-  .option('--rounds <N>', 'rounds; the medians count', '3')
-  .option('--nodes <LIST>', 'cluster sizes', '1,3')
-  .option('--bytes-per-second <N>', 'how fast the nodes may compact; their default if absent')
+  .option('--seconds <N>', 'per slice; short ones share what else the machine does', '2')
+  .option('--rounds <N>', 'pairs of slices; the median of their ratios counts', '15')
+  .option('--bytes-per-second <N>', 'how fast the nodes may compact, 0: without limit; their default if absent')
   .option('--json <FILE>', 'write the figures there')
-  .action(async (rows: string[], { seconds, rounds, nodes, bytesPerSecond, json }: Record<string, string>) => {
+  .action(async (rows: string[], { seconds, rounds, bytesPerSecond, json }: Record<string, string>) => {
     const flags = bytesPerSecond === undefined ? [] : ['--cleaning-bytes-per-second', bytesPerSecond]
-    const numbers = { seconds: Number(seconds), rounds: Number(rounds), nodes: nodes!.split(',').map(Number) }
+    const numbers = { seconds: Number(seconds), rounds: Number(rounds) }
     const report = await benchCleaning(rows, { ...numbers, flags, progress })
     reportBars({ rows: [...report.rows], shardRows: [], missed: [...report.missed] }, json)
   })

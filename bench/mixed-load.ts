@@ -1,14 +1,16 @@
 /**
  * The load of `bench cleaning`, in a process of its own: records with keys to all partitions of several topics, each request to its
- * partition's leader, either as fast as they are answered or so many per second. Frames are made once, some hundreds per partition,
- * so that keys vary and the generator costs as little as it can (load.ts).
+ * partition's leader, slice by slice, either as fast as they are answered or so many per second. Frames are made once, some
+ * hundreds per partition, so that keys vary and the generator costs as little as it can (load.ts).
  *
  * At a given rate a request does not wait for the one before: a server that halts for a moment is charged with everybody who came
  * in that moment.
  *
- * Parent: a `MixedLoad` as JSON, the only argument; answers one message.
+ * The only argument is a `MixedLoad` as JSON. For every `Slice` that the parent sends it is sent one `LoadResult`, when everything
+ * was answered.
  */
 import net from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import { apis, FrameReader, Writer, writeRequest } from '../src/gateways/kafka/index.ts'
 import { encodeBatch } from '../src/records/index.ts'
 import type { LoadResult } from './load.ts'
@@ -17,14 +19,16 @@ export interface MixedLoad {
   readonly targets: readonly { readonly topic: string; readonly index: number; readonly leader: string }[]
   /** To each leader. */
   readonly connections: number
-  /** On each connection; with a rate, the most there may be. */
+  /** On each connection, where no rate is given. */
   readonly inFlight: number
   readonly recordsPerBatch: number
   readonly valueBytes: number
+}
+
+export interface Slice {
+  readonly seconds: number
   /** Requests per second to all; null: as many as are answered. */
   readonly rate: number | null
-  readonly warmupSeconds: number
-  readonly seconds: number
 }
 
 const load = JSON.parse(process.argv[2]!) as MixedLoad
@@ -67,6 +71,7 @@ function framesOf(topic: string, index: number): Frames {
 const latencies = new Float64Array(1 << 23)
 let done = 0
 let errors = 0
+let isFull = false
 const clients: Client[] = []
 
 class Client {
@@ -85,14 +90,17 @@ class Client {
     this.#frameBytes = Math.max(...targets.flatMap(({ frames }) => frames.map(({ length }) => length)))
     const at = leader.lastIndexOf(':')
     this.#socket = net.connect({ host: leader.slice(0, at), port: Number(leader.slice(at + 1)), noDelay: true })
-    if (load.rate === null) this.#socket.on('connect', () => this.send(load.inFlight))
     this.#socket.on('data', (data) => {
       const before = this.#answered
       this.#reader.read(data, this.#answer)
-      if (load.rate === null) this.send(this.#answered - before)
+      if (isFull) this.send(this.#answered - before)
     })
     this.#socket.on('error', (error) => fail(error.message))
     this.#socket.on('close', () => fail('the broker closed a connection'))
+  }
+
+  get waiting(): number {
+    return this.#sent - this.#answered
   }
 
   readonly #answer = (frame: Buffer): boolean => {
@@ -105,7 +113,7 @@ class Client {
 
   send(count: number): void {
     if (count === 0) return
-    if (this.#sent + count - this.#answered > IN_FLIGHT_MAX) fail(`the rate of ${load.rate} is too much`)
+    if (this.#sent + count - this.#answered > IN_FLIGHT_MAX) fail('the rate is too much')
     const now = performance.now()
     const bytes = Buffer.allocUnsafeSlow(count * this.#frameBytes)
     let end = 0
@@ -126,10 +134,10 @@ function fail(reason: string): void {
   process.exit(1)
 }
 
-function sendAtRate(rate: number): void {
+function sendAtRate(rate: number): NodeJS.Timeout {
   const from = performance.now()
   let sent = 0
-  setInterval(() => {
+  return setInterval(() => {
     const due = Math.floor(((performance.now() - from) * rate) / 1000) - sent
     for (const [i, client] of clients.entries())
       client.send(Math.floor((sent + due + i) / clients.length) - Math.floor((sent + i) / clients.length))
@@ -137,7 +145,21 @@ function sendAtRate(rate: number): void {
   }, TICK_MS)
 }
 
-function result(elapsedSeconds: number): LoadResult {
+async function run({ seconds, rate }: Slice): Promise<LoadResult> {
+  done = errors = 0
+  const from = performance.now()
+  const ticking = rate === null ? null : sendAtRate(rate)
+  isFull = rate === null
+  if (isFull) for (const client of clients) client.send(load.inFlight)
+  await setTimeout(seconds * 1000)
+  isFull = false
+  if (ticking !== null) clearInterval(ticking)
+  const result = resultOf((performance.now() - from) / 1000)
+  while (clients.some(({ waiting }) => waiting > 0)) await setTimeout(TICK_MS)
+  return result
+}
+
+function resultOf(elapsedSeconds: number): LoadResult {
   const sorted = latencies.slice(0, done).sort()
   const at = (share: number): number =>
     Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0) * 1000) / 1000
@@ -162,13 +184,5 @@ for (const leader of new Set(load.targets.map((target) => target.leader))) {
     clients.push(new Client(leader, [...targets.slice(from), ...targets.slice(0, from)]))
   }
 }
-if (load.rate !== null) sendAtRate(load.rate)
-setTimeout(() => {
-  done = 0
-  errors = 0
-  const from = performance.now()
-  process.send!('begun')
-  setTimeout(() => {
-    process.send!(result((performance.now() - from) / 1000), () => process.exit(0))
-  }, load.seconds * 1000)
-}, load.warmupSeconds * 1000)
+process.on('message', (slice: Slice) => void run(slice).then((result) => process.send!(result)))
+process.on('disconnect', () => process.exit(0))
