@@ -114,8 +114,8 @@ export const COMPACTION_PATCHES: readonly PatchMutant[] = [
     edits: [
       {
         file: 'streams/compaction',
-        find: 'const compaction = this.draft(this.#floor, deleteRetentionMs, wallMs);',
-        replace: 'const compaction = this.draft(this.#floor, 0, wallMs);',
+        find: 'const compaction = this.draft(this.#floor, deleteRetentionMs, wallMs, shownBelow);',
+        replace: 'const compaction = this.draft(this.#floor, 0, wallMs, Number.MAX_SAFE_INTEGER);',
       },
     ],
   },

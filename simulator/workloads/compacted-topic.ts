@@ -194,6 +194,7 @@ export class CompactedTopic {
         this.#checkRefusal(`a read at ${position}`, result.errorCode)
         return this.#ask(this.#reader, () => this.#read())
       }
+      this.#values.readsAt(this.#reading, leader.host)
       const certain = this.#isCertain(leader, askedAtMs)
       if (position < start && certain) this.#wrong(`offset ${position} is served, and the log starts at ${start}`)
       if (result.logStartOffset > position)

@@ -7,7 +7,8 @@
  *
  * Of every key the latest that was acknowledged before the reading began must be found, or something later; never may something
  * older be the last. A tombstone may be gone after its grace, and then everything older of its key is, too. A reading that takes
- * longer than the grace may have missed the tombstone that it had to see, as in Kafka; nothing is said of that key then.
+ * longer than the grace may have missed the tombstone that it had to see, as in Kafka; nothing is said of that key then. Nor where a
+ * reading has gone from one replica to another: one may have got round to a cleaning later than the other.
  *
  * Where retention cuts the log as well (`compact,delete`), what lies below its start is gone, the latest value of a key or not;
  * what lies above it is as above.
@@ -29,6 +30,9 @@ export interface Reading {
   /** By key, the latest that was acknowledged when it began. */
   readonly due: ReadonlyMap<string, Acknowledged>
   readonly last: Map<string, KeyedRecord>
+  /** Whose log is read. */
+  at: string | null
+  hasMoved: boolean
 }
 
 export class LatestValues {
@@ -63,7 +67,12 @@ export class LatestValues {
   }
 
   begin(startedMs: number): Reading {
-    return { startedMs, due: new Map(this.#latest), last: new Map() }
+    return { startedMs, due: new Map(this.#latest), last: new Map(), at: null, hasMoved: false }
+  }
+
+  readsAt(reading: Reading, node: string): void {
+    if (reading.at !== null && reading.at !== node) reading.hasMoved = true
+    reading.at = node
   }
 
   read(reading: Reading, record: KeyedRecord): string | null {
@@ -85,7 +94,7 @@ export class LatestValues {
   finish(reading: Reading, nowMs: number, start = 0): string | null {
     const { due, last, startedMs } = reading
     // By a clock that jumps or runs ahead, every reading may be.
-    const slow = nowMs - startedMs >= this.#graceMs || !this.#clocksAreRight
+    const slow = nowMs - startedMs >= this.#graceMs || !this.#clocksAreRight || reading.hasMoved
     for (const [key, latest] of due) {
       if (latest.offset < start || (slow && this.#deleted.has(key))) continue
       const found = last.get(key)

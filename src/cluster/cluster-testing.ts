@@ -189,6 +189,10 @@ export class TestReplica implements Shard {
   clean(): boolean {
     return true
   }
+
+  shownFor(): number {
+    return 0
+  }
   pin(): () => void {
     return () => {}
   }

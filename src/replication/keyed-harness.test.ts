@@ -76,6 +76,10 @@ export class KeyedShard implements Shard {
   clean(): boolean {
     return true
   }
+
+  shownFor(): number {
+    return 0
+  }
   pin(): () => void {
     return () => {}
   }

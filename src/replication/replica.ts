@@ -184,6 +184,10 @@ export class Replica implements Shard {
     return false
   }
 
+  shownFor(ms: number): number {
+    return this.#with.shardLog.cleaner.shownFor(ms)
+  }
+
   /** Only now: what lies below the floor is on this node's disk, cleaned, and a checkpoint says so. */
   #cleaned(floorIndex: number): void {
     const floor = laterStart(this.#start, { index: floorIndex, offset: this.startOffset })

@@ -108,6 +108,8 @@ export interface Shard {
   requestCompaction(compaction: Compaction): void
   /** It is committed: this replica cleans what lies below the floor, when there is time. True: nothing of it is left to do. */
   clean(request: CleaningRequest): boolean
+  /** The offset below which readers of this replica have been shown the log as compaction has left it for so long. */
+  shownFor(ms: number): number
   /** Nothing from `index` on is cut while this node leads, until the answer is called. `name` says who needs it. */
   pin(name: string, index: number): () => void
   /** What the files of this node hold of the log, oldest first. */

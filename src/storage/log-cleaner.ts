@@ -135,6 +135,11 @@ export class LogCleaner {
     this.#begin()
   }
 
+  /** The floor's offset of what this replica has shown for so long. */
+  shownFor(ms: number): number {
+    return this.#seen.shownFor(ms, this.#with.clock.now())
+  }
+
   /** Nothing of it is left to do. */
   hasDone({ floor, tombstonesBelow }: CleaningRequest): boolean {
     if (floor.index > this.#source.firstIndex) return false
@@ -225,7 +230,7 @@ export class LogCleaner {
   }
 
   #tombstonesThatMayGo({ tombstonesBelow, graceMs }: CleaningRequest): number {
-    return Math.min(tombstonesBelow, this.#seen.shownFor(graceMs, this.#with.clock.now()))
+    return Math.min(tombstonesBelow, this.shownFor(graceMs))
   }
 
   #writer(): CleanedWriter {

@@ -57,7 +57,7 @@ test('tombstones go when they have been below a floor for their grace, whoever d
   const first = new Compactions()
   const decide = (compactions: Compactions, at: number, segments: number, wallMs: number): number => {
     const floor = { index: 1 + 10 * segments, offset: 10 * segments }
-    const compaction = compactions.draft(floor, 1000, wallMs)
+    const compaction = compactions.draft(floor, 1000, wallMs, Number.MAX_SAFE_INTEGER)
     compactions.decided(at, compaction)
     return compaction.tombstonesBelow
   }
@@ -128,6 +128,9 @@ test('an idle partition decides its last floor again when the grace of its tombs
   clock.advance(-1)
   assert.equal(looks(), 0)
   clock.advance(1)
+  shard.shownBelow = floor.offset - 1
+  assert.equal(looks(), 0, 'not before the leader has shown it for as long')
+  shard.shownBelow = floor.offset
   assert.equal(looks(), 1)
   assert.deepEqual(shard.compactions.at(-1), { floor, tombstonesBelow: floor.offset, decidedMs: clock.wall() })
   const cleanings = shard.cleanings.length

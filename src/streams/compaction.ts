@@ -73,17 +73,21 @@ export class Compactions {
     return this.#tombstonesBelow
   }
 
-  /** The leader's: a decision for this floor, at this time. */
-  draft(floor: LogStart, deleteRetentionMs: number, wallMs: number): Compaction {
+  /**
+   * The leader's: a decision for this floor, at this time. `shownBelow`: what lies below readers have been shown as it is, cleaned, for the
+   * grace; they read from the leader, which may have got round to a floor long after it was decided.
+   */
+  draft(floor: LogStart, deleteRetentionMs: number, wallMs: number, shownBelow: number): Compaction {
     let tombstonesBelow = this.#tombstonesBelow
     for (const { floorOffset, sinceMs } of this.#graces)
-      if (wallMs - sinceMs >= deleteRetentionMs) tombstonesBelow = Math.max(tombstonesBelow, floorOffset)
+      if (wallMs - sinceMs >= deleteRetentionMs && floorOffset <= shownBelow)
+        tombstonesBelow = Math.max(tombstonesBelow, floorOffset)
     return { floor, tombstonesBelow, decidedMs: wallMs }
   }
 
   /** The same floor once more, for the tombstones below it whose grace is over; null: there are none. */
-  again(deleteRetentionMs: number, wallMs: number): Compaction | null {
-    const compaction = this.draft(this.#floor, deleteRetentionMs, wallMs)
+  again(deleteRetentionMs: number, wallMs: number, shownBelow: number): Compaction | null {
+    const compaction = this.draft(this.#floor, deleteRetentionMs, wallMs, shownBelow)
     return compaction.tombstonesBelow > this.#tombstonesBelow ? compaction : null
   }
 

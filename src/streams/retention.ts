@@ -138,11 +138,13 @@ export class RetentionCheck {
     const wallMs = this.#clock.wall()
     const floor = floorDue(log, settings, wallMs)
     const decided = this.#compactions.floor.index
+    const { deleteRetentionMs } = settings
+    const shownBelow = this.#shard.shownFor(deleteRetentionMs)
     if (floor !== null && floor.index > decided)
-      this.#shard.requestCompaction(this.#compactions.draft(floor, settings.deleteRetentionMs, wallMs))
+      this.#shard.requestCompaction(this.#compactions.draft(floor, deleteRetentionMs, wallMs, shownBelow))
     // Until it has come to be the log's start, what was decided is on its way.
     if (floor !== null || decided !== this.#shard.startIndex) return
-    const again = this.#compactions.again(settings.deleteRetentionMs, wallMs)
+    const again = this.#compactions.again(deleteRetentionMs, wallMs, shownBelow)
     if (again !== null) this.#shard.requestCompaction(again)
   }
 }

@@ -129,6 +129,7 @@ export class ManualShard implements Shard {
   }
 
   cleansAtOnce = true
+  shownBelow = Number.MAX_SAFE_INTEGER
 
   requestCompaction(compaction: Compaction): void {
     this.compactions.push(compaction)
@@ -137,6 +138,10 @@ export class ManualShard implements Shard {
   clean(request: CleaningRequest): boolean {
     this.cleanings.push(request)
     return this.cleansAtOnce
+  }
+
+  shownFor(): number {
+    return this.shownBelow
   }
 
   /** What was asked for last is committed. */
