@@ -6,7 +6,8 @@
  * at once were measured to raise a journal sync from 0.14 ms to 7–11 ms: the sync waits in the pool behind them, and then in
  * the disk's queue. So at most two run at a time; the journal, which does not come here, always finds a thread free.
  *
- * Reads go first: somebody waits for them, and the writes that they overtake were late on purpose.
+ * Reads go first: somebody waits for them, and the writes that they overtake were late on purpose. What nobody waits for at all, as the
+ * scrubber's reading, goes when there is nothing else: on a slow disk it would hold up checkpoints, and with them snapshots.
  */
 import { assert } from '../stdx/index.ts'
 
@@ -18,8 +19,9 @@ export type BackgroundOperation = (finished: () => void) => void
 export class Background {
   readonly #reads: BackgroundOperation[] = []
   readonly #writes: BackgroundOperation[] = []
+  readonly #idle: BackgroundOperation[] = []
   readonly #chance: (site: string) => boolean
-  /** Invariant: ≤ IN_FLIGHT_MAX, and equal to it whenever something is queued. */
+  /** Invariant: ≤ IN_FLIGHT_MAX, and equal to it whenever a read or a write is queued. */
   #inFlight = 0
 
   constructor(chance: (site: string) => boolean = () => false) {
@@ -44,10 +46,21 @@ export class Background {
     this.#start()
   }
 
+  /** Begun when nothing else is in flight or waits. */
+  whenIdle(operation: BackgroundOperation): void {
+    this.#idle.push(operation)
+    this.#start()
+  }
+
+  #next(): BackgroundOperation | undefined {
+    const last = this.#writes.length > 1 && this.#chance('storage/last-write-first')
+    const operation = this.#reads.shift() ?? (last ? this.#writes.pop() : this.#writes.shift())
+    return operation ?? (this.#inFlight === 0 ? this.#idle.shift() : undefined)
+  }
+
   #start(): void {
     while (this.#inFlight < IN_FLIGHT_MAX) {
-      const last = this.#writes.length > 1 && this.#chance('storage/last-write-first')
-      const operation = this.#reads.shift() ?? (last ? this.#writes.pop() : this.#writes.shift())
+      const operation = this.#next()
       if (operation === undefined) return
       this.#inFlight++
       let finished = false

@@ -11,7 +11,7 @@
  *     cleaned segments    by the length and the sum that the checkpoint knows
  *     identity, checkpoint, and their copies: what is wrong is written again, this node knows what belongs there
  *
- * A step reads a MiB at the most, behind everybody's reads.
+ * A step reads a MiB at the most, when nothing else is to be done.
  */
 import type { Disk, DiskFile } from '../platform/index.ts'
 import { crc32c } from '../stdx/index.ts'
@@ -69,7 +69,7 @@ export class Scrubber {
   }
 
   step(done: StepDone): void {
-    this.#the.background.write((finished) =>
+    this.#the.background.whenIdle((finished) =>
       run(this.#step(), (error, outcome) => {
         finished()
         // Whatever fails here is met again by whoever needs the file.

@@ -1,0 +1,31 @@
+import { strict as assert } from 'node:assert'
+import { test } from 'node:test'
+import { Background } from './background.ts'
+
+test('background: reads before writes, two at a time, and what can wait only when there is nothing else', () => {
+  const background = new Background()
+  const begun: string[] = []
+  const over = new Map<string, () => void>()
+  const operation =
+    (name: string) =>
+    (finished: () => void): void => {
+      begun.push(name)
+      over.set(name, finished)
+    }
+  background.whenIdle(operation('scrub 1'))
+  background.whenIdle(operation('scrub 2'))
+  assert.deepEqual(begun, ['scrub 1'], 'one at a time')
+  background.write(operation('write 1'))
+  background.write(operation('write 2'))
+  background.read(operation('read'))
+  assert.deepEqual(begun, ['scrub 1', 'write 1'])
+  over.get('scrub 1')!()
+  over.get('write 1')!()
+  assert.deepEqual(begun.slice(2), ['read', 'write 2'])
+  over.get('read')!()
+  assert.equal(begun.length, 4, 'something else is in flight')
+  over.get('write 2')!()
+  assert.deepEqual(begun.slice(4), ['scrub 2'])
+  over.get('scrub 2')!()
+  assert.deepEqual([background.inFlight, background.queued], [0, 0])
+})
