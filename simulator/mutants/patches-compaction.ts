@@ -49,10 +49,10 @@ export const COMPACTION_PATCHES: readonly PatchMutant[] = [
     edits: [
       {
         file: 'streams/compaction',
-        find: 'if (wallMs - sinceMs >= deleteRetentionMs)',
+        find: 'if (wallMs - sinceMs >= deleteRetentionMs && floorOffset <= shownBelow)',
         replace: 'if (wallMs - sinceMs >= 0)',
       },
-      { file: 'storage/log-cleaner', find: 'shownFor(graceMs,', replace: 'shownFor(0,' },
+      { file: 'storage/log-cleaner', find: 'this.shownFor(graceMs)', replace: 'this.shownFor(0)' },
     ],
   },
   {

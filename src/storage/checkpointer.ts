@@ -92,8 +92,15 @@ export class Checkpointer {
   #running = false
   #stopped = false
   readonly #installs: Installs
-  /** Shards whose log has been cleaned, and no file says so. */
-  readonly #cleaned = new Set<number>()
+  /** Shards of which the next checkpoint has something to say, whatever the driver thinks of them. */
+  readonly #due = new Set<number>()
+  /** Of the shards that are captured: their tails are at the journal's end, so the file must say what lies below. */
+  readonly #carried = new Set<number>()
+  /** Somebody waits for the checkpoint that is being taken: it goes without logs that are not synced yet. */
+  #hurried = false
+  /** It takes removals up, and so must have every state. */
+  #mustBeWhole = false
+  #hurry: (() => void) | null = null
   /** What the checkpoint that is being taken is to name. */
   readonly #namings = new Map<number, CleaningResult>()
   /** Asked for while one was running: those waiting for the next. */
@@ -148,7 +155,7 @@ export class Checkpointer {
   }
 
   noteCleaned(shard: number): void {
-    this.#cleaned.add(shard)
+    this.#due.add(shard)
     this.take(() => {})
   }
 
@@ -171,7 +178,12 @@ export class Checkpointer {
    * that one must find whatever the driver makes of it.
    */
   install(state: ShardCheckpoint, cleaned: CleanedPart | null, done: InstallDone): void {
-    this.#installs.begin(state, cleaned, done, () => this.take(() => {}))
+    this.#installs.begin(state, cleaned, done, () => {
+      // A shard without a log has no quorum here: it must not wait for the backlog of all others.
+      this.#hurried = this.#running && !this.#mustBeWhole && !this.#removals.anyLeaving
+      this.#hurry?.()
+      this.take(() => {})
+    })
   }
 
   /** The shard's removal is in no file yet, or the journal may still have entries of it. */
@@ -194,10 +206,12 @@ export class Checkpointer {
       return
     }
     this.#running = true
+    this.#hurried = false
     let tell = done
     const { room, disk, clock, journal } = this.#the
     const started = clock.now()
-    const installs = this.#installs.ready()
+    let installs = this.#installs.ready()
+    this.#mustBeWhole = this.#removals.anyLeaving && installs.length === this.#installs.size
     if (installs.length === this.#installs.size) this.#takeUpRemovals()
     else if (this.#removals.anyLeaving) {
       this.#tellAfterNext(done)
@@ -206,6 +220,8 @@ export class Checkpointer {
     const captured = this.#capture()
     this.#syncLogs(captured, (positions) => {
       if (this.#stopped) return
+      // Not where a removal waits for the next one: the snapshot may be of the state that says so.
+      if (this.#hurried && !this.#removals.anyLeaving) installs = this.#installs.ready()
       let composed: Composed | null = null
       const attempt = () => {
         composed ??= this.#compose(captured, installs, positions)
@@ -262,8 +278,9 @@ export class Checkpointer {
     const source = this.#source
     if (source === null) return captured
     const shards = new Set(source.activeShards())
-    for (const shard of this.#cleaned) if (this.#the.logs.has(shard)) shards.add(shard)
-    this.#cleaned.clear()
+    for (const shard of this.#due) if (this.#the.logs.has(shard)) shards.add(shard)
+    this.#due.clear()
+    this.#carried.clear()
     for (const segment of this.#the.journal.closedSegments) {
       for (const shard of segment.heldBy((id) => this.#covered(id))) if (this.#the.logs.has(shard)) shards.add(shard)
     }
@@ -328,23 +345,36 @@ export class Checkpointer {
       if (index === undefined) continue
       const entries = source.tail(shard).filter((entry) => entry.index > index)
       if (entries.reduce((sum, { bytes }) => sum + bytes.length, 0) > CARRIED_BYTES_MAX) continue
+      this.#carried.add(shard)
       this.#the.journal.append(entries, () => {
         for (const segment of segments) segment.forgetEntries(shard)
       })
     }
   }
 
-  /** Up to the captured index each. */
+  /** Up to the captured index each; in a hurry those that are not are left to the next checkpoint. */
   #syncLogs(
     captured: Map<number, ShardCheckpoint>,
     done: (positions: Map<number, ShardLogPosition | null>) => void,
   ): void {
     const positions = new Map<number, ShardLogPosition | null>()
-    let left = 1
-    const one = (): void => {
-      if (--left === 0) done(positions)
+    let left = captured.size
+    let over = false
+    const look = (): void => {
+      const mayGo = left === 0 || (this.#hurried && [...this.#carried].every((shard) => positions.has(shard)))
+      if (over || !mayGo) return
+      over = true
+      this.#hurry = null
+      for (const shard of [...captured.keys()]) {
+        if (positions.has(shard)) continue
+        captured.delete(shard)
+        this.#namings.delete(shard)
+        this.#due.add(shard)
+      }
+      done(positions)
     }
-    for (const [shard, { index }] of captured) {
+    this.#hurry = look
+    for (const [shard, { index }] of [...captured]) {
       const log = this.#the.logs.get(shard)
       if (log === undefined) {
         const position = this.#stored.get(shard)?.log ?? null
@@ -353,15 +383,17 @@ export class Checkpointer {
           () => `shard ${shard} captured at ${index}, its log was never opened`,
         )
         positions.set(shard, position)
+        left--
         continue
       }
-      left++
       log.sync(index, (position) => {
+        if (over) return
         positions.set(shard, position)
-        one()
+        left--
+        look()
       })
     }
-    one()
+    look()
   }
 
   /** What the file is to say, decided once: whatever happens until it is written goes into the next. */

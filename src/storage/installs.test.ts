@@ -281,3 +281,33 @@ test('installs: a checkpoint that cannot be written is the end, and nobody is to
   world.powerLoss()
   assert.ok(isOld(world.open().recovered.get(16)!))
 })
+
+test('installs: nobody waits for the backlog of another shard’s log, and that log loses nothing by it', () => {
+  const world = new World('hurry')
+  const driver = driven(world)
+  const { storage } = driver
+  const checkpoints = (): number => world.events.filter(({ type }) => type === 'checkpointed').length
+  const before = checkpoints()
+  const slow = chain(18, 10, 2000)
+  const log = storage.openShardLog(18)
+  // Its file does not open for now: what is to be synced there waits.
+  world.disk.fault = (operation, path) => (operation === 'open' && path.includes('/shards/18/') ? 'ENOSPC' : null)
+  storage.setCheckpointSource({
+    activeShards: () => [18],
+    capture: (shard) => checkpointAt(shard, shard === 18 ? slow : OURS, shard === 18 ? slow.length : COMMITTED),
+  })
+  storage.append(slow, () => {})
+  for (const entry of slow) log.append(entry)
+  storage.checkpoint()
+  world.clock.settle()
+  assert.ok(storage.awaitsRoom)
+  assert.equal(checkpoints(), before)
+  const told: string[] = []
+  install(driver, SNAPSHOT, told)
+  world.clock.settle()
+  assert.equal(told.length, 1)
+  world.kill()
+  const recovered = world.open().recovered
+  assert.equal(recovered.get(16)!.checkpoint!.index, SNAPSHOT.index)
+  assert.deepEqual([recovered.get(18)!.checkpoint, recovered.get(18)!.entries.length], [null, slow.length])
+})

@@ -331,7 +331,6 @@ export class ShardLog {
    * buffered goes unwritten: all of it lies below, or, in a replica that recovers, comes again.
    */
   replace(start: LogStart, cleaned: CleanedPart | null, done: () => void): void {
-    assert(this.#syncs.length === 0, 'replaced while a checkpoint waits for it')
     assert(this.#state !== 'closed', 'replaced after it was closed')
     this.cleaner.replace(cleaned)
     this.repairs.cleanedReplaced(this.cleaner.view.segments)
@@ -427,7 +426,12 @@ export class ShardLog {
     this.#start = start
     this.#lastIndex = this.#writtenIndex = this.#flushThrough = start.index - 1
     this.#discard(segments)
-    return done
+    // A checkpoint that went without this log: nobody waits for these any more.
+    const waiters = this.#syncs.splice(0)
+    return () => {
+      done()
+      for (const waiter of waiters) waiter.done(null)
+    }
   }
 
   /**
