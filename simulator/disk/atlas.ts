@@ -12,6 +12,9 @@
  *     journal   │ h │ n−5 │ n−4 │ n−3 │ n−2 │ n−1 │ n │
  *               └── detectable: n−1 proves them ──┘    └ n may be in flight; then nothing proves n−1 but itself
  *
+ * The beginning of the last file has a witness elsewhere: once its first block is on the disk, `terms` says so. So the file may be
+ * gone, or begin with rot, though nothing follows it; it may not be shorter, or what it was before.
+ *
  * So this atlas divides damage in two. `detectable`: the node stops or refuses with a typed error, or nothing was harmed; one
  * machine of three may have it, and counts as impaired for ever. Everything else is *amnesia*, and beyond what Raft promises to
  * survive on one node.
@@ -26,6 +29,7 @@ import {
   decodeSegmentHeader,
   peekBlockHeader,
 } from '../../src/storage/journal-format.ts'
+import { decodeTerms, type Terms } from '../../src/storage/terms.ts'
 
 export type FileKind = 'identity' | 'checkpoint' | 'journal' | 'shard-log' | 'shard-index' | 'other'
 
@@ -87,9 +91,10 @@ export class Atlas {
     const regions: Region[] = []
     const files = this.#journal()
     const last = lastSequence(files)
+    const proved = Math.max(last - 2, this.#entered())
     for (const { path, firstSequence, blocks } of files) {
-      if (firstSequence <= last - 2) regions.push({ path, kind, from: 0, to: BLOCK_ALIGNMENT })
-      for (const { sequence, from, to } of blocks) if (sequence <= last - 2) regions.push({ path, kind, from, to })
+      if (firstSequence <= proved) regions.push({ path, kind, from: 0, to: BLOCK_ALIGNMENT })
+      for (const { sequence, from, to } of blocks) if (sequence <= proved) regions.push({ path, kind, from, to })
     }
     return regions
   }
@@ -140,7 +145,27 @@ export class Atlas {
     return regions.some(({ path, from, to }) => this.#platter.read(path, from, to - from).includes(bytes))
   }
 
-  /** Files that the node can miss: of the journal all but those that a later one does not prove. */
+  /** Files that may be gone: those that may be shorter or older, and the one of which it is written down that it was in service. */
+  removable(kind: FileKind): readonly PlatterFile[] {
+    const files = this.missable(kind)
+    if (kind !== 'journal') return files
+    const last = this.#journal().at(-1)
+    if (last === undefined || last.firstSequence > this.#entered()) return files
+    return this.files(kind).filter(({ path }) => path === last.path || files.some((file) => file.path === path))
+  }
+
+  /** First block of the journal's segment in service, as `terms` has it. */
+  #entered(): number {
+    const diskIncarnation = this.diskIncarnation()
+    const paths = [`${this.#directory}/terms`, `${this.#directory}/terms.copy`].filter((path) =>
+      this.#platter.has(path),
+    )
+    const found = paths.map((path) => decodeTerms(this.#platter.read(path), path))
+    const ours = found.filter((terms) => !(terms instanceof Error) && terms.diskIncarnation === diskIncarnation)
+    return Math.max(0, ...ours.map((terms) => (terms as Terms).journalEntered))
+  }
+
+  /** Files that the node can miss, in part or altogether: of the journal all but those that a later one does not prove. */
   missable(kind: FileKind): readonly PlatterFile[] {
     if (kind !== 'journal') return this.files(kind)
     const serving = this.#journal()

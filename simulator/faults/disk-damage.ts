@@ -109,7 +109,7 @@ export const damageFaults: Family<DamageFault['kind']> = {
     inject: (fault, at) => {
       const { kind, files, pick } = fault
       return spoil(at, fault, { fault: kind, codes: CODES_OF_DAMAGE[files] }, (platter) => {
-        const file = oneOf(new Atlas(platter, DATA).missable(files), new Prng(pick))
+        const file = oneOf(new Atlas(platter, DATA).removable(files), new Prng(pick))
         if (file === null) return null
         platter.remove(file.path)
         return `${file.path} is gone`

@@ -32,6 +32,16 @@ export const JOURNAL_ROT = onThree((atMs, pick) => ({
   downMs: 100,
 }))
 
+/** The journal's last file among them: nothing in the folder says that it was there. */
+export const JOURNAL_FILES_GONE = onThree((atMs, pick) => ({
+  kind: 'missing-file',
+  atMs,
+  target: 'leader',
+  files: 'journal',
+  pick,
+  downMs: 100,
+}))
+
 export const FORGED_ENTRIES = onThree((atMs, pick) => ({
   kind: 'forged-entry',
   atMs,

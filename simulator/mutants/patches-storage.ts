@@ -1,5 +1,5 @@
 /** The storage broken: syncs left out or misplaced, recovery too trusting, checkpoints in the wrong order. */
-import { FORGED_ENTRIES, JOURNAL_ROT } from './attacks.ts'
+import { FORGED_ENTRIES, JOURNAL_FILES_GONE, JOURNAL_ROT } from './attacks.ts'
 import type { PatchMutant } from './patch.ts'
 
 export const STORAGE_PATCHES: readonly PatchMutant[] = [
@@ -169,8 +169,22 @@ export const STORAGE_PATCHES: readonly PatchMutant[] = [
       },
       {
         file: 'storage/recovery',
-        find: "beyond: false, proved: true, verdict: 'damage'",
-        replace: "beyond: false, proved: true, verdict: 'cut'",
+        find: "beyond: false, proved: ['checkpoint'], verdict: 'damage'",
+        replace: "beyond: false, proved: ['checkpoint'], verdict: 'cut'",
+      },
+    ],
+  },
+  {
+    name: 'nobody-misses-the-last-segment',
+    trap: 'T9',
+    breaks:
+      'what was written down of the segment in service is not asked: where its file is gone the journal seems to end before it',
+    attack: { options: JOURNAL_FILES_GONE },
+    edits: [
+      {
+        file: 'storage/journal-scan',
+        find: "return sequence <= entered ? 'entered' : 'none';",
+        replace: "return 'none';",
       },
     ],
   },

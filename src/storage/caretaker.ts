@@ -20,7 +20,7 @@ import { type Procedure, run } from './procedure.ts'
 import { Scrubber } from './scrubber.ts'
 import type { SegmentRepair } from './segment-repair.ts'
 import type { ShardLog } from './shard-log.ts'
-import { decodeTerms, encodeTerms, type Terms } from './terms.ts'
+import { decodeTerms } from './terms.ts'
 
 export interface CaretakerCollaborators {
   readonly disk: Disk
@@ -28,7 +28,8 @@ export interface CaretakerCollaborators {
   readonly trace: (event: StorageEvent) => void
   readonly logs: ReadonlyMap<number, ShardLog>
   readonly identity: () => Identity
-  readonly terms: () => Terms
+  /** Both copies of the bound of terms, in their turn among its other writes. */
+  readonly rewriteTerms: () => void
   /** Writes the checkpoint and its copy. */
   readonly checkpoint: () => void
 }
@@ -124,7 +125,7 @@ export class Caretaker {
       const found = yield* this.#look(file, decodeTerms)
       bytes += found.bytes
       if (found.reason === null) continue
-      yield* replaceFile(this.#the.disk, file, [encodeTerms(this.#the.terms())])
+      this.#the.rewriteTerms()
       this.#the.trace({ type: 'file-repaired', file, reason: found.reason })
     }
     for (const file of [checkpoint, copyOf(checkpoint)]) {

@@ -46,9 +46,12 @@ test('damage: the header of a journal’s only segment, with promised blocks beh
 test('damage: half of the very first write is no damage', () => {
   const world = new World('first write')
   const storage = world.open()
+  // Its sync never returned, so nobody wrote down that the segment is in service.
+  const terms = world.disk.platter.read('/data/terms')
   storage.append([LOG[0]!], () => {})
   world.clock.settle()
   world.kill()
+  for (const path of ['/data/terms', '/data/terms.copy']) world.disk.platter.put(path, terms)
   world.disk.platter.overwrite(firstJournalSegment(world), 0, Buffer.alloc(BLOCK_ALIGNMENT))
   assert.equal(world.open().recovered.size, 0)
 })

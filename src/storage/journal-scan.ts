@@ -23,7 +23,7 @@ import {
 import { JournalSegment } from './journal-segment.ts'
 import { journalDirectory, journalSegmentFile, segmentNumberIn } from './layout.ts'
 import { call, type Procedure } from './procedure.ts'
-import { decide, type Here, type Successor } from './recovery.ts'
+import { decide, type Here, type Proof, type Successor } from './recovery.ts'
 import { newerFormat } from './versions.ts'
 import { WindowReader } from './window-reader.ts'
 
@@ -38,6 +38,8 @@ export interface ScanRequest {
   readonly from: number
   /** The checkpoint was written when everything up to here was synced; 0 for none. */
   readonly through: number
+  /** The segment in service was written down when its first block was synced: this one; 0 for none. */
+  readonly entered: number
   /** Null refuses the entry as none that we write; false: it counts for nothing, so nothing is kept for it. */
   readonly take: (entry: Entry, sequence: number) => boolean | null
 }
@@ -121,14 +123,14 @@ function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedur
   // The last one that starts at or below `from`; what lies before it was freed by the checkpoint.
   let at = serving.findLastIndex(({ header }) => header!.firstSequence <= request.from)
   // Where nothing of what is needed was ever synced, no segment need be in service.
-  const missing = at < 0 && (serving.length > 0 || request.through >= request.from)
-  if (missing) {
-    const file = serving[0]?.path ?? journalDirectory(request.directory)
-    throw damage(file, 0, request.from, 'segment missing: the journal does not reach back to the checkpoint')
-  }
   // No segment in service looks like a journal that nobody has written to yet, and so does the only one without its header.
   const orphan = at < 0 ? yield* placeBeyond(candidates, -1, 0, request.from) : null
   if (orphan !== null) throw damage(orphan, 0, request.from, 'blocks in a segment without its header or first block')
+  const proved = proofOf(request.from, request) !== 'none'
+  if (at < 0 && (serving.length > 0 || proved)) {
+    const file = serving[0]?.path ?? journalDirectory(request.directory)
+    throw damage(file, 0, request.from, 'segment missing: the journal does not reach back to the checkpoint')
+  }
   const segments: JournalSegment[] = []
   let last: ScanResult['last'] = null
   let ending = 'empty'
@@ -145,7 +147,7 @@ function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedur
       const successor: Successor =
         nextFirst === Number.POSITIVE_INFINITY ? 'none' : nextFirst === sequence ? 'continues' : 'gap'
       const seen = yield* observe(reader, position, header!, sequence)
-      const proved = sequence <= request.through
+      const proved = proofOf(sequence, request)
       const mayEnd = successor === 'none' && seen.here !== 'expected'
       const beyond = mayEnd && (yield* placeBeyond(candidates, number, position, sequence)) !== null
       const row = decide({ here: seen.here, successor, beyond, proved })
@@ -184,6 +186,11 @@ function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedur
     ...counts,
     ending,
   }
+}
+
+export function proofOf(sequence: number, { through, entered }: Pick<ScanRequest, 'through' | 'entered'>): Proof {
+  if (sequence <= through) return 'checkpoint'
+  return sequence <= entered ? 'entered' : 'none'
 }
 
 interface Seen {

@@ -51,6 +51,8 @@ export interface JournalCollaborators {
   readonly fatal: (error: StorageError) => void
   /** A segment was closed: a checkpoint could free some. */
   readonly segmentClosed: () => void
+  /** A segment is in service: its first block, with this sequence, is on the disk. */
+  readonly segmentEntered: (firstSequence: number) => void
   /** `Random.chance`. */
   readonly chance: (site: string) => boolean
 }
@@ -68,6 +70,7 @@ export class Journal {
   readonly #trace: (event: StorageEvent) => void
   readonly #fatal: (error: StorageError) => void
   readonly #segmentClosed: () => void
+  readonly #segmentEntered: (firstSequence: number) => void
   readonly #chance: (site: string) => boolean
   readonly #builder: BlockBuilder
   /** Closed segments, ascending; the last blocks of the journal are in `#segment`. */
@@ -102,6 +105,7 @@ export class Journal {
     this.#trace = collaborators.trace
     this.#fatal = collaborators.fatal
     this.#segmentClosed = collaborators.segmentClosed
+    this.#segmentEntered = collaborators.segmentEntered
     this.#chance = collaborators.chance
     this.#builder = new BlockBuilder(start.incarnation)
     this.#closed = start.older
@@ -298,6 +302,7 @@ export class Journal {
           sequence,
         })
         for (const call of calls) call.done()
+        if (position === 0) this.#segmentEntered(sequence)
         if (this.#state === 'telling') this.#told()
       })
     })

@@ -3,7 +3,8 @@
  *
  *     identity                                  who this disk is
  *     checkpoint                                every shard's state at an index
- *     terms                                     a bound of every term that a shard was in here
+ *     terms                                     a bound of every term that a shard was in here; where the journal's segment in
+ *                                               service begins
  *     identity.copy, checkpoint.copy, terms.copy   the same once more, should a sector rot
  *     journal/00000000000000000007.log          segments, by number
  *     shards/16/00000000000000000001.log        a shard's entries, by the first index

@@ -142,7 +142,7 @@ function* loadOrReset(
   const { diskIncarnation } = identity
   const known = yield* readTerms(directory, diskIncarnation, collaborators)
   const checkpoint = yield* readCheckpoint(directory, identity, collaborators)
-  const load = (from: Checkpoint) => loadJournal(disk, directory, diskIncarnation, from, (known?.unknownFrom ?? 0) > 0)
+  const load = (from: Checkpoint) => loadJournal(disk, directory, diskIncarnation, from, known)
   let loaded = checkpoint instanceof StorageError ? checkpoint : yield* load(checkpoint)
   // Read once more: what a cable or a controller garbled on the way is no damage.
   if (loaded instanceof StorageError && !(checkpoint instanceof StorageError)) loaded = yield* load(checkpoint)
@@ -172,7 +172,7 @@ function* loadOrReset(
     { directory, diskIncarnation, terms: known!, checkpoint: usable, reason },
     collaborators,
   )
-  const again = yield* loadJournal(disk, directory, diskIncarnation, reset.checkpoint, true)
+  const again = yield* loadJournal(disk, directory, diskIncarnation, reset.checkpoint, reset.terms)
   if (again instanceof StorageError) throw again
   return { ...reset, loaded: again }
 }
@@ -183,20 +183,21 @@ function* loadJournal(
   directory: string,
   diskIncarnation: string,
   { shards, removed, journalFrom: from, journalThrough: through, highestStamp }: Checkpoint,
-  unknownRecover: boolean,
+  terms: Terms | null,
 ): Procedure<Loaded | StorageError> {
   const journalAfter = new Map([...shards].map(([shard, stored]) => [shard, stored.journalAfter]))
   const replay = new Replay(new Set(removed.keys()), journalAfter)
   const take = (entry: Entry, sequence: number): boolean | null => replay.take(entry, sequence)
   let scan: ScanResult
   try {
-    scan = yield* scanJournal({ disk, directory, diskIncarnation, from, through, take })
+    const entered = terms?.journalEntered ?? 0
+    scan = yield* scanJournal({ disk, directory, diskIncarnation, from, through, entered, take })
   } catch (error) {
     if (error instanceof StorageError && error.code === 'JOURNAL_DAMAGED') return error
     throw error
   }
   const states = new Map([...shards].map(([shard, { state }]) => [shard, state]))
-  const recovered = replay.finish(states, unknownRecover)
+  const recovered = replay.finish(states, (terms?.unknownFrom ?? 0) > 0)
   if (recovered instanceof StorageError) return recovered
   return { scan, recovered, highestStamp: Math.max(highestStamp, replay.highestStamp) }
 }
@@ -217,7 +218,7 @@ function* readTerms(
 /** Of a directory from before there was a bound, or whose bound is lost while all else is whole. */
 function termsOf(recovered: ReadonlyMap<number, RecoveredShard>, diskIncarnation: string): Terms {
   const highest = Math.max(0, ...[...recovered.values()].map(({ term }) => term))
-  return { diskIncarnation, ceiling: highest + TERMS_STEP, unknownFrom: 0, resetting: false }
+  return { diskIncarnation, ceiling: highest + TERMS_STEP, unknownFrom: 0, resetting: false, journalEntered: 0 }
 }
 
 function* identify(
@@ -246,7 +247,7 @@ function* identify(
   yield* call<void>((done) => disk.makeDirectory(shardsDirectory(directory), done))
   const nothing = { journalFrom: 1, journalThrough: 0, highestStamp: 0, shards: new Map(), removed: new Map() }
   yield* replaceTwins(disk, checkpointFile(directory), encodeCheckpoint({ diskIncarnation, ...nothing }))
-  const terms: Terms = { diskIncarnation, ceiling: TERMS_STEP, unknownFrom: 0, resetting: false }
+  const terms: Terms = { diskIncarnation, ceiling: TERMS_STEP, unknownFrom: 0, resetting: false, journalEntered: 0 }
   yield* replaceTwins(disk, termsFile(directory), [encodeTerms(terms)])
   yield* replaceTwins(disk, file, [encodeIdentity(identity)])
   // The directory's own name, which is only as durable as its parent; where the parent cannot be synced, nothing can be done.

@@ -1,15 +1,17 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
+import type { ShardCheckpoint } from './checkpoint-format.ts'
 import { StorageError } from './errors.ts'
 import { encodeHardState } from './hard-state.ts'
-import { chain, World } from './harness.test.ts'
-import { BLOCK_ALIGNMENT, peekBlockHeader } from './journal-format.ts'
+import { chain, checkpointAt, World } from './harness.test.ts'
+import { BLOCK_ALIGNMENT, decodeSegmentHeader, peekBlockHeader } from './journal-format.ts'
 import {
   decide,
   decideStart,
   type Here,
   meets,
   type Observations,
+  type Proof,
   RECOVERY_TABLE,
   START_TABLE,
   type Successor,
@@ -18,20 +20,21 @@ import type { RecoveredShard } from './replay.ts'
 
 const HERE: Here[] = ['expected', 'older', 'nothing', 'broken', 'unexpected']
 const SUCCESSOR: Successor[] = ['none', 'continues', 'gap']
+const PROOFS: Proof[] = ['none', 'checkpoint', 'entered']
 
 test('recovery: every combination of observations meets exactly one row', () => {
   const met = new Set<string>()
   for (const here of HERE) {
     for (const successor of SUCCESSOR) {
       for (const beyond of [false, true]) {
-        for (const proved of [false, true]) {
+        for (const proved of PROOFS) {
           const seen: Observations = { here, successor, beyond, proved }
           const rows = RECOVERY_TABLE.filter((row) => meets(row, seen))
           assert.equal(rows.length, 1, `${JSON.stringify(seen)}: ${rows.map(({ label }) => label).join(', ')}`)
           met.add(rows[0]!.label)
           // What the table must never do, whatever its rows: drop something that was promised.
           const { verdict } = decide(seen)
-          const promised = proved || beyond || successor === 'gap'
+          const promised = proved !== 'none' || beyond || successor === 'gap'
           if (promised) assert.ok(verdict !== 'cut' && verdict !== 'end', JSON.stringify(seen))
           if (verdict === 'take') assert.equal(here, 'expected')
         }
@@ -88,7 +91,7 @@ function describe(recovered: ReadonlyMap<number, RecoveredShard>): string {
 function openWith(files: ReadonlyMap<string, Buffer>): string | StorageError {
   const world = new World('copy')
   world.await<void>((done) => world.disk.makeDirectory('/data/journal', done))
-  world.await<void>((done) => world.disk.makeDirectory('/data/shards', done))
+  world.await<void>((done) => world.disk.makeDirectory('/data/shards/16', done))
   for (const [path, bytes] of files) world.write(path, bytes)
   const outcome = world.tryOpen({ journalSegmentBytes: 32 << 10 })
   if (outcome instanceof StorageError) return outcome
@@ -150,6 +153,84 @@ test('recovery: a journal cut short anywhere keeps a prefix or is refused, never
     // The last file alone gives no evidence of what it lost; a checkpoint would.
     assert.ok(typeof outcome === 'string' && states.includes(outcome), `${length}: ${outcome}`)
   }
+})
+
+/** After each append a copy: with every entry acknowledged, and all background work done. */
+function* directoriesOverTime(): Generator<{ world: World; current: string }> {
+  for (const checkpoints of [true, false]) yield* directoryOverTime(checkpoints)
+}
+
+function* directoryOverTime(checkpoints: boolean): Generator<{ world: World; current: string }> {
+  const world = new World('entered')
+  const options = { journalSegmentBytes: 32 << 10 }
+  const storage = world.open(options)
+  const log = storage.openShardLog(16)
+  const entries = chain(16, 24, 3000)
+  let covered = 0
+  const capture = (): ShardCheckpoint => checkpointAt(16, entries, covered)
+  if (checkpoints) storage.setCheckpointSource({ activeShards: () => [16], capture })
+  for (const entry of entries) {
+    storage.append([entry], () => {})
+    log.append(entry)
+    world.clock.settle()
+    covered = entry.index
+    const names = world.list('/data/journal').map((name) => `/data/journal/${name}`)
+    const first = (path: string): number => {
+      const bytes = world.read(path)
+      const header = decodeSegmentHeader(bytes)
+      return typeof header === 'object' && peekBlockHeader(bytes, BLOCK_ALIGNMENT) !== null ? header.firstSequence : 0
+    }
+    yield { world, current: names.sort((a, b) => first(a) - first(b)).at(-1)! }
+  }
+}
+
+test('recovery: the segment in service is gone, or does not begin: refused, however little is in it and wherever the checkpoint is', () => {
+  const refused = new Map<string, number>()
+  for (const { world, current } of directoriesOverTime()) {
+    const files = new Map(world.disk.platter.files('/data').map(({ path }) => [path, world.disk.platter.read(path)]))
+    const bytes = files.get(current)!
+    const flipped = (at: number): Buffer => {
+      const copy = Buffer.from(bytes)
+      copy[at]! ^= 4
+      return copy
+    }
+    for (const [harm, left] of [
+      ['gone', null],
+      ['empty', Buffer.alloc(0)],
+      ['header', flipped(20)],
+      ['first block', flipped(BLOCK_ALIGNMENT + 100)],
+      ['zeros', Buffer.concat([Buffer.alloc(2 * BLOCK_ALIGNMENT), bytes.subarray(2 * BLOCK_ALIGNMENT)])],
+    ] as const) {
+      const damaged = new Map(files)
+      if (left === null) damaged.delete(current)
+      else damaged.set(current, left)
+      const outcome = openWith(damaged)
+      assert.ok(outcome instanceof StorageError && outcome.code === 'JOURNAL_DAMAGED', `${current} ${harm}: ${outcome}`)
+      const { label } = outcome.details as { label: string }
+      refused.set(label, (refused.get(label) ?? 0) + 1)
+    }
+  }
+  assert.ok((refused.get('journal ends before the segment that was in service') ?? 0) > 0, JSON.stringify([...refused]))
+})
+
+test('recovery: a segment that a power loss kept from coming into service is none that is missed', () => {
+  let ended = 0
+  for (let turns = 0; turns < 150; turns++) {
+    const world = new World(`entering ${turns}`)
+    const storage = world.open({ journalSegmentBytes: 32 << 10 })
+    let acknowledged = 0
+    const left = chain(16, 12, 3000)
+    for (let turn = 0; turn < turns; turn++) {
+      if (storage.journalQueuedBytes === 0 && left.length > 0) storage.append([left.shift()!], () => acknowledged++)
+      world.clock.step()
+    }
+    const promised = acknowledged
+    world.powerLoss()
+    const recovered = world.open({ journalSegmentBytes: 32 << 10 }).recovered.get(16)?.entries.length ?? 0
+    assert.ok(recovered >= promised, `${turns}: ${recovered} of ${promised}`)
+    if (recovered < 12) ended++
+  }
+  assert.ok(ended > 10, `${ended}`)
 })
 
 test('recovery: every directory that a start can see meets exactly one row of the table of starts', () => {

@@ -44,13 +44,21 @@ export type Successor =
   /** It starts above n. */
   | 'gap'
 
+/** What lies outside the journal and says that a block was synced. */
+export type Proof =
+  | 'none'
+  /** The checkpoint was written when n was on the disk. */
+  | 'checkpoint'
+  /** So was the name of the segment that was in service last, and it began with n or above. */
+  | 'entered'
+
 export interface Observations {
   readonly here: Here
   readonly successor: Successor
   /** A block that verifies, with a sequence of n or above, lies behind this place or in a later file. */
   readonly beyond: boolean
-  /** The checkpoint says that n was synced. */
-  readonly proved: boolean
+  /** Who says that n was synced. */
+  readonly proved: Proof
 }
 
 export type Verdict = 'take' | 'hand-over' | 'end' | 'cut' | 'damage'
@@ -60,7 +68,7 @@ export interface Row {
   readonly here: readonly Here[] | '*'
   readonly successor: readonly Successor[] | '*'
   readonly beyond: boolean | '*'
-  readonly proved: boolean | '*'
+  readonly proved: readonly Proof[] | '*'
   readonly verdict: Verdict
 }
 
@@ -108,21 +116,35 @@ export const RECOVERY_TABLE: readonly Row[] = [
     here: ['older', 'nothing', 'broken'],
     successor: ['none'],
     beyond: false,
-    proved: true,
+    proved: ['checkpoint'],
+    verdict: 'damage',
+  },
+  /*
+   * Nothing behind it, and the checkpoint is from before n; but a segment that began with n, or later, had its first block synced, and
+   * that was written down (terms.ts). So its file is gone, or its header or first block is rotten: a file that a power loss keeps from
+   * coming into service has never been written down. Without this the journal would seem to end with the segment before, or to be
+   * empty where that one was freed already, and whatever had been promised since would be forgotten without a sound.
+   */
+  {
+    label: 'journal ends before the segment that was in service',
+    here: ['older', 'nothing', 'broken'],
+    successor: ['none'],
+    beyond: false,
+    proved: ['entered'],
     verdict: 'damage',
   },
   /*
    * Block n was being written when the power went, in part: its sync never returned. What was synced and then rots looks the same only
    * for the moment in which nothing follows it yet: a journal at rest writes an empty block (journal.ts).
    */
-  { label: 'torn last block', here: ['broken'], successor: ['none'], beyond: false, proved: false, verdict: 'cut' },
+  { label: 'torn last block', here: ['broken'], successor: ['none'], beyond: false, proved: ['none'], verdict: 'cut' },
   /* Nobody was writing, or nothing of it arrived. */
   {
     label: 'clean end',
     here: ['older', 'nothing'],
     successor: ['none'],
     beyond: false,
-    proved: false,
+    proved: ['none'],
     verdict: 'end',
   },
 ]
@@ -132,7 +154,7 @@ export function meets(row: Row, seen: Observations): boolean {
     (row.here === '*' || row.here.includes(seen.here)) &&
     (row.successor === '*' || row.successor.includes(seen.successor)) &&
     (row.beyond === '*' || row.beyond === seen.beyond) &&
-    (row.proved === '*' || row.proved === seen.proved)
+    (row.proved === '*' || row.proved.includes(seen.proved))
   )
 }
 

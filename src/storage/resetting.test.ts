@@ -70,6 +70,28 @@ test('reset: of a damaged journal nothing counts; every shard stands at its chec
   assert.deepEqual([again.recovering, again.term, again.vote, again.entries.length], [true, 20_000, 1, 1])
 })
 
+test('reset: the segment in service is gone, and nothing but the note that it was there says so', () => {
+  const world = new World('gone')
+  const storage = world.open(PEERS)
+  for (const entry of LOG) {
+    storage.append([entry], () => {})
+    world.clock.settle()
+  }
+  world.kill()
+  const [first, ...later] = world.list('/data/journal')
+  assert.ok(first !== undefined && later.length > 0)
+  for (const name of later) world.disk.platter.remove(`/data/journal/${name}`)
+  // What was written down of the journal that is gone says nothing against the one that begins after it.
+  for (let start = 0; start < 3; start++) {
+    assert.ok(world.open(PEERS).unknownFrom > 1)
+    world.clock.settle()
+    world.kill()
+  }
+  const resets = world.events.flatMap((event) => (event.type === 'directory-reset' ? [event.reason] : []))
+  assert.equal(resets.length, 1)
+  assert.match(resets[0]!, /journal ends before the segment that was in service/)
+})
+
 test('reset: without peers, or without a bound of the terms, the start is refused and nothing is changed', () => {
   for (const [options, harm] of [
     [{}, () => {}],

@@ -38,7 +38,7 @@ export function* resetDirectory(
 ): Procedure<{ checkpoint: Checkpoint; terms: Terms }> {
   const { disk, random } = platform
   const from = terms.ceiling + 1
-  const during: Terms = { diskIncarnation, ceiling: from + TERMS_STEP, unknownFrom: from, resetting: true }
+  const during: Terms = { ...terms, diskIncarnation, ceiling: from + TERMS_STEP, unknownFrom: from, resetting: true }
   yield* replaceTwins(disk, termsFile(directory), [encodeTerms(during)])
   const aside = join(quarantineDirectory(directory), `journal-${random.bytes(4).toString('hex')}`)
   yield* call<void>((done) => disk.makeDirectory(quarantineDirectory(directory), done))
@@ -51,7 +51,7 @@ export function* resetDirectory(
   yield* call<void>((done) => disk.syncDirectory(quarantineDirectory(directory), done))
   yield* call<void>((done) => disk.makeDirectory(journalDirectory(directory), done))
   yield* call<void>((done) => disk.syncDirectory(directory, done))
-  const next = emptied(checkpoint, diskIncarnation, from)
+  const next = emptied(checkpoint, during, from)
   yield* replaceTwins(disk, checkpointFile(directory), encodeCheckpoint(next))
   const after: Terms = { ...during, resetting: false }
   yield* replaceTwins(disk, termsFile(directory), [encodeTerms(after)])
@@ -68,13 +68,13 @@ function* moveAside(disk: Disk, from: string, to: string): Procedure<void> {
   }
 }
 
-/** Each shard as its checkpoint knows it, with a journal in which there is nothing. */
-function emptied(checkpoint: Checkpoint | null, diskIncarnation: string, term: number): Checkpoint {
+/** Each shard as its checkpoint knows it, with a journal in which there is nothing, above all that is known of the one that was. */
+function emptied(checkpoint: Checkpoint | null, { diskIncarnation, journalEntered }: Terms, term: number): Checkpoint {
   const shards = new Map<number, StoredShard>()
   for (const [shard, stored] of checkpoint?.shards ?? [])
     shards.set(shard, { ...stored, state: { ...stored.state, term, vote: 0, recovering: true }, journalAfter: 0 })
   const { journalFrom = 1, journalThrough = 0, highestStamp = 0 } = checkpoint ?? {}
-  const first = Math.max(journalFrom, journalThrough + 1) + 1
+  const first = Math.max(journalFrom, journalThrough + 1, journalEntered + 1) + 1
   return {
     diskIncarnation,
     journalFrom: first,

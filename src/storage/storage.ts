@@ -161,7 +161,11 @@ export class Storage {
     this.#onFull = collaborators.full ?? (() => {})
     this.#journal = new Journal(
       { diskIncarnation, incarnation, segmentBytes, segment, older, nextSequence },
-      { clock, supply, trace, fatal, segmentClosed: () => this.#segmentClosed(), chance },
+      {
+        ...{ clock, supply, trace, fatal, chance },
+        segmentClosed: () => this.#segmentClosed(),
+        segmentEntered: (firstSequence) => this.#terms.journalEntered(firstSequence),
+      },
     )
     this.#terms = new TermCeiling(options.directory, opened.terms, { disk, room: this.#room, fatal })
     const hardStates = new Map([...opened.recovered].map(([shard, { term, vote }]) => [shard, { term, vote }]))
@@ -188,7 +192,7 @@ export class Storage {
       trace,
       logs: this.#logs,
       identity: () => this.#identity,
-      terms: () => this.#terms.latest,
+      rewriteTerms: () => this.#terms.rewrite(),
       checkpoint: () => this.checkpoint(),
     })
   }
@@ -408,7 +412,7 @@ export class Storage {
       const next = (): void => {
         const log = logs.pop()
         if (log !== undefined) log.close(next)
-        else this.#journal.close(() => this.#claim.release(done))
+        else this.#journal.close(() => this.#terms.close(() => this.#claim.release(done)))
       }
       next()
     }

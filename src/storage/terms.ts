@@ -16,6 +16,11 @@
  *     40  u64  unknownFrom      what this disk had of some shards is lost, and it does not know of which: a shard of which it has
  *                               nothing begins in this term, as one that recovers; 0: a shard of which it has nothing is new
  *     48  u32  resetting        1: what is lost is being put aside, and the checkpoint is still the one of before
+ *     52  u64  journalEntered   the journal's segment in service began with this block, which was synced; 0: none is known
+ *
+ * The last field is here because it is the same kind of thing: what this disk has promised at least, for the day on which something
+ * is missing. A file cannot say of itself that it is gone. The journal's last segment has no successor that would, and the
+ * checkpoint may be older than it; so when its first block is on the disk, that is written down, in the background.
  */
 import type { Disk } from '../platform/index.ts'
 import { crc32c } from '../stdx/index.ts'
@@ -32,16 +37,17 @@ export interface Terms {
   readonly ceiling: number
   readonly unknownFrom: number
   readonly resetting: boolean
+  readonly journalEntered: number
 }
 
 const MAGIC = Buffer.from('TIDETERM', 'latin1')
-export const TERMS_BYTES = 52
+export const TERMS_BYTES = 60
 /** So many terms of all shards together between two writes. */
 export const TERMS_STEP = 1024
 /** Raised, in the background, when a shard comes this close to it. */
 const MARGIN = 256
 
-export function encodeTerms({ diskIncarnation, ceiling, unknownFrom, resetting }: Terms): Buffer {
+export function encodeTerms({ diskIncarnation, ceiling, unknownFrom, resetting, journalEntered }: Terms): Buffer {
   const bytes = Buffer.alloc(TERMS_BYTES)
   MAGIC.copy(bytes, 0)
   writeVersions(bytes, 12)
@@ -49,6 +55,7 @@ export function encodeTerms({ diskIncarnation, ceiling, unknownFrom, resetting }
   writeU64(bytes, ceiling, 32)
   writeU64(bytes, unknownFrom, 40)
   bytes.writeUInt32LE(resetting ? 1 : 0, 48)
+  writeU64(bytes, journalEntered, 52)
   bytes.writeUInt32LE(crc32c(bytes.subarray(12)), 8)
   return bytes
 }
@@ -58,17 +65,21 @@ export function decodeTerms(bytes: Buffer, file: string): Terms | StorageError {
   if (!readable(bytes, 12)) return newerFormat(file, bytes, 12)
   if (bytes.length !== TERMS_BYTES || crc32c(bytes.subarray(12)) !== bytes.readUInt32LE(8)) return damaged(file, 8)
   const [ceiling, unknownFrom, resetting] = [readU64(bytes, 32), readU64(bytes, 40), bytes.readUInt32LE(48)]
-  if (ceiling < 0 || unknownFrom < 0 || unknownFrom > ceiling || resetting > 1) return damaged(file, 32)
-  return { diskIncarnation: bytes.toString('hex', 16, 32), ceiling, unknownFrom, resetting: resetting === 1 }
+  const journalEntered = readU64(bytes, 52)
+  if (ceiling < 0 || unknownFrom < 0 || unknownFrom > ceiling || resetting > 1 || journalEntered < 0)
+    return damaged(file, 32)
+  const diskIncarnation = bytes.toString('hex', 16, 32)
+  return { diskIncarnation, ceiling, unknownFrom, resetting: resetting === 1, journalEntered }
 }
 
 function damaged(file: string, position: number): StorageError {
   return new StorageError({ code: 'TERMS_DAMAGED', file, position }, `${file} is damaged (byte ${position})`)
 }
 
-/** Of two whole files: the ceiling only rises, and beside one ceiling first what is lost is noted, then put aside, then known. */
+/** Of two whole files: both numbers only rise, and beside one ceiling first what is lost is noted, then put aside, then known. */
 export function isLaterTerms(second: Terms, first: Terms): boolean {
   if (second.ceiling !== first.ceiling) return second.ceiling > first.ceiling
+  if (second.journalEntered !== first.journalEntered) return second.journalEntered > first.journalEntered
   return first.resetting && !second.resetting
 }
 
@@ -85,6 +96,7 @@ export class TermCeiling {
   /** What was asked for while the file is written. */
   #next: Terms | null = null
   #writing = false
+  #onIdle: (() => void) | null = null
   #waiting: { readonly term: number; readonly done: () => void }[] = []
 
   constructor(directory: string, terms: Terms, collaborators: TermCeilingCollaborators) {
@@ -116,6 +128,22 @@ export class TermCeiling {
     if (latest.unknownFrom > 0) this.#write({ ...latest, ceiling: latest.ceiling + 1, unknownFrom: 0 })
   }
 
+  /** The journal has entered a segment, and its first block is on the disk. */
+  journalEntered(firstSequence: number): void {
+    this.#write({ ...this.latest, journalEntered: firstSequence })
+  }
+
+  /** One of the copies is damaged. */
+  rewrite(): void {
+    this.#write(this.latest)
+  }
+
+  /** Once nothing is being written any more. */
+  close(done: () => void): void {
+    if (this.#writing) this.#onIdle = done
+    else done()
+  }
+
   #write(terms: Terms): void {
     this.#next = terms
     if (this.#writing) return
@@ -123,11 +151,15 @@ export class TermCeiling {
     const attempt = (): Procedure<void> => this.#writeNext()
     this.#the.room.run('the bound of terms', attempt, (error) => {
       this.#writing = false
+      const onIdle = this.#onIdle
+      this.#onIdle = null
+      onIdle?.()
       // Given up, with the storage: whoever waits enters no new term any more.
       if (isFull(error)) return
       if (error !== null) {
         const details = { code: 'CHECKPOINT_FAILED', file: this.#file, reason: error.message } as const
-        return this.#the.fatal(new StorageError(details, `${this.#file} could not be written: ${error.message}`))
+        const message = `${this.#file} could not be written: ${error.message}`
+        return this.#the.fatal(new StorageError(details, message, { cause: error }))
       }
       while (this.#waiting.length > 0 && this.#waiting[0]!.term <= this.#terms.ceiling) this.#waiting.shift()!.done()
     })

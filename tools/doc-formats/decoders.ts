@@ -166,6 +166,7 @@ function terms(bytes: Buffer): Found[] {
     ['ceiling', 'u', it.ceiling],
     ['unknownFrom', 'u', it.unknownFrom],
     ['resetting', 'u', it.resetting ? 1 : 0],
+    ['journalEntered', 'u', it.journalEntered],
   ]
 }
 

@@ -17,6 +17,7 @@ import {
   SEGMENT_HEADER_BYTES,
   type SegmentHeader,
 } from '../journal-format.ts'
+import { proofOf } from '../journal-scan.ts'
 import type { Procedure } from '../procedure.ts'
 import { decide, type Row, type Successor } from '../recovery.ts'
 import { glimpse, hex32, type Output } from './items.ts'
@@ -40,6 +41,8 @@ export interface JournalPlace {
   /** The checkpoint's: the first block that is needed, and the last that was synced when it was written. 0 for unknown. */
   readonly from: number
   readonly through: number
+  /** First block of the segment that was in service last, as far as that was written down. */
+  readonly entered: number
   /** The next segment in service. */
   readonly successor: { readonly path: string; readonly firstSequence: number } | null
   /** Everything in it is below `from`: an opening does not read it. */
@@ -139,7 +142,7 @@ class JournalReading {
 
   /** The first block without its header, or alone behind one that is not its own: a write that the power cut in two. */
   *#halfAWrite(position: number, { sequence, bodyBytes }: BlockHeader, own: boolean): Procedure<boolean> {
-    if (own || position !== BLOCK_ALIGNMENT || sequence <= this.#place.through) return false
+    if (own || position !== BLOCK_ALIGNMENT || proofOf(sequence, this.#place) !== 'none') return false
     if (this.#place.successor !== null) return false
     return (yield* survey(this.#source, position + blockFootprint(bodyBytes), sequence, this.#budget)).good === null
   }
@@ -172,7 +175,7 @@ class JournalReading {
         here: seen.here,
         successor,
         beyond: rest.good !== null || rest.elsewhere !== null,
-        proved: !this.#place.unneeded && sequence <= this.#place.through,
+        proved: this.#place.unneeded ? 'none' : proofOf(sequence, this.#place),
       })
       if (row.verdict !== 'damage') return this.#end(position, sequence, row, rest)
       if (!second) {

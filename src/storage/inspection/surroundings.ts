@@ -20,9 +20,11 @@ import {
   shardDirectory,
   shardIdIn,
   shardIndexFile,
+  termsFile,
 } from '../layout.ts'
 import { call, type Procedure } from '../procedure.ts'
 import { namesIn } from '../shard-folders.ts'
+import { decodeTerms, TERMS_BYTES } from '../terms.ts'
 import { Output } from './items.ts'
 import { observeBlock, survey } from './journal-search.ts'
 import type { JournalPlace } from './read-journal.ts'
@@ -43,6 +45,8 @@ interface JournalFile {
 interface Known {
   readonly diskIncarnation: string | null
   readonly checkpoint: CheckpointHeader | null
+  /** First block of the segment that was in service last, as far as that was written down. */
+  readonly entered: number
   readonly shards: ReadonlyMap<number, { readonly startIndex: number; readonly log: ShardLogPosition | null }>
   readonly journal: readonly JournalFile[]
 }
@@ -70,6 +74,7 @@ export class Surroundings {
       diskIncarnation: known.diskIncarnation,
       from,
       through: known.checkpoint?.journalThrough ?? 0,
+      entered: known.entered,
       successor: next === undefined ? null : { path: next.path, firstSequence: next.firstSequence! },
       unneeded: own >= 0 && own < firstNeeded,
       beyond: (sequence) => this.#beyond(later, sequence),
@@ -138,7 +143,8 @@ export class Surroundings {
     const from = known.checkpoint?.journalFrom ?? header.journalFrom
     const serving = known.journal.filter(({ firstSequence }) => firstSequence !== null)
     if (serving.some(({ firstSequence }) => firstSequence! <= from)) return null
-    if (serving.length === 0 && (known.checkpoint?.journalThrough ?? header.journalThrough) === 0) return null
+    const through = Math.max(known.entered, known.checkpoint?.journalThrough ?? header.journalThrough)
+    if (serving.length === 0 && through === 0) return null
     const found =
       serving.length === 0
         ? 'none in service'
@@ -166,7 +172,7 @@ export class Surroundings {
 
   *#directory(directory: string | null, journalFolder: string | null): Procedure<Known> {
     const key = directory ?? journalFolder
-    const empty: Known = { diskIncarnation: null, checkpoint: null, shards: new Map(), journal: [] }
+    const empty: Known = { diskIncarnation: null, checkpoint: null, entered: 0, shards: new Map(), journal: [] }
     if (key === null) return empty
     const cached = this.#known.get(key)
     if (cached !== undefined) return cached
@@ -175,9 +181,11 @@ export class Surroundings {
     else {
       const diskIncarnation = yield* this.#identity(directory)
       for (let attempt = 1; ; attempt++) {
+        // Before the folder: what is entered meanwhile is found there as well.
+        const entered = yield* this.#entered(directory, diskIncarnation)
         const read = yield* this.#checkpoint(directory)
         const journal = yield* this.#journal(journalDirectory(directory), diskIncarnation)
-        known = { diskIncarnation, ...read, journal }
+        known = { diskIncarnation, entered, ...read, journal }
         const again = yield* this.#checkpoint(directory)
         if (attempt === ATTEMPTS || again.checkpoint?.journalFrom === read.checkpoint?.journalFrom) break
       }
@@ -190,6 +198,13 @@ export class Surroundings {
     return yield* this.#with(identityFile(directory), null, function* (source) {
       const identity = decodeIdentity(yield* source.view(0, Math.min(source.size, IDENTITY_BYTES_MAX)), source.path)
       return identity instanceof StorageError ? null : identity.diskIncarnation
+    })
+  }
+
+  *#entered(directory: string, diskIncarnation: string | null): Procedure<number> {
+    return yield* this.#with(termsFile(directory), 0, function* (source) {
+      const terms = decodeTerms(yield* source.view(0, Math.min(source.size, TERMS_BYTES)), source.path)
+      return terms instanceof StorageError || terms.diskIncarnation !== diskIncarnation ? 0 : terms.journalEntered
     })
   }
 
