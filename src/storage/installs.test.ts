@@ -290,7 +290,7 @@ test('installs: nobody waits for the backlog of another shard’s log, and that 
   const before = checkpoints()
   const slow = chain(18, 10, 2000)
   const log = storage.openShardLog(18)
-  // Its file does not open for now: what is to be synced there waits.
+  // Its file does not open: what is to be synced there waits.
   world.disk.fault = (operation, path) => (operation === 'open' && path.includes('/shards/18/') ? 'ENOSPC' : null)
   storage.setCheckpointSource({
     activeShards: () => [18],
