@@ -26,7 +26,7 @@ async function withFuzzers(body: (files: string[]) => Promise<void>): Promise<vo
 test('fuzz: exceptions, hangs and growth are found, with the seed; the others go on', async () => {
   await withFuzzers(async (files) => {
     assert.equal(files.length, 5)
-    const results = await runFuzzers({ files, seconds: 2, seed: 40, hangMs: 500, growthBytesMax: 8 * 1024 * 1024 })
+    const results = await runFuzzers({ files, seconds: 6, seed: 40, hangMs: 2000, growthBytesMax: 8 * 1024 * 1024 })
     const [fine, defect, hang, leak, broken] = results as [FuzzResult, FuzzResult, FuzzResult, FuzzResult, FuzzResult]
     assert.equal(fine.finding, null)
     assert.ok(fine.calls > 5, `${fine.calls} calls`)

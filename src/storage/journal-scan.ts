@@ -221,7 +221,8 @@ function* placeBeyond(
   position: number,
   sequence: number,
 ): Procedure<string | null> {
-  const window = Buffer.allocUnsafeSlow(SEARCH_BYTES)
+  const longest = Math.max(0, ...candidates.map(({ reader }) => reader.size))
+  const window = Buffer.allocUnsafeSlow(Math.min(SEARCH_BYTES, longest))
   for (const { reader, path, number: other } of candidates) {
     if (other < number) continue
     for (let start = other === number ? position + BLOCK_ALIGNMENT : 0; start < reader.size; start += SEARCH_BYTES) {
