@@ -117,11 +117,6 @@ export class LogCleaner {
     return this.#finished
   }
 
-  /** There are records that are nowhere else on this node. */
-  get holdsRecords(): boolean {
-    return this.#view.segments.length > 0
-  }
-
   get storedBytes(): number {
     let stored = 0
     for (const { bytes } of this.#part?.segments ?? []) stored += bytes
@@ -201,14 +196,14 @@ export class LogCleaner {
     this.#with.cleaningTurn((over) => {
       if (this.#disowned) return this.#ended(over)
       // What was wanted meanwhile.
-      const wanted = this.#wanted!
-      const request = { ...wanted, tombstonesBelow: this.#tombstonesThatMayGo(wanted) }
+      const latest = this.#wanted!
+      const request = { ...latest, tombstonesBelow: this.#tombstonesThatMayGo(latest) }
       const writer = this.#writer()
       this.#started = this.#with.clock.now()
       run(this.#clean(request, writer), (error, result) => {
         if (error === null && !this.#disowned) {
           this.#finished = result!
-          if (this.#wanted === wanted && result!.floorIndex >= wanted.floor.index) this.#wanted = null
+          if (this.#wanted === latest && result!.floorIndex >= latest.floor.index) this.#wanted = null
         } else {
           if (!this.#disowned) this.#failed(error!)
           this.onUseless(writer.segments)

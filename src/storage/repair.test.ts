@@ -1,7 +1,7 @@
 /** Damage in a shard's log that another replica has whole: found by reading, by scrubbing, or at the start, and repaired. */
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
-import { Prng } from '../stdx/index.ts'
+import { crc32c, Prng } from '../stdx/index.ts'
 import { encodeCheckpoint } from './checkpoint-format.ts'
 import { type Entry, encodeEntry, payloadOf } from './entry.ts'
 import { StorageError } from './errors.ts'
@@ -381,10 +381,27 @@ test('repair: what a newer release has written is not overwritten from an older 
   )
   bytes.writeUInt16LE(9, 12)
   bytes.writeUInt16LE(9, 14)
+  bytes.writeUInt32LE(crc32c(bytes.subarray(12)), 8)
   world.disk.platter.put('/data/checkpoint', bytes)
   const outcome = world.tryOpen()
   assert.ok(outcome instanceof StorageError && outcome.code === 'NEWER_FORMAT', `${outcome}`)
   assert.ok(world.read('/data/checkpoint').equals(bytes))
+})
+
+test('repair: rot that looks like a newer release is rot, however much of the file it takes with it', () => {
+  for (const name of ['identity', 'checkpoint', 'terms']) {
+    for (const [from, to] of [
+      [12, 16],
+      [10, 40],
+      [14, 60],
+    ] as const) {
+      const { world } = closed(`${name} ${from}`)
+      const whole = world.read(`/data/${name}`)
+      world.disk.platter.overwrite(`/data/${name}`, from, Buffer.alloc(Math.min(to, whole.length) - from, 0x77))
+      world.close(world.open())
+      assert.ok(world.read(`/data/${name}`).equals(world.read(copyOf(`/data/${name}`))), name)
+    }
+  }
 })
 
 test('repair: what was misread once, and is whole, is no damage once the scrubber has been through it', () => {

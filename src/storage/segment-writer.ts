@@ -18,6 +18,7 @@
 
 import type { Clock, Disk, DiskFile } from '../platform/index.ts'
 import { assert, crc32c } from '../stdx/index.ts'
+import { replaceFile } from './atomic-file.ts'
 import type { ShardLogPosition } from './checkpoint-format.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import type { StorageEvent } from './events.ts'
@@ -275,7 +276,8 @@ export class SegmentWriter {
     this.segments.splice(at, old === null ? 0 : 1, segment)
     if (old !== null) old.dropped = old.path !== segment.path
     if (at < this.segments.length - 1) {
-      yield* this.#writeIndex(segment, repair.indexFile())
+      // Atomically: the scrubber may be looking at the one that is there.
+      yield* replaceFile(this.#disk, segment.indexPath, [repair.indexFile()])
       return
     }
     segment.lastIndexFound = null
