@@ -167,6 +167,8 @@ export class LogRepair {
     const file = this.#the.caretaker.damages.find((damage) => damage.shard === shard)?.file
     if (this.#failures.get(shard) !== failure && file !== undefined)
       this.#the.trace({ type: 'log-unrepaired', shard, file, reason: failure })
+    // Where the log was cut everywhere, this node's files may only not know yet.
+    this.#the.caretaker.checkpoint()
     this.#over(shard, file === undefined ? null : failure)
   }
 

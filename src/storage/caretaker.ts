@@ -76,6 +76,11 @@ export class Caretaker {
     return log !== undefined && floor.index > Math.max(lastIndex, log.firstIndex) && floor.index <= log.lastIndex
   }
 
+  /** What was cut is damaged no longer, once a checkpoint says that it was cut. */
+  checkpoint(): void {
+    this.#the.checkpoint()
+  }
+
   startOffset(shard: number): number {
     return this.#the.logs.get(shard)?.firstOffset ?? 0
   }
