@@ -86,6 +86,7 @@ export class Cuts implements Checker {
 
   node(node: number, { event }: NodeEvent): void {
     if (event.type === 'stream-appended') this.#partitions.add(event.shard)
+    if (event.type === 'committed') this.#lookAtCuts(event.shard, event.index)
     if (event.type !== 'log-cut') return
     const { shard, index, offset } = event
     const key = `${node}/${shard}`
@@ -121,6 +122,13 @@ export class Cuts implements Checker {
   #mayBeFloor(shard: number, index: number): boolean {
     const cuts = this.#cuts.get(shard) ?? []
     return cuts.some((cut) => cut.compacts && cut.start >= index && this.#isCommitted(shard, cut))
+  }
+
+  /** Now, while the disks that hold it are there. */
+  #lookAtCuts(shard: number, committed: number): void {
+    const cuts = this.#cuts.get(shard) ?? []
+    for (let i = cuts.length - 1; i >= 0 && !cuts[i]!.committed; i--)
+      if (cuts[i]!.index <= committed) this.#isCommitted(shard, cuts[i]!)
   }
 
   #isCommitted(shard: number, cut: Cut): boolean {
