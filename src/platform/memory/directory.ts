@@ -54,7 +54,11 @@ export class Directory {
     this.entries.delete(name)
     target.entries.set(newName, node)
     if (!this.#tracks) return
+    // Once, whichever is synced first: by the other's turn the name may be somebody else's.
+    let moved = false
     const move = (): void => {
+      if (moved) return
+      moved = true
       this.#durable.delete(name)
       target.#durable.set(newName, node)
     }

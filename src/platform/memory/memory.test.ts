@@ -213,3 +213,27 @@ test('a process that dies while it begins to listen leaves no listener behind', 
   assert.equal(answers, 0)
   await answer(drive, (done) => network.host('one').listen({ host: 'one', port: 1 }, () => {}, done))
 })
+
+test('a name that was moved away and given again is not taken by a later sync of where it went', async () => {
+  const disk = new MemoryDisk({ powerLoss: true }, { clock })
+  const step = (operation: (done: (error: Error | null) => void) => void): Promise<void> =>
+    answer(drive, (done) => operation((error) => done(error as never)))
+  for (const path of ['/shard', '/quarantine']) await step((done) => disk.makeDirectory(path, done))
+  await step((done) => disk.syncDirectory('/', done))
+  const close = async (path: string): Promise<void> => {
+    const file = await openFile(disk, path)
+    await step((done) => file.close(done))
+  }
+  await close('/shard/1.log')
+  await step((done) => disk.syncDirectory('/shard', done))
+  await step((done) => disk.rename('/shard/1.log', '/quarantine/1.log', done))
+  await close('/shard/1.log.repair')
+  await step((done) => disk.rename('/shard/1.log.repair', '/shard/1.log', done))
+  await step((done) => disk.syncDirectory('/shard', done))
+  await step((done) => disk.syncDirectory('/quarantine', done))
+  const left = disk.powerLoss(random)
+  assert.deepEqual(
+    left.platter.files('/').map(({ path }) => path),
+    ['/quarantine/1.log', '/shard/1.log'],
+  )
+})
