@@ -28,7 +28,7 @@ import { entriesIn, PIECE_BYTES } from './entry-pieces.ts'
 import { ClusterError } from './errors.ts'
 import type { ClusterEvent } from './events.ts'
 import type { PartFetch, PartQuestion } from './part-fetch.ts'
-import type { RequestDone, RequestHandler } from './peer-requests.ts'
+import type { Asking, RequestDone } from './peer-requests.ts'
 
 const METHOD = 'log-entries'
 const REQUEST_BYTES = 32
@@ -42,10 +42,7 @@ export interface LogRepairCollaborators {
   readonly self: NodeId
   readonly clock: Clock
   readonly caretaker: Caretaker
-  readonly mesh: {
-    handle(method: string, handler: RequestHandler): void
-    request(to: NodeId, method: string, body: Uint8Array, timeoutMs: number, done: RequestDone): void
-  }
+  readonly mesh: Asking
   /** Committed entries of this node's log from `index` on; none when there is none. */
   readonly read: (shard: ShardId, index: number, maxBytes: number, done: EntriesDone) => void
   readonly parts: PartFetch

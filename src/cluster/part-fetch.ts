@@ -24,7 +24,7 @@ import {
 import { entriesIn, PIECE_BYTES } from './entry-pieces.ts'
 import { ClusterError } from './errors.ts'
 import type { ClusterEvent } from './events.ts'
-import type { RequestDone, RequestHandler } from './peer-requests.ts'
+import type { Asking, RequestDone } from './peer-requests.ts'
 
 const METHOD = 'cleaned-part'
 const ASK_TIMEOUT_MS = 5000
@@ -53,10 +53,7 @@ export interface PartFetchCollaborators {
   readonly self: NodeId
   readonly clock: Clock
   readonly caretaker: Caretaker
-  readonly mesh: {
-    handle(method: string, handler: RequestHandler): void
-    request(to: NodeId, method: string, body: Uint8Array, timeoutMs: number, done: RequestDone): void
-  }
+  readonly mesh: Asking
   readonly source: (shard: ShardId) => PartSource | null
   /** Who has a replica of the shard, whoever is likely to answer first. */
   readonly replicasOf: (shard: ShardId) => readonly NodeId[]

@@ -23,6 +23,12 @@ interface Pending {
   readonly deadline: Timer
 }
 
+/** What of the mesh those need who ask and answer. */
+export interface Asking {
+  handle(method: string, handler: RequestHandler): void
+  request(to: NodeId, method: string, body: Uint8Array, timeoutMs: number, done: RequestDone): void
+}
+
 export class PeerRequests {
   readonly #self: NodeId
   readonly #clock: Clock

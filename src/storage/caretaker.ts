@@ -41,6 +41,12 @@ export interface WantedPart {
   readonly startOffset: number
 }
 
+interface Twin {
+  readonly path: string
+  readonly decode: (bytes: Buffer, file: string) => unknown
+  readonly mend: (file: string) => Procedure<void>
+}
+
 const FILE_BYTES_MAX = 2 ** 32
 
 export class Caretaker {
@@ -116,31 +122,31 @@ export class Caretaker {
   }
 
   *#scrubTwins(): Procedure<number> {
-    const [identity, checkpoint] = [identityFile(this.#directory), checkpointFile(this.#directory)]
-    const terms = termsFile(this.#directory)
     let bytes = 0
-    for (const file of [identity, copyOf(identity)]) {
-      const found = yield* this.#look(file, decodeIdentity)
-      bytes += found.bytes
-      if (found.reason === null) continue
-      yield* replaceFile(this.#the.disk, file, [encodeIdentity(this.#the.identity())])
-      this.#the.trace({ type: 'file-repaired', file, reason: found.reason })
-    }
-    for (const file of [terms, copyOf(terms)]) {
-      const found = yield* this.#look(file, decodeTerms)
-      bytes += found.bytes
-      if (found.reason === null) continue
-      this.#the.rewriteTerms()
-      this.#the.trace({ type: 'file-repaired', file, reason: found.reason })
-    }
-    for (const file of [checkpoint, copyOf(checkpoint)]) {
-      const found = yield* this.#look(file, decodeCheckpoint)
-      bytes += found.bytes
-      if (found.reason === null) continue
-      this.#the.checkpoint()
-      this.#the.trace({ type: 'file-repaired', file, reason: found.reason })
+    for (const { path, decode, mend } of this.#twins()) {
+      for (const file of [path, copyOf(path)]) {
+        const found = yield* this.#look(file, decode)
+        bytes += found.bytes
+        if (found.reason === null) continue
+        yield* mend(file)
+        this.#the.trace({ type: 'file-repaired', file, reason: found.reason })
+      }
     }
     return bytes
+  }
+
+  /** What is kept twice, and how it is written again. Terms and checkpoint have a writer of their own: two would share a temporary file. */
+  #twins(): readonly Twin[] {
+    const { disk, identity, rewriteTerms, checkpoint } = this.#the
+    return [
+      {
+        path: identityFile(this.#directory),
+        decode: decodeIdentity,
+        mend: (file) => replaceFile(disk, file, [encodeIdentity(identity())]),
+      },
+      { path: termsFile(this.#directory), decode: decodeTerms, mend: () => asks(rewriteTerms) },
+      { path: checkpointFile(this.#directory), decode: decodeCheckpoint, mend: () => asks(checkpoint) },
+    ]
   }
 
   *#look(
@@ -161,4 +167,9 @@ export class Caretaker {
 // biome-ignore lint/correctness/useYield: what there is to do where there is nothing.
 function* nothing(): Procedure<null> {
   return null
+}
+
+// biome-ignore lint/correctness/useYield: it is done elsewhere, in its time.
+function* asks(write: () => void): Procedure<void> {
+  write()
 }
