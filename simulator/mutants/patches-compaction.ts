@@ -117,6 +117,8 @@ export const COMPACTION_PATCHES: readonly PatchMutant[] = [
         find: 'const compaction = this.draft(this.#floor, deleteRetentionMs, wallMs, shownBelow);',
         replace: 'const compaction = this.draft(this.#floor, 0, wallMs, Number.MAX_SAFE_INTEGER);',
       },
+      // A replica's own patience would hide it.
+      { file: 'storage/log-cleaner', find: 'this.shownFor(graceMs)', replace: 'this.shownFor(0)' },
     ],
   },
 ]
