@@ -83,7 +83,7 @@ export class BenchStorage {
 
   #nextShard(): void {
     this.#leaveShard = false
-    this.#storage.removeShard(this.#shard++)
+    this.#storage.removeShard(this.#shard++, 0)
     this.#rings.clear()
   }
 }

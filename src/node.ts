@@ -112,7 +112,6 @@ export class TidemarkNode {
   readonly #log: NodeLog
   readonly #report: NodeReport
   readonly #care: NodeCare
-  /** Files that were written again, those at the start included. */
   readonly #startedAt: number
   /** Term in which this node was last announced as a shard's leader. */
   readonly #announced = new Map<number, number>()
@@ -428,7 +427,7 @@ export class TidemarkNode {
   #removePartition(topic: Topic, partition: number, shard: number): void {
     if (topic.name === GROUPS_TOPIC) this.#groups.remove(partition)
     else this.#streams.remove(shard)
-    this.#host.remove(shard)
+    this.#host.remove(shard, METADATA_SHARD)
     this.#mesh.leaders.forget(shard)
     this.#announced.delete(shard)
   }
@@ -439,7 +438,7 @@ export class TidemarkNode {
    */
   #removeForgotten(): void {
     for (const shard of [...this.#storage.recovered.keys()])
-      if (this.#cluster.wasRemoved(shard)) this.#storage.removeShard(shard)
+      if (this.#cluster.wasRemoved(shard)) this.#storage.removeShard(shard, METADATA_SHARD)
   }
 
   /**

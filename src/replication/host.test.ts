@@ -178,7 +178,7 @@ test('who waits for the room of a shard that is removed is not left waiting', ()
   world.pass(1)
   let rooms = 0
   replica.onRoom(() => rooms++)
-  host.remove(SHARD)
+  host.remove(SHARD, SHARD + 1)
   world.pass(100)
   assert.equal(rooms, 1)
 })

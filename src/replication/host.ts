@@ -195,15 +195,15 @@ export class ReplicationHost implements WireEvents {
 
   readonly #isReached = (node: NodeId): boolean => node === this.#options.self || this.#with.wire.isUp(node)
 
-  /** The committed removal of the shard was applied: nothing of it is needed any more. */
-  remove(shard: ShardId): void {
+  /** The committed removal of the shard, an entry of `saidBy`, was applied: nothing of it is needed any more. */
+  remove(shard: ShardId, saidBy: ShardId): void {
     const replica = this.#replicas.get(shard)
     if (replica === undefined) return
     this.#replicas.delete(shard)
     this.#ticking.delete(replica)
     // A connection that waits to be read on must not wait for a shard that is gone.
     if (this.#awaitingRoom.delete(replica)) replica.offerRoom()
-    this.#with.storage.removeShard(shard)
+    this.#with.storage.removeShard(shard, saidBy)
   }
 
   replica(shard: ShardId): Replica | undefined {

@@ -94,12 +94,13 @@ export class Checkpointer {
   readonly #installs: Installs
   /** Shards of which the next checkpoint has something to say, whatever the driver thinks of them. */
   readonly #due = new Set<number>()
-  /** Of the shards that are captured: their tails are at the journal's end, so the file must say what lies below. */
-  readonly #carried = new Set<number>()
-  /** Somebody waits for the checkpoint that is being taken: it goes without logs that are not synced yet. */
+  /**
+   * Of the shards that are captured, those that the file must have: their tails are at the journal's end, and it is to say what lies
+   * below; or they say of others that they are gone, and so will the file.
+   */
+  readonly #needed = new Set<number>()
+  /** Somebody waits for the checkpoint that is being taken: it goes without other logs that are not synced yet. */
   #hurried = false
-  /** It takes removals up, and so must have every state. */
-  #mustBeWhole = false
   #hurry: (() => void) | null = null
   /** What the checkpoint that is being taken is to name. */
   readonly #namings = new Map<number, CleaningResult>()
@@ -159,8 +160,9 @@ export class Checkpointer {
     this.take(() => {})
   }
 
-  remove(shard: number): void {
-    this.#removals.begin(shard)
+  /** `saidBy`: the shard whose state says so. */
+  remove(shard: number, saidBy: number): void {
+    this.#removals.begin(shard, saidBy)
     this.#installs.drop(shard)
   }
 
@@ -180,7 +182,7 @@ export class Checkpointer {
   install(state: ShardCheckpoint, cleaned: CleanedPart | null, done: InstallDone): void {
     this.#installs.begin(state, cleaned, done, () => {
       // A shard without a log has no quorum here: it must not wait for the backlog of all others.
-      this.#hurried = this.#running && !this.#mustBeWhole && !this.#removals.anyLeaving
+      this.#hurried ||= this.#running && !this.#removals.anyLeaving
       this.#hurry?.()
       this.take(() => {})
     })
@@ -206,12 +208,12 @@ export class Checkpointer {
       return
     }
     this.#running = true
-    this.#hurried = false
+    this.#needed.clear()
     let tell = done
     const { room, disk, clock, journal } = this.#the
     const started = clock.now()
     let installs = this.#installs.ready()
-    this.#mustBeWhole = this.#removals.anyLeaving && installs.length === this.#installs.size
+    this.#hurried = installs.length > 0
     if (installs.length === this.#installs.size) this.#takeUpRemovals()
     else if (this.#removals.anyLeaving) {
       this.#tellAfterNext(done)
@@ -267,7 +269,8 @@ export class Checkpointer {
   }
 
   #takeUpRemovals(): void {
-    for (const shard of this.#removals.takeUp(this.#the.journal.sequenceBound)) {
+    for (const [shard, saidBy] of this.#removals.takeUp(this.#the.journal.sequenceBound)) {
+      this.#needed.add(saidBy)
       this.#stored.delete(shard)
       this.#hardStates.delete(shard)
     }
@@ -280,7 +283,6 @@ export class Checkpointer {
     const shards = new Set(source.activeShards())
     for (const shard of this.#due) if (this.#the.logs.has(shard)) shards.add(shard)
     this.#due.clear()
-    this.#carried.clear()
     for (const segment of this.#the.journal.closedSegments) {
       for (const shard of segment.heldBy((id) => this.#covered(id))) if (this.#the.logs.has(shard)) shards.add(shard)
     }
@@ -345,14 +347,14 @@ export class Checkpointer {
       if (index === undefined) continue
       const entries = source.tail(shard).filter((entry) => entry.index > index)
       if (entries.reduce((sum, { bytes }) => sum + bytes.length, 0) > CARRIED_BYTES_MAX) continue
-      this.#carried.add(shard)
+      this.#needed.add(shard)
       this.#the.journal.append(entries, () => {
         for (const segment of segments) segment.forgetEntries(shard)
       })
     }
   }
 
-  /** Up to the captured index each; in a hurry those that are not are left to the next checkpoint. */
+  /** Up to the captured index each; in a hurry those that are not, and need not be, are left to the next checkpoint. */
   #syncLogs(
     captured: Map<number, ShardCheckpoint>,
     done: (positions: Map<number, ShardLogPosition | null>) => void,
@@ -361,7 +363,8 @@ export class Checkpointer {
     let left = captured.size
     let over = false
     const look = (): void => {
-      const mayGo = left === 0 || (this.#hurried && [...this.#carried].every((shard) => positions.has(shard)))
+      const isMissing = (shard: number): boolean => captured.has(shard) && !positions.has(shard)
+      const mayGo = left === 0 || (this.#hurried && ![...this.#needed].some(isMissing))
       if (over || !mayGo) return
       over = true
       this.#hurry = null

@@ -68,7 +68,7 @@ export class Driver {
     if (step % 7 === 6) storage.checkpoint()
     if (step === REMOVED_AT) {
       this.#applied.delete(REMOVED)
-      storage.removeShard(REMOVED)
+      storage.removeShard(REMOVED, KEPT)
     }
     if (step === INSTALLED_AT) {
       storage.installSnapshot(checkpointAt(INSTALLED, LOGS.get(INSTALLED)!, SNAPSHOT_INDEX), (error) => {

@@ -221,7 +221,7 @@ test('installs: a shard that is removed meanwhile, or was', () => {
     for (let turn = 0; turn < at; turn++) world.clock.step()
     const inTime = told.includes('16')
     let removed = false
-    storage.removeShard(16, () => {
+    storage.removeShard(16, 1, () => {
       removed = true
     })
     world.clock.settle()
@@ -282,32 +282,70 @@ test('installs: a checkpoint that cannot be written is the end, and nobody is to
   assert.ok(isOld(world.open().recovered.get(16)!))
 })
 
-test('installs: nobody waits for the backlog of another shard’s log, and that log loses nothing by it', () => {
+/** A log that cannot be synced, of shard 18: its file does not open. What is in the file of shard 1 says which shards there are. */
+for (const [when, isTaken, removes] of [
+  ['begins', false, false],
+  ['is being taken', true, false],
+  ['that takes a removal up is being taken', true, true],
+] as const) {
+  test(`installs: a checkpoint that ${when} does not wait for another shard’s log, and that log loses nothing by it`, () => {
+    const world = new World('hurry')
+    const driver = driven(world)
+    const { storage } = driver
+    const directory = chain(1, 1)
+    const slow = chain(18, 10, 2000)
+    const logs = new Map([directory, slow, OURS.slice(0, COMMITTED)].map((log) => [log[0]!.shard, log]))
+    const checkpoints = (): number => world.events.filter(({ type }) => type === 'checkpointed').length
+    storage.append([...directory, ...chain(19, 2)], () => {})
+    storage.openShardLog(1).append(directory[0]!)
+    const log = storage.openShardLog(18)
+    world.clock.settle()
+    const before = checkpoints()
+    world.disk.fault = (operation, path) => (operation === 'open' && path.includes('/shards/18/') ? 'ENOSPC' : null)
+    storage.setCheckpointSource({
+      activeShards: () => [18, 1],
+      capture: (shard) => checkpointAt(shard, logs.get(shard)!, logs.get(shard)!.length),
+    })
+    storage.append(slow, () => {})
+    for (const entry of slow) log.append(entry)
+    log.flush()
+    if (removes) storage.removeShard(19, 1)
+    else if (isTaken) storage.checkpoint()
+    world.clock.settle()
+    assert.ok(storage.awaitsRoom)
+    assert.equal(checkpoints(), before)
+    const told: string[] = []
+    install(driver, SNAPSHOT, told)
+    world.clock.settle()
+    assert.equal(told.length, 1)
+    world.kill()
+    const { recovered } = world.open()
+    assert.equal(recovered.get(16)!.checkpoint!.index, SNAPSHOT.index)
+    assert.deepEqual([recovered.get(18)!.checkpoint, recovered.get(18)!.entries.length], [null, slow.length])
+    assert.equal(recovered.has(19), !removes)
+    if (removes) assert.equal(recovered.get(1)!.checkpoint!.index, 1, 'a removal is never there without what says so')
+  })
+}
+
+test('installs: a removal waits for the log of the shard that says so, whoever is in a hurry', () => {
   const world = new World('hurry')
   const driver = driven(world)
   const { storage } = driver
-  const checkpoints = (): number => world.events.filter(({ type }) => type === 'checkpointed').length
-  const before = checkpoints()
-  const slow = chain(18, 10, 2000)
-  const log = storage.openShardLog(18)
-  // Its file does not open: what is to be synced there waits.
-  world.disk.fault = (operation, path) => (operation === 'open' && path.includes('/shards/18/') ? 'ENOSPC' : null)
-  storage.setCheckpointSource({
-    activeShards: () => [18],
-    capture: (shard) => checkpointAt(shard, shard === 18 ? slow : OURS, shard === 18 ? slow.length : COMMITTED),
-  })
-  storage.append(slow, () => {})
-  for (const entry of slow) log.append(entry)
-  storage.checkpoint()
+  const directory = chain(1, 1)
+  storage.append([...directory, ...chain(19, 2)], () => {})
+  world.disk.fault = (operation, path) => (operation === 'open' && path.includes('/shards/1/') ? 'ENOSPC' : null)
+  const log = storage.openShardLog(1)
+  storage.setCheckpointSource({ activeShards: () => [1], capture: () => checkpointAt(1, directory, 1) })
+  log.append(directory[0]!)
+  log.flush()
+  storage.removeShard(19, 1)
   world.clock.settle()
   assert.ok(storage.awaitsRoom)
-  assert.equal(checkpoints(), before)
   const told: string[] = []
   install(driver, SNAPSHOT, told)
   world.clock.settle()
-  assert.equal(told.length, 1)
+  assert.deepEqual(told, [])
   world.kill()
-  const recovered = world.open().recovered
-  assert.equal(recovered.get(16)!.checkpoint!.index, SNAPSHOT.index)
-  assert.deepEqual([recovered.get(18)!.checkpoint, recovered.get(18)!.entries.length], [null, slow.length])
+  const { recovered } = world.open()
+  assert.deepEqual([recovered.get(1)!.checkpoint, recovered.get(19)!.entries.length], [null, 2])
 })

@@ -219,7 +219,7 @@ test('an arrival ends with its log, and one at a time is enough', () => {
     second = begun
   })
   assert.equal(second, null)
-  storage.removeShard(SHARD)
+  storage.removeShard(SHARD, 1)
   world.clock.settle()
   let error: Error | null = null
   arrival.add(SENT, (failure) => {

@@ -56,7 +56,7 @@ class Driver {
     this.#applying = true
     for (const shard of REMOVED) {
       this.#open.delete(shard)
-      this.storage.removeShard(shard)
+      this.storage.removeShard(shard, 1)
     }
     this.#applying = false
     const last = REMOVED.map((shard) => LOGS.get(shard)![JOURNALED]!)
@@ -164,7 +164,7 @@ test('removals: the list of them does not grow with the history', () => {
     for (const entry of log) storage.openShardLog(shard).append(entry)
     if (shard % 2 === 0) storage.openShardLog(shard).flush()
     world.clock.settle()
-    storage.removeShard(shard)
+    storage.removeShard(shard, 1)
     world.clock.settle()
     longest = Math.max(longest, checkpointIn(world).removed.size)
   }

@@ -430,7 +430,7 @@ test('repair: a shard that is removed while its file is scrubbed says nothing of
     storage.caretaker.scrubber.step(() => {})
     world.clock.settle()
   }
-  storage.removeShard(16)
+  storage.removeShard(16, 1)
   world.clock.settle()
   scrub(world, storage)
   assert.deepEqual(damagesIn(storage), [])

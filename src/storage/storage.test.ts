@@ -107,7 +107,7 @@ test('a removed shard is gone, also for the journal that still has its entries',
   world.clock.settle()
   assert.ok(world.list('/data/shards/17').length > 0)
   let removed = false
-  storage.removeShard(17, () => {
+  storage.removeShard(17, 1, () => {
     removed = true
   })
   world.clock.settle()

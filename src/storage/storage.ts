@@ -369,12 +369,15 @@ export class Storage {
     })
   }
 
-  /** Once the committed removal of the shard is applied: its files go, and its id never comes back. */
-  removeShard(shard: number, done: () => void = () => {}): void {
+  /**
+   * Once the committed removal of the shard is applied: its files go, and its id never comes back. `saidBy`: the shard to whose log that
+   * entry belongs.
+   */
+  removeShard(shard: number, saidBy: number, done: () => void = () => {}): void {
     const log = this.#logs.get(shard)
     this.#logs.delete(shard)
     this.recovered.delete(shard)
-    this.#checkpointer.remove(shard)
+    this.#checkpointer.remove(shard, saidBy)
     const folder = shardDirectory(this.#options.directory, shard)
     const { disk, clock } = this.#platform
     const removeAll = function* (): Procedure<void> {
