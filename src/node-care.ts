@@ -59,14 +59,14 @@ export class NodeCare {
     }
     const shared = { self, clock, caretaker, mesh, replicasOf, trace }
     const chance = (site: string): boolean => random.chance(site)
-    this.parts = new PartFetch({ ...shared, chance, source: (shard) => replica(shard) ?? null })
+    this.parts = new PartFetch({ ...shared, chance, source: (shard) => replica(shard)?.reading ?? null })
     this.#repair = new LogRepair({
       ...shared,
       parts: this.parts,
       read: (shard, index, maxBytes, done) => {
-        const source = replica(shard)
-        if (source === undefined) done(null, [])
-        else source.readForRepair(index, maxBytes, done)
+        const reading = replica(shard)?.reading
+        if (reading === undefined) done(null, [])
+        else reading.forRepair(index, maxBytes, done)
       },
       repaired: (shard) => replica(shard)?.logRepaired(),
     })

@@ -312,9 +312,9 @@ export const REPLICATION_PATCHES: readonly PatchMutant[] = [
     breaks: 'readers are shown what is not committed',
     edits: [
       {
-        file: 'replication/replica',
-        find: 'return log.slice(index, maxBytes, this.#applied.index);',
-        replace: 'return log.slice(index, maxBytes);',
+        file: 'replication/log-reading',
+        find: 'return raft.log.slice(index, maxBytes, commitIndex);',
+        replace: 'return raft.log.slice(index, maxBytes);',
       },
       {
         file: 'replication/replica',
@@ -322,9 +322,9 @@ export const REPLICATION_PATCHES: readonly PatchMutant[] = [
         replace: 'get committedOffset() { return this.raft.log.endOffset; }',
       },
       {
-        file: 'replication/replica',
-        find: 'if (offset >= this.#applied.nextOffset) return [];',
-        replace: 'if (offset >= this.raft.log.endOffset) return [];',
+        file: 'replication/log-reading',
+        find: 'if (offset >= nextOffset) return [];',
+        replace: 'if (offset >= raft.log.endOffset) return [];',
       },
     ],
   },

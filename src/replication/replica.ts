@@ -27,7 +27,6 @@ import {
   type SegmentFacts,
   type SegmentLimits,
   type ShardCheckpoint,
-  type StorageError,
 } from '../storage/index.ts'
 import {
   type Compaction,
@@ -39,6 +38,7 @@ import {
   encodeCut,
   type LogStart,
 } from './cut.ts'
+import { LogReading } from './log-reading.ts'
 import { type LowWaterMark, LowWaterMarks } from './low-water-mark.ts'
 import type { NodeId, Outgoing, ShardId } from './messages.ts'
 import type { Raft } from './raft.ts'
@@ -52,6 +52,7 @@ const NOTHING_APPLIED = { index: 0, entryTerm: 0, crc: 0, stamp: 0 } as const
 export class Replica implements Shard {
   readonly id: ShardId
   readonly raft: Raft
+  readonly reading: LogReading
   readonly #options: ReplicaOptions
   readonly #with: ReplicaCollaborators
   #machine: StateMachine | null = null
@@ -68,7 +69,6 @@ export class Replica implements Shard {
   #recovering: boolean
   readonly #marks: LowWaterMarks
   readonly #taking: SnapshotTaking
-  #looksUpBytes = false
   /** On the host's list of this turn. */
   scheduled = false
 
@@ -81,6 +81,7 @@ export class Replica implements Shard {
     this.#applied = checkpoint === null ? { ...NOTHING_APPLIED, nextOffset: options.baseOffset } : placeOf(checkpoint)
     const { index, nextOffset } = this.#applied
     const from = { index: index + 1, offset: nextOffset }
+    this.reading = this.#logReading()
     this.#marks = new LowWaterMarks(options.cut, from, from.index - this.startIndex, collaborators.chance)
     this.#taking = this.#snapshotTaking()
     this.#recovering = this.raft.recovering
@@ -94,12 +95,21 @@ export class Replica implements Shard {
     collaborators.shardLog.onCleaned = (floorIndex) => this.#cleaned(floorIndex)
   }
 
+  #logReading(): LogReading {
+    const { raft, shardLog, logDamaged, storageFailed } = this.#with
+    return new LogReading({
+      ...{ raft, shardLog, storageFailed },
+      applied: () => this.#applied,
+      damaged: () => logDamaged(this),
+    })
+  }
+
   #snapshotTaking(): SnapshotTaking {
     const { raft, shardLog } = this.#with
     return new SnapshotTaking({
       raft,
       shardLog,
-      readFailed: (error) => this.#readFailed(error),
+      readFailed: (error) => this.reading.failed(error),
       capture: () => this.capture(),
       taken: ({ index, state }) => {
         this.#with.trace({ type: 'snapshot-taken', shard: this.id, index, bytes: state.length })
@@ -204,21 +214,11 @@ export class Replica implements Shard {
 
   /** Of this node's log; null: not known yet, and looked up. */
   get storedBytes(): number | null {
-    const { storedBytes } = this.#with.shardLog
-    if (storedBytes === null && !this.#looksUpBytes) {
-      this.#looksUpBytes = true
-      this.segments(() => {
-        this.#looksUpBytes = false
-      })
-    }
-    return storedBytes
+    return this.reading.storedBytes
   }
 
   segments(done: (error: PlatformError | null, segments: readonly SegmentFacts[]) => void): void {
-    this.#with.shardLog.segments((error, segments) => {
-      if (error !== null) this.#readFailed(error)
-      done(error as PlatformError | null, segments)
-    })
+    this.reading.segments(done)
   }
 
   configureLog(limits: Partial<SegmentLimits>): void {
@@ -264,74 +264,13 @@ export class Replica implements Shard {
     maxBytes: number,
     done: (error: PlatformError | null, entries: readonly Entry[]) => void,
   ): readonly Entry[] | null {
-    if (offset >= this.#applied.nextOffset) return []
-    const { log } = this.raft
-    const index = log.indexAtOffset(offset)
-    if (index > 0) return log.slice(index, maxBytes, this.#applied.index)
-    this.#with.shardLog.readFromOffset(offset, maxBytes, (error, entries) => {
-      if (error !== null) this.#readFailed(error)
-      done(error as PlatformError | null, entries ?? [])
-    })
-    return null
-  }
-
-  /** Committed entries from `index` on, for a replica that has lost them; none when this one has none there. */
-  readForRepair(index: number, maxBytes: number, done: (error: Error | null, entries: readonly Entry[]) => void): void {
-    const { log } = this.raft
-    if (index < this.startIndex || index > this.commitIndex) return done(null, [])
-    if (index > log.anchorIndex) return done(null, log.slice(index, maxBytes, this.commitIndex))
-    this.#with.shardLog.readFromIndex(index, maxBytes, (error, entries) => {
-      if (error !== null) this.#readFailed(error)
-      const { commitIndex } = this
-      done(
-        error,
-        (entries ?? []).filter((entry) => entry.index <= commitIndex),
-      )
-    })
-  }
-
-  /**
-   * Records below `floor` as this replica has them, `offset` or the next that there are, for one that is to have the same; what it is
-   * read from stays meanwhile. Null: this replica does not reach up to there.
-   */
-  readBelow(
-    floor: LogStart,
-    offset: number,
-    maxBytes: number,
-    done: (error: Error | null, entries: readonly Entry[] | null) => void,
-  ): void {
-    if (floor.index > this.commitIndex + 1) return done(null, null)
-    const { shardLog } = this.#with
-    shardLog.cleaner.hold()
-    const from = Math.max(offset, this.startOffset)
-    if (from >= floor.offset) return done(null, [])
-    shardLog.readFromOffset(from, maxBytes, (error, entries) => {
-      if (error !== null) this.#readFailed(error)
-      done(
-        error,
-        (entries ?? []).filter(({ index }) => index < floor.index),
-      )
-    })
-  }
-
-  /** The floor, and of which cleaning what lies below is; a null floor where this log was never compacted. */
-  get cleaned(): { readonly floor: LogStart | null; readonly generation: number } {
-    const { part } = this.#with.shardLog.cleaner
-    if (part === null) return { floor: null, generation: 0 }
-    return { floor: { index: this.startIndex, offset: part.floorOffset }, generation: part.generation }
+    return this.reading.fromOffset(offset, maxBytes, done)
   }
 
   /** What could not be read can be: whoever waits for it is to be looked after. */
   logRepaired(): void {
     this.raft.logRepaired()
     this.#with.schedule(this)
-  }
-
-  /** Of this node's own files. Damage there is repaired behind our back; until then somebody else should lead. */
-  #readFailed(error: StorageError | PlatformError): void {
-    if (isBelowStart(error)) return
-    if (error.code === 'SHARD_LOG_DAMAGED' || error.code === 'SHARD_LOG_MISSING') this.#with.logDamaged(this)
-    else this.#with.storageFailed(error)
   }
 
   /** Everything that this turn holds for this replica: propose, then take out what Raft wants done. */
@@ -496,11 +435,10 @@ export class Replica implements Shard {
 
   #readFor(peer: NodeId, fromIndex: number): void {
     const { term } = this.raft
-    this.#with.shardLog.readFromIndex(fromIndex, this.#options.catchUpBytes, (error, entries) => {
-      if (error !== null) this.#readFailed(error)
+    this.reading.forFollower(fromIndex, this.#options.catchUpBytes, (entries) => {
       // None, if the log was cut while it was read: the peer will be found to need a snapshot.
       if (this.raft.term !== term) return
-      this.raft.entriesRead(peer, entries ?? [])
+      this.raft.entriesRead(peer, entries)
       this.#with.schedule(this)
     })
   }
@@ -563,8 +501,4 @@ export class Replica implements Shard {
       recovering: this.raft.recovering,
     }
   }
-}
-
-function isBelowStart(error: StorageError | PlatformError): boolean {
-  return error.code === 'BELOW_LOG_START' || error.code === 'OFFSET_BELOW_LOG_START'
 }

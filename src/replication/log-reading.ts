@@ -1,0 +1,133 @@
+/**
+ * How a replica's log is read: by consumers, by followers that are behind, and by replicas that have lost something.
+ *
+ *      files     cleaned │ sealed │ sealed │ in use       up to what the shard log has written
+ *      memory                          ├─ tail ───────────────┬─────────────┤
+ *                                                        high-water mark    last
+ *
+ * What the tail holds is answered at once, everything else from the files. Nobody but a follower of the leader is shown anything above
+ * the high-water mark. A read that meets damage says so to its caller, and to whoever has it repaired.
+ */
+import type { PlatformError } from '../platform/index.ts'
+import type { Entry, LogStart, SegmentFacts, ShardLog, StorageError } from '../storage/index.ts'
+import type { Raft } from './raft.ts'
+import type { SnapshotPlace } from './snapshot.ts'
+
+export interface ReadingCollaborators {
+  readonly raft: Raft
+  readonly shardLog: ShardLog
+  /** The last applied entry. */
+  readonly applied: () => SnapshotPlace
+  /** Damage in files of this log, repaired behind our back; until then somebody else should lead. */
+  readonly damaged: () => void
+  readonly storageFailed: (error: StorageError | PlatformError) => void
+}
+
+export class LogReading {
+  readonly #with: ReadingCollaborators
+  #looksUpBytes = false
+
+  constructor(collaborators: ReadingCollaborators) {
+    this.#with = collaborators
+  }
+
+  /** For consumers; see `Shard.readCommitted`. */
+  fromOffset(
+    offset: number,
+    maxBytes: number,
+    done: (error: PlatformError | null, entries: readonly Entry[]) => void,
+  ): readonly Entry[] | null {
+    const { raft, shardLog, applied } = this.#with
+    const { index: commitIndex, nextOffset } = applied()
+    if (offset >= nextOffset) return []
+    const index = raft.log.indexAtOffset(offset)
+    if (index > 0) return raft.log.slice(index, maxBytes, commitIndex)
+    shardLog.readFromOffset(offset, maxBytes, (error, entries) => {
+      if (error !== null) this.failed(error)
+      done(error as PlatformError | null, entries ?? [])
+    })
+    return null
+  }
+
+  /** Committed entries from `index` on, for a replica that has lost them; none when this one has none there. */
+  forRepair(index: number, maxBytes: number, done: (error: Error | null, entries: readonly Entry[]) => void): void {
+    const { raft, shardLog, applied } = this.#with
+    const { log } = raft
+    if (index < log.startIndex || index > applied().index) return done(null, [])
+    if (index > log.anchorIndex) return done(null, log.slice(index, maxBytes, applied().index))
+    shardLog.readFromIndex(index, maxBytes, (error, entries) => {
+      if (error !== null) this.failed(error)
+      const { index: commitIndex } = applied()
+      done(
+        error,
+        (entries ?? []).filter((entry) => entry.index <= commitIndex),
+      )
+    })
+  }
+
+  /** For a follower that is behind the tail, committed or not; none where the log was cut meanwhile, or cannot be read. */
+  forFollower(fromIndex: number, maxBytes: number, done: (entries: readonly Entry[]) => void): void {
+    this.#with.shardLog.readFromIndex(fromIndex, maxBytes, (error, entries) => {
+      if (error !== null) this.failed(error)
+      done(entries ?? [])
+    })
+  }
+
+  /**
+   * Records below `floor` as this replica has them, `offset` or the next that there are, for one that is to have the same; what it is
+   * read from stays meanwhile. Null: this replica does not reach up to there.
+   */
+  readBelow(
+    floor: LogStart,
+    offset: number,
+    maxBytes: number,
+    done: (error: Error | null, entries: readonly Entry[] | null) => void,
+  ): void {
+    const { raft, shardLog, applied } = this.#with
+    if (floor.index > applied().index + 1) return done(null, null)
+    shardLog.cleaner.hold()
+    const from = Math.max(offset, raft.log.startOffset)
+    if (from >= floor.offset) return done(null, [])
+    shardLog.readFromOffset(from, maxBytes, (error, entries) => {
+      if (error !== null) this.failed(error)
+      done(
+        error,
+        (entries ?? []).filter(({ index }) => index < floor.index),
+      )
+    })
+  }
+
+  /** The floor, and of which cleaning what lies below is; a null floor where this log was never compacted. */
+  get cleaned(): { readonly floor: LogStart | null; readonly generation: number } {
+    const { raft, shardLog } = this.#with
+    const { part } = shardLog.cleaner
+    if (part === null) return { floor: null, generation: 0 }
+    return { floor: { index: raft.log.startIndex, offset: part.floorOffset }, generation: part.generation }
+  }
+
+  segments(done: (error: PlatformError | null, segments: readonly SegmentFacts[]) => void): void {
+    this.#with.shardLog.segments((error, segments) => {
+      if (error !== null) this.failed(error)
+      done(error as PlatformError | null, segments)
+    })
+  }
+
+  /** Of the files; null: not known yet, and looked up. */
+  get storedBytes(): number | null {
+    const { storedBytes } = this.#with.shardLog
+    if (storedBytes === null && !this.#looksUpBytes) {
+      this.#looksUpBytes = true
+      this.segments(() => {
+        this.#looksUpBytes = false
+      })
+    }
+    return storedBytes
+  }
+
+  /** A read of these files. That the log was cut below a reader is no failure of theirs. */
+  failed(error: StorageError | PlatformError): void {
+    if (error.code === 'BELOW_LOG_START' || error.code === 'OFFSET_BELOW_LOG_START') return
+    if (error.code === 'SHARD_LOG_DAMAGED' || error.code === 'SHARD_LOG_MISSING') this.#with.damaged()
+    else this.#with.storageFailed(error)
+  }
+}
