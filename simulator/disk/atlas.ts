@@ -149,12 +149,14 @@ export class Atlas {
   removable(kind: FileKind): readonly PlatterFile[] {
     const files = this.missable(kind)
     if (kind !== 'journal') return files
-    const last = this.#journal().at(-1)
-    if (last === undefined || last.firstSequence > this.#entered()) return files
+    const serving = this.#journal()
+    const last = serving.pop()
+    // It may begin with a copy of the block before it, which says nothing of it.
+    if (last === undefined || this.#entered() <= lastSequence(serving)) return files
     return this.files(kind).filter(({ path }) => path === last.path || files.some((file) => file.path === path))
   }
 
-  /** First block of the journal's segment in service, as `terms` has it. */
+  /** First block that only the journal's segment in service has, as `terms` has it. */
   #entered(): number {
     const diskIncarnation = this.diskIncarnation()
     const paths = [`${this.#directory}/terms`, `${this.#directory}/terms.copy`].filter((path) =>

@@ -51,7 +51,7 @@ export interface JournalCollaborators {
   readonly fatal: (error: StorageError) => void
   /** A segment was closed: a checkpoint could free some. */
   readonly segmentClosed: () => void
-  /** A segment is in service: its first block, with this sequence, is on the disk. */
+  /** A segment is in service: a block is on the disk, the one with this sequence, that no other segment has. */
   readonly segmentEntered: (firstSequence: number) => void
   /** `Random.chance`. */
   readonly chance: (site: string) => boolean
@@ -91,6 +91,10 @@ export class Journal {
   #onIdle: (() => void) | null = null
   /** Reasons not to begin a block. */
   #holds = 0
+  /** `segmentEntered` was called for `#segment`. */
+  #toldEntered = false
+  /** The segment before has it as well, so nothing is lost with this one's first block. */
+  #rewrittenSequence = 0
   /** The last block has nothing that could be lost. */
   #proved = true
   /** `syncedSequence` when somebody last asked whether the journal is at rest. */
@@ -187,6 +191,7 @@ export class Journal {
   rewrite({ body, entryCount, entries }: LastBlock, done: (error: StorageError | null) => void): void {
     assert(this.#state === 'idle' && this.#position === 0, 'rewrite is the first block')
     this.#rewriteFailed = done
+    this.#rewrittenSequence = this.#nextSequence
     for (const entry of entries) this.#segment.note(entry)
     const pieces = this.#builder.rebuild(body, entryCount, this.#nextSequence)
     this.#write(pieces, body.length, entryCount, [
@@ -258,6 +263,7 @@ export class Journal {
         this.#segment = new JournalSegment(prepared.number, prepared.path, prepared.bytes, this.#nextSequence)
         this.#file = prepared.file
         this.#position = 0
+        this.#toldEntered = false
         this.#trace({ type: 'segment-entered', number: prepared.number, firstSequence: this.#nextSequence })
         this.#clock.endOfTurn(this.#segmentClosed)
       }
@@ -302,7 +308,10 @@ export class Journal {
           sequence,
         })
         for (const call of calls) call.done()
-        if (position === 0) this.#segmentEntered(sequence)
+        if (!this.#toldEntered && sequence > this.#rewrittenSequence) {
+          this.#toldEntered = true
+          this.#segmentEntered(sequence)
+        }
         if (this.#state === 'telling') this.#told()
       })
     })

@@ -23,6 +23,7 @@ import { call, type Procedure } from './procedure.ts'
 import { isDamage, openSegment, readHeader, type Segment } from './segment.ts'
 import { type RepairRange, SegmentRepair } from './segment-repair.ts'
 import type { SegmentWriter } from './segment-writer.ts'
+import { removeFiles } from './shard-folders.ts'
 
 export interface LogDamage {
   readonly shard: number
@@ -191,7 +192,7 @@ export class LogRepairs {
     return segment.createdMs ?? 0
   }
 
-  /** One piece of the log's work: nothing else changes its files meanwhile. */
+  /** One piece of the log's work: nothing else changes its files meanwhile, but a cut may take them off its list. */
   *swap(repair: SegmentRepair): Procedure<SwapOutcome> {
     const { target, firstIndex } = repair.range
     const key = target?.firstIndex ?? FRONT
@@ -214,9 +215,13 @@ export class LogRepairs {
     const segment = repair.segment()
     yield* call<void>((done) => disk.rename(repair.path, segment.path, done))
     yield* call<void>((done) => disk.syncDirectory(directory, done))
-    yield* this.#writer.exchange(target, segment, repair)
     this.#damages.delete(key)
     if (target !== null) this.#damagedFiles.delete(target.path)
+    if (target?.dropped === true || repair.lastIndex < this.#start().index) {
+      yield* removeFiles(disk, directory, [basename(segment.path)])
+      return 'moot'
+    }
+    yield* this.#writer.exchange(target, segment, repair)
     const bytes = segment.bytes!
     trace({
       type: 'shard-log-repaired',

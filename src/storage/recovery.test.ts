@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
+import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
 import { encodeHardState } from './hard-state.ts'
 import { chain, checkpointAt, World } from './harness.test.ts'
@@ -17,6 +18,7 @@ import {
   type Successor,
 } from './recovery.ts'
 import type { RecoveredShard } from './replay.ts'
+import type { Storage } from './storage.ts'
 
 const HERE: Here[] = ['expected', 'older', 'nothing', 'broken', 'unexpected']
 const SUCCESSOR: Successor[] = ['none', 'continues', 'gap']
@@ -211,6 +213,31 @@ test('recovery: the segment in service is gone, or does not begin: refused, howe
     }
   }
   assert.ok((refused.get('journal ends before the segment that was in service') ?? 0) > 0, JSON.stringify([...refused]))
+})
+
+test('recovery: the segment in service begins with a copy of the block before it, and is missed once it holds more', () => {
+  for (const more of [false, true]) {
+    const world = new World('copied')
+    const append = (storage: Storage, entries: readonly Entry[]): void => {
+      for (const entry of entries) storage.append([entry], () => {})
+      world.clock.settle()
+    }
+    append(world.open(), chain(16, 3))
+    world.kill()
+    const storage = world.open()
+    if (more) append(storage, [encodeHardState(16, 2, 1)])
+    world.clock.settle()
+    world.kill()
+    const names = world.list('/data/journal')
+    const inService = names.filter(
+      (name) => typeof decodeSegmentHeader(world.read(`/data/journal/${name}`)) === 'object',
+    )
+    assert.equal(inService.length, 2)
+    world.disk.platter.remove(`/data/journal/${inService[1]}`)
+    const again = world.tryOpen()
+    if (more) assert.ok(again instanceof StorageError && again.code === 'JOURNAL_DAMAGED', `${again}`)
+    else assert.equal((again as Storage).recovered.get(16)!.entries.length, 3)
+  }
 })
 
 test('recovery: a segment that a power loss kept from coming into service is none that is missed', () => {

@@ -49,7 +49,7 @@ export type Proof =
   | 'none'
   /** The checkpoint was written when n was on the disk. */
   | 'checkpoint'
-  /** So was the name of the segment that was in service last, and it began with n or above. */
+  /** It is written down of the segment that was in service last that it held n, or a later one, and nothing before it did. */
   | 'entered'
 
 export interface Observations {
@@ -120,8 +120,8 @@ export const RECOVERY_TABLE: readonly Row[] = [
     verdict: 'damage',
   },
   /*
-   * Nothing behind it, and the checkpoint is from before n; but a segment that began with n, or later, had its first block synced, and
-   * that was written down (terms.ts). So its file is gone, or its header or first block is rotten: a file that a power loss keeps from
+   * Nothing behind it, and the checkpoint is from before n; but a segment whose first own block was n, or later, had that synced, and
+   * it was written down (terms.ts). So its file is gone, or its header or first block is rotten: a file that a power loss keeps from
    * coming into service has never been written down. Without this the journal would seem to end with the segment before, or to be
    * empty where that one was freed already, and whatever had been promised since would be forgotten without a sound.
    */

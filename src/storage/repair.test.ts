@@ -1,5 +1,6 @@
 /** Damage in a shard's log that another replica has whole: found by reading, by scrubbing, or at the start, and repaired. */
 import { strict as assert } from 'node:assert'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { crc32c, Prng } from '../stdx/index.ts'
 import { encodeCheckpoint } from './checkpoint-format.ts'
@@ -275,6 +276,55 @@ test('repair: a file that is cut off while it is repaired is of no interest any 
   assert.equal(complete(world, storage, repair), 'moot')
   assert.deepEqual(damagesIn(storage), [])
   assert.ok(!world.list(FOLDER).some((name) => name.endsWith('.repair')))
+})
+
+test('repair: a file that is cut off at any moment of its replacement goes, under whichever name', () => {
+  const outcomes = new Set<unknown>()
+  const harms = [
+    { file: 1, harm: (world: World, damaged: string) => flip(world, damaged, 150) },
+    { file: 0, harm: (world: World, damaged: string) => world.disk.platter.remove(damaged) },
+  ]
+  for (const { file, harm } of harms) {
+    // So many turns before it, or after: a cut takes some until the file of the checkpoint is there.
+    for (let lead = -20; lead <= 20; lead++) {
+      const { world, firsts } = closed(`${file} ${lead}`)
+      // The replacement of a file with the start in it has another name than the file.
+      const cut = (startIndex: number): void => {
+        const startOffset = LOG[startIndex - 1]!.firstOffset
+        const capture = () => ({ ...checkpointAt(16, LOG, LOG.length), startIndex, startOffset })
+        storage.setCheckpointSource({ activeShards: () => [16], capture })
+        storage.checkpoint()
+      }
+      harm(world, path(firsts[file]))
+      const storage = open(world)
+      scrub(world, storage)
+      cut(firsts[file]! + 1)
+      world.clock.settle()
+      const repair = begin(world, storage)!
+      assert.equal(addTo(world, repair, LOG.slice(repair.nextIndex - 1, repair.lastIndex)), null)
+      let outcome: unknown
+      const steps = [
+        () => cut(firsts[3]!),
+        () =>
+          storage.caretaker.completeRepair(repair, (error, swapped) => {
+            outcome = error ?? swapped
+          }),
+      ]
+      if (lead > 0) steps.reverse()
+      steps[0]!()
+      for (let turns = Math.abs(lead); turns > 0; turns--) world.clock.step()
+      steps[1]!()
+      world.clock.settle()
+      outcomes.add(outcome)
+      assert.deepEqual(world.fatals, [])
+      assert.deepEqual(damagesIn(storage), [])
+      const left = world.list(FOLDER).filter((name) => !name.endsWith('.index'))
+      assert.deepEqual(left.map((name) => join(FOLDER, name)).sort(), firsts.slice(3).map(path), `${lead}: ${outcome}`)
+      scrub(world, storage)
+      assert.deepEqual(damagesIn(storage), [])
+    }
+  }
+  assert.deepEqual([...outcomes].sort(), ['done', 'moot'])
 })
 
 test('repair: a power loss at any moment of it leaves the log whole, or as damaged as it was', () => {

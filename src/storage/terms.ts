@@ -16,11 +16,12 @@
  *     40  u64  unknownFrom      what this disk had of some shards is lost, and it does not know of which: a shard of which it has
  *                               nothing begins in this term, as one that recovers; 0: a shard of which it has nothing is new
  *     48  u32  resetting        1: what is lost is being put aside, and the checkpoint is still the one of before
- *     52  u64  journalEntered   the journal's segment in service began with this block, which was synced; 0: none is known
+ *     52  u64  journalEntered   of the journal's blocks, the first that only its segment in service has; it was synced; 0: none is known
  *
  * The last field is here because it is the same kind of thing: what this disk has promised at least, for the day on which something
  * is missing. A file cannot say of itself that it is gone. The journal's last segment has no successor that would, and the
- * checkpoint may be older than it; so when its first block is on the disk, that is written down, in the background.
+ * checkpoint may be older than it; so when its first block is on the disk, that is written down, in the background. The block that an
+ * opening writes again does not count: the segment before ends with the same.
  */
 import type { Disk } from '../platform/index.ts'
 import { crc32c } from '../stdx/index.ts'
@@ -128,7 +129,7 @@ export class TermCeiling {
     if (latest.unknownFrom > 0) this.#write({ ...latest, ceiling: latest.ceiling + 1, unknownFrom: 0 })
   }
 
-  /** The journal has entered a segment, and its first block is on the disk. */
+  /** The journal has entered a segment, and this block, the first that no other segment has, is on the disk. */
   journalEntered(firstSequence: number): void {
     this.#write({ ...this.latest, journalEntered: firstSequence })
   }
