@@ -1,9 +1,10 @@
 /**
  * Is the cluster well? Asked of some machines of it, or of all.
  *
- * Well means: every one of them serves, no file of theirs is known to be damaged, and for each shard with a quorum among them somebody among them leads it, nothing is left to
- * commit, and all stand at one index. A core is asked less (`serves`): its clients go on, so its logs grow while it is looked at;
- * every such shard must have a leader, and what anybody of it knew to be committed must be so on all of it.
+ * Well means: every one of them serves, no file of theirs is known to be damaged, and for each shard with a quorum among them somebody
+ * among them leads it, nothing is left to commit, and all stand at one index and have it on their disks. A core is asked less (`serves`):
+ * its clients go on, so its logs grow while it is looked at; every such shard must have a leader, and what anybody of it knew to be
+ * committed must be so on all of it.
  */
 import type { ReplicaStatus } from '../src/gateways/http/index.ts'
 import type { SimulatedMachine } from './machine.ts'
@@ -39,12 +40,14 @@ export class Convergence {
     }
     for (const [shard, replicas] of this.#replicas(nodes)) {
       const whole = replicas.length >= this.#sets.quorumOf(shard)
-      for (const { node, commitIndex, lastIndex, recovering } of replicas) {
+      for (const { node, commitIndex, lastIndex, journaledIndex, recovering } of replicas) {
         const [first] = replicas
         if (whole && recovering) return `node ${node}, shard ${shard}: it has not recovered`
         if (!whole) continue
         if (commitIndex !== lastIndex)
           return `node ${node}, shard ${shard}: ${lastIndex - commitIndex} entries are not committed`
+        if (journaledIndex < lastIndex)
+          return `node ${node}, shard ${shard}: ${lastIndex - journaledIndex} are not journaled`
         if (first !== undefined && first.commitIndex !== commitIndex)
           return `shard ${shard}: node ${first.node} stands at ${first.commitIndex}, node ${node} at ${commitIndex}`
       }

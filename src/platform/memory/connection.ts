@@ -184,6 +184,7 @@ export class MemoryConnection implements Connection {
       if (this.#state === 'closed') this.#wire.forget(this)
       return
     }
+    if (this.#peer.#state === 'gone') return this.lost('connection reset')
     const bytes = this.#gather()
     if (this.#parcels.length > 0 || this.#queue.length > 0 || this.#end === 'due') this.pump()
     if (this.#peer.#state === 'open') this.#peer.handler.received(bytes)
@@ -208,9 +209,13 @@ export class MemoryConnection implements Connection {
     return Buffer.concat(pieces, length)
   }
 
-  /** A paused reader leaves bytes lying, and a lost machine answers nothing. One that is ending reads on and drops them. */
+  /**
+   * A paused reader leaves bytes lying, and a lost machine answers nothing; once it is back, it refuses them. One that is ending reads on
+   * and drops them.
+   */
   #holds(): boolean {
-    return this.#state === 'gone' || (this.#paused && this.#state === 'open')
+    if (this.#state === 'gone') return !this.#wire.isUp(this.hosts.local)
+    return this.#paused && this.#state === 'open'
   }
 
   /** The other side sent its last byte: send ours, then close. */

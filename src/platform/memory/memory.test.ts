@@ -167,7 +167,7 @@ test('space: what a power loss brings back was given to nobody else', async () =
   }
 })
 
-test('a process that dies resets its peers; a machine that vanishes leaves them in silence', async () => {
+test('a process that dies resets its peers; a machine that vanishes leaves them in silence until it is back', async () => {
   for (const silent of [false, true]) {
     const network = new MemoryNetwork({}, { clock })
     const accepted: Connection[] = []
@@ -197,6 +197,9 @@ test('a process that dies resets its peers; a machine that vanishes leaves them 
       answer(drive, (done) => network.host('one').connect({ host: 'two', port: 1 }, done)),
       { code: 'CONNECTION_REFUSED' },
     )
+    await answer(drive, (done) => network.host('two').listen({ host: 'two', port: 2 }, () => {}, done))
+    await drive.elapse(10)
+    assert.deepEqual(events, ['one closed: connection reset'], 'what it was sent belongs to nothing there')
   }
 })
 

@@ -40,6 +40,8 @@ export interface Wire extends MemoryNetworkCollaborators {
   readonly highWaterBytes: number
   readonly windowBytes: number
   readonly scribble: boolean
+  /** Something listens on it. */
+  isUp(host: string): boolean
   isCut(from: string, to: string): boolean
   latencyMs(from: string, to: string, bytes: number): number
   forget(connection: MemoryConnection): void
@@ -75,6 +77,7 @@ export class MemoryNetwork {
       highWaterBytes: options.highWaterBytes ?? 1024 * 1024,
       windowBytes: options.windowBytes ?? 256 * 1024,
       scribble: options.scribble ?? false,
+      isUp: (host) => this.#isUp(host),
       isCut: (from, to) => this.#cuts.size > 0 && this.#cuts.has(`${from}>${to}`),
       latencyMs,
       forget: (connection) => this.#connections.delete(connection),
@@ -101,6 +104,11 @@ export class MemoryNetwork {
     for (const connection of this.#connections) connection.pump()
   }
 
+  #isUp(host: string): boolean {
+    for (const key of this.#listeners.keys()) if (key.startsWith(`${host}:`)) return true
+    return false
+  }
+
   reset(a: string, b: string): void {
     for (const connection of [...this.#connections]) {
       const { local, peer } = connection.hosts
@@ -108,7 +116,10 @@ export class MemoryNetwork {
     }
   }
 
-  /** A `silent` crash is a lost machine; otherwise the process died and its kernel says so. */
+  /**
+   * A `silent` crash is a lost machine: whoever is connected to it hears nothing, until it is back, as a machine that something listens on,
+   * and is sent something of which it knows nothing. Otherwise the process died and its kernel says so.
+   */
   crash(host: string, options: { silent?: boolean } = {}): void {
     this.#lives.set(host, (this.#lives.get(host) ?? 0) + 1)
     for (const key of [...this.#listeners.keys()]) if (key.startsWith(`${host}:`)) this.#listeners.delete(key)
@@ -140,6 +151,8 @@ export class MemoryNetwork {
       }
       const bound: Bound = { onConnection }
       this.#listeners.set(key, bound)
+      // Whoever still waits for the machine's former life sends once more, and is told.
+      for (const connection of this.#connections) if (connection.hosts.peer === host) connection.pump()
       done(null, {
         address: { host: at.host, port },
         close: (closed) => {
