@@ -10,6 +10,7 @@
 import { apis } from '../gateways/kafka/index.ts'
 import type { Disk } from '../platform/index.ts'
 import { baseOffsetOf, forEachRecord, lastOffsetOf, recordCountOf } from '../records/index.ts'
+import { ENTRY_RECORDS_MAX } from '../storage/index.ts'
 import { KafkaError, kafkaErrorName } from '../streams/index.ts'
 import { type ClusterClient, judge } from './cluster-client.ts'
 import { BackupError } from './errors.ts'
@@ -155,7 +156,8 @@ class Restoring {
     }
     for await (const batch of batchesOf(disk, this.#folder, plan, from)) {
       if (stopped()) return
-      if (bytes > 0 && bytes + batch.length > this.#options.appendBytes) await flush()
+      const offsets = lastOffsetOf(batch, 0) + 1 - from
+      if (bytes > 0 && (bytes + batch.length > this.#options.appendBytes || offsets > ENTRY_RECORDS_MAX)) await flush()
       batches.push(batch)
       bytes += batch.length
     }

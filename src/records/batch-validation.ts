@@ -7,8 +7,8 @@
  * an uncompressed batch costs some 20 ns per record, and the walk proves that the count is true (a lie would leave holes in
  * the offsets) and finds the true maximum timestamp (kafkajs sorts timestamps as strings, and platformatic may send a first
  * one that is not the smallest). A compressed batch is taken at its word: unpacking every batch on the event loop would cost
- * more than everything else together. What a lie there can spoil is bounded: readers of the records detect a wrong count when
- * they unpack, and a wrong maximum timestamp misleads only a lookup by time.
+ * more than everything else together. What a lie there can spoil is bounded: a count that no codec gets into so few bytes is refused,
+ * readers of the records detect a wrong one when they unpack, and a wrong maximum timestamp misleads only a lookup by time.
  */
 import { CODEC_MAX } from './codecs.ts'
 import {
@@ -80,6 +80,9 @@ export const STORED_BATCH: BatchLimits = Object.freeze({
 /** Behind length and offset, the least that any format of Kafka's has (a message of magic 0 without key and value). */
 const LEAST_BYTES = BATCH_OVERHEAD_BYTES + 14
 
+/** A record has 7 bytes at the least, and deflate makes no more than 1,032 bytes out of one. Offsets differ, so no codec gets near it. */
+const RECORDS_PER_BYTE_MAX = 147
+
 /** What is wrong with the batch at `at`, or null. The header accessors are safe to use after 'too-large' and later ones. */
 export function validateBatch(buffer: Buffer, at: number, limits: BatchLimits): BatchDefect | null {
   if (buffer.length - at < BATCH_OVERHEAD_BYTES) return 'short'
@@ -114,6 +117,7 @@ export function validateBatch(buffer: Buffer, at: number, limits: BatchLimits): 
   const codec = attributes & BatchAttributes.codecMask
   if (codec > CODEC_MAX) return 'codec'
   if (codec === CODEC_MAX && !limits.zstdAllowed) return 'codec-too-new'
+  if (codec !== 0 && limits.stored !== true && count > bytes * RECORDS_PER_BYTE_MAX) return 'count'
   const producerId = producerIdOf(buffer, at)
   if (producerId !== -1) {
     if (producerId < 0 || !Number.isSafeInteger(producerId)) return 'producer-id'

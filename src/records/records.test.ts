@@ -206,6 +206,14 @@ test('each defect is named', () => {
   assert.equal(withSum(set(4, 1, 4)), 'base-offset')
   assert.equal(withSum(set(57, 0, 4)), 'count')
   assert.equal(withSum(set(57, 2, 4)), 'last-offset-delta')
+  const compressed = (count: number) =>
+    withSum((batch) => {
+      set(21, 1, 2)(batch)
+      set(57, count, 4)(batch)
+      set(23, count - 1, 4)(batch)
+    })
+  assert.equal(compressed(5000), null, 'not unpacked, so believed')
+  assert.equal(compressed(0x7fff_ffff), 'count', 'no codec gets so much into so little')
   assert.equal(withSum(set(21, 0x20, 2)), 'control')
   assert.equal(withSum(set(21, 0x08, 2)), 'append-time')
   assert.equal(withSum(set(21, 5, 2)), 'codec')

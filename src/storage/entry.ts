@@ -28,6 +28,8 @@ export const ENTRY_HEADER_BYTES = 64
 export const ENTRY_VERSION = 1
 /** Nothing we write is longer, so nothing longer is believed. */
 export const ENTRY_BYTES_MAX = 128 << 20
+/** Offsets that one entry can span. */
+export const ENTRY_RECORDS_MAX = 0xffff_ffff
 
 /** Written into logs: never renumber. */
 export const EntryKind = {
@@ -77,6 +79,7 @@ export function encodeEntry(draft: EntryDraft): Entry {
   for (const part of draft.payload) payloadLength += part.length
   const length = ENTRY_HEADER_BYTES + payloadLength
   assert(length <= ENTRY_BYTES_MAX, () => `entry of ${length} bytes, limit ${ENTRY_BYTES_MAX}`)
+  assert(draft.recordCount <= ENTRY_RECORDS_MAX, () => `entry of ${draft.recordCount} records`)
   const bytes = Buffer.allocUnsafeSlow(length)
   bytes.writeUInt32LE(length, 0)
   bytes[8] = ENTRY_VERSION

@@ -4,6 +4,7 @@ import {
   baseOffsetOf,
   crcOf,
   encodeBatch,
+  hollowBatches,
   leaderEpochOf,
   maxTimestampOf,
   setBaseOffset,
@@ -174,6 +175,53 @@ test('restore: a disk without room refuses what is restored, too, and takes it w
   shard.turn()
   shard.commit()
   assert.deepEqual(answers.take(), [[1, 0, 0]])
+})
+
+/** Compressed, so its count is believed, as far as it is possible at all. */
+function boasting(count: number): Buffer {
+  const batch = encodeBatch([{ key: null, value: Buffer.alloc(1 << 20) }], { timestamp: 1 })
+  batch.writeInt16BE(1, 21)
+  batch.writeInt32BE(count - 1, 23)
+  batch.writeInt32BE(count, 57)
+  batch.writeUInt32BE(sumOf(batch, 0), 17)
+  return batch
+}
+
+test('produce: offsets of one turn are no more than an entry can span', () => {
+  const { shard, partition, answers } = rig({ settings: { maxMessageBytes: 2 << 20 } })
+  const count = 150_000_000
+  const fit = Math.floor(0xffff_ffff / count)
+  for (let slot = 0; slot <= fit; slot++) partition.produce(boasting(count), 'quorum-journal', answers, slot)
+  assert.equal(shard.turn()!.recordCount, fit * count)
+  assert.deepEqual(answers.take(), [[fit, 7, -1]], 'one too many: to be sent again')
+  shard.commit()
+  partition.produce(boasting(count), 'quorum-journal', answers, 99)
+  assert.equal(shard.turn()!.firstOffset, fit * count)
+})
+
+test('restore: holes that are wider than an entry take several', () => {
+  const width = 0x7fff_ffff
+  const batch = encodeBatch([{ key: null, value: null }], { timestamp: 1, baseOffset: 3 * width })
+  const holes = hollowBatches(0, batch)
+  assert.equal(holes.length, 3)
+  const { shard, partition, answers } = rig({ restored: { endOffset: 3 * width + 1, finished: () => false } })
+  partition.restoreBatches(Buffer.concat([...holes, batch]), answers, 0)
+  assert.equal(answers.take()[0]![1], 42)
+  partition.restoreBatches(Buffer.concat(holes.slice(0, 2)), answers, 1)
+  partition.restoreBatches(Buffer.concat([...holes.slice(2), batch]), answers, 2)
+  assert.deepEqual(answers.take(), [[2, 7, -1]], 'behind the ones of this turn')
+  shard.turn()
+  shard.commit()
+  partition.restoreBatches(Buffer.concat([...holes.slice(2), batch]), answers, 3)
+  shard.turn()
+  shard.commit()
+  assert.deepEqual(
+    answers.take().map(([slot, error]) => [slot, error]),
+    [
+      [1, 0],
+      [3, 0],
+    ],
+  )
 })
 
 test('produce: a compacted topic takes no record without a key', () => {

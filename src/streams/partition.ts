@@ -34,7 +34,7 @@ import {
 } from '../records/index.ts'
 import type { Draft, DraftContext, Shard, Standing, StateMachine } from '../replication/index.ts'
 import { assert } from '../stdx/index.ts'
-import { type Entry, EntryKind, nextOffsetAfter, payloadOf } from '../storage/index.ts'
+import { ENTRY_RECORDS_MAX, type Entry, EntryKind, nextOffsetAfter, payloadOf } from '../storage/index.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import { BatchGate } from './batch-gate.ts'
 import { DerivedState, markOf } from './derived-state.ts'
@@ -223,12 +223,12 @@ export class Partition implements StateMachine, Advancing {
       this.#refuse(waiter, slot, refusal.error, refusal.message)
       return
     }
-    if (this.#pendingBytes + batch.length > PENDING_BYTES_MAX) {
+    const count = recordCountOf(batch, 0)
+    if (this.#pendingBytes + batch.length > PENDING_BYTES_MAX || this.#pendingRecords + count > ENTRY_RECORDS_MAX) {
       this.#expectAgain(batch)
       this.#refuse(waiter, slot, KafkaError.REQUEST_TIMED_OUT, 'too much for this partition at once')
       return
     }
-    const count = recordCountOf(batch, 0)
     const producerId = producerIdOf(batch, 0)
     if (producerId !== -1) {
       const known = this.#derived.producers.check(
@@ -300,6 +300,11 @@ export class Partition implements StateMachine, Advancing {
     const from = this.#pendingRecords === 0 ? this.#shard.endOffset : this.#pendingFirstOffset + this.#pendingRecords
     const examined = examineRestored(bytes, from, this.#restored!.endOffset)
     if ('error' in examined) return refuse(examined.error, examined.message)
+    const offsets = examined.nextOffset - from
+    if (offsets > ENTRY_RECORDS_MAX)
+      return refuse(KafkaError.INVALID_REQUEST, `${offsets} offsets at once, ${ENTRY_RECORDS_MAX} at the most`)
+    if (this.#pendingRecords + offsets > ENTRY_RECORDS_MAX)
+      return refuse(KafkaError.REQUEST_TIMED_OUT, 'too much for this partition at once')
     const { refusal: noRoom } = this.#shard
     if (noRoom !== null) return refuse(KafkaError.KAFKA_STORAGE_ERROR, noRoom)
     if (this.#pendingRecords === 0) this.#pendingFirstOffset = from
