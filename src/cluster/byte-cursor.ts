@@ -7,6 +7,8 @@
 import { assert } from '../stdx/index.ts'
 import { readU64, writeU64 } from '../storage/index.ts'
 
+const TERM_MAX = 2 ** 52
+
 export class ByteWriter {
   #bytes: Buffer
   #length = 0
@@ -133,6 +135,14 @@ export class ByteReader {
     if (at < 0) return 0
     const value = readU64(this.bytes, at)
     if (value >= 0) return value
+    this.failed = true
+    return 0
+  }
+
+  /** No cluster ever gets there, and whoever believed it would have no room for the next ones. */
+  term(): number {
+    const value = this.u64()
+    if (value <= TERM_MAX) return value
     this.failed = true
     return 0
   }

@@ -17,6 +17,7 @@ import type { Clock, Timer } from '../platform/index.ts'
 import type { NodeId, ShardId } from '../replication/index.ts'
 import {
   type Caretaker,
+  ENTRY_BYTES_MAX,
   type Entry,
   type LogDamage,
   type LogStart,
@@ -256,5 +257,6 @@ function encodeRequest(shard: ShardId, from: number, through: number, skip: numb
 function decodeRequest(body: Buffer): { shard: ShardId; from: number; through: number; skip: number } | null {
   if (body.length !== REQUEST_BYTES) return null
   const [from, through, skip] = [readU64(body, 8), readU64(body, 16), readU64(body, 24)]
-  return from < 1 || through < from || skip < 0 ? null : { shard: body.readUInt32LE(0), from, through, skip }
+  if (from < 1 || through < from || skip < 0 || skip > ENTRY_BYTES_MAX) return null
+  return { shard: body.readUInt32LE(0), from, through, skip }
 }

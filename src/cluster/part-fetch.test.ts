@@ -65,7 +65,7 @@ class Nodes {
   readonly events: ClusterEvent[] = []
   readonly abandoned: number[] = []
   readonly fetch: PartFetch
-  readonly #handlers = new Map<NodeId, RequestHandler>()
+  readonly handlers = new Map<NodeId, RequestHandler>()
   arrived: Entry[] = []
 
   constructor(peers: Record<number, Peer>) {
@@ -82,7 +82,7 @@ class Nodes {
       clock: this.clock,
       caretaker: { receivePart: (_shard, floor, begin) => begin(this.#arrival(floor)) } as Caretaker,
       mesh: {
-        handle: (_method, handler) => void this.#handlers.set(self, handler),
+        handle: (_method, handler) => void this.handlers.set(self, handler),
         request: (to, _method, body, _timeoutMs, done) => this.#request(self, to, Buffer.from(body), done),
       },
       source: () => source,
@@ -94,7 +94,7 @@ class Nodes {
 
   #request(from: NodeId, to: NodeId, body: Buffer, done: RequestDone): void {
     this.clock.endOfTurn(() => {
-      const handler = this.#handlers.get(to)
+      const handler = this.handlers.get(to)
       const down = new ClusterError({ code: 'PEER_DOWN', node: to, method: '' } as never, 'there is no session with it')
       if (handler === undefined || !this.peers.has(to)) return done(down)
       handler(from, body, (error, answer) => this.clock.endOfTurn(() => done(error, answer)))
@@ -233,4 +233,26 @@ test('nothing is asked for any more once it is not wanted, or the node stops', (
     nodes.clock.advance(30_000)
     assert.ok(peer.asked <= asked + 1)
   }
+})
+
+test('a question with numbers that nobody could mean is refused, and nothing is read for it', () => {
+  const peer = new Peer(entriesOf(() => true))
+  const nodes = new Nodes({ 2: peer })
+  for (const [at, high] of [
+    [4, 0x20_0000],
+    [12, 0xffff_ffff],
+    [20, 0x20_0000],
+    [28, 0xffff_ffff],
+    [28, 1],
+  ] as const) {
+    const body = Buffer.alloc(36)
+    body.writeUInt32LE(16, 0)
+    body.writeUInt32LE(high, at + 4)
+    let answer: Error | Buffer | null = null
+    nodes.handlers.get(2)!(1, body, (error, given) => {
+      answer = error ?? given!
+    })
+    assert.ok((answer as unknown) instanceof ClusterError, `${at} ${high}`)
+  }
+  assert.equal(peer.asked, 0)
 })

@@ -14,6 +14,7 @@ import type { NodeId, ShardId } from '../replication/index.ts'
 import {
   type Caretaker,
   type CleanedPart,
+  ENTRY_BYTES_MAX,
   type Entry,
   type LogStart,
   type PartArrival,
@@ -153,19 +154,20 @@ export class PartFetch {
       else if (answer.length < ANSWER_HEADER_BYTES) then('an answer that cannot be read')
       else {
         const [generation, index, offset] = [readU64(answer, 0), readU64(answer, 8), readU64(answer, 16)]
+        if (generation < 0 || index < 0 || offset < 0) return then('an answer that cannot be read')
         then('', { generation, floor: { index, offset }, bytes: answer.subarray(ANSWER_HEADER_BYTES) })
       }
     })
   }
 
   #give(body: Buffer, reply: RequestDone): void {
-    if (body.length !== QUESTION_BYTES) {
+    const question = decodeQuestion(body)
+    if (question === null) {
       const details = { code: 'BAD_RESPONSE', node: this.#the.self, method: METHOD } as const
       return reply(new ClusterError(details, 'a request for cleaned records that cannot be read'))
     }
-    const asked = { index: readU64(body, 4), offset: readU64(body, 12) }
-    const [from, skip] = [readU64(body, 20), readU64(body, 28)]
-    const source = this.#the.source(body.readUInt32LE(0))
+    const { shard, asked, from, skip } = question
+    const source = this.#the.source(shard)
     if (source === null) return reply(null, Buffer.alloc(0))
     const { generation, floor: own } = source.cleaned
     const floor = asked.index === 0 ? own : asked
@@ -183,6 +185,16 @@ export class PartFetch {
       reply(null, Buffer.concat([header, bytes.subarray(skip, skip + pieceBytes)]))
     })
   }
+}
+
+function decodeQuestion(
+  body: Buffer,
+): { readonly shard: ShardId; readonly asked: LogStart; readonly from: number; readonly skip: number } | null {
+  if (body.length !== QUESTION_BYTES) return null
+  const asked = { index: readU64(body, 4), offset: readU64(body, 12) }
+  const [from, skip] = [readU64(body, 20), readU64(body, 28)]
+  if (asked.index < 0 || asked.offset < 0 || from < 0 || skip < 0 || skip > ENTRY_BYTES_MAX) return null
+  return { shard: body.readUInt32LE(0), asked, from, skip }
 }
 
 /** One part on its way from one peer. */

@@ -141,9 +141,9 @@ export function decodeData(frame: Buffer, sink: ItemSink): ItemDefect | null {
     }
     if (type !== ItemType.append) return 'item type'
     const shard = reader.u32()
-    const term = reader.u64()
+    const term = reader.term()
     const previousIndex = reader.u64()
-    const previousTerm = reader.u64()
+    const previousTerm = reader.term()
     const commit = reader.u64()
     const count = reader.u32()
     if (reader.failed) return 'item fields'
@@ -153,6 +153,7 @@ export function decodeData(frame: Buffer, sink: ItemSink): ItemDefect | null {
       if (typeof entry === 'string') return 'entry'
       if (entry.kind === EntryKind.hardState || entry.shard !== shard || entry.index !== previousIndex + 1 + i)
         return 'entry out of place'
+      if (entry.term > term) return 'entry out of place'
       if (i > 0 && entry.previousCrc !== entries[i - 1]!.crc) return 'entry out of place'
       reader.at += entry.bytes.length
       entries.push(entry)
@@ -165,9 +166,9 @@ export function decodeData(frame: Buffer, sink: ItemSink): ItemDefect | null {
 /** Null for a chunk that cannot be one of any snapshot: what is announced becomes memory, so it has limits. */
 function decodeSnapshotChunk(reader: ByteReader): SnapshotChunk | null {
   const shard = reader.u32()
-  const term = reader.u64()
+  const term = reader.term()
   const index = reader.u64()
-  const entryTerm = reader.u64()
+  const entryTerm = reader.term()
   const crc = reader.u32()
   const nextOffset = reader.u64()
   const stamp = reader.u64()

@@ -158,9 +158,9 @@ export function decodeControl(frame: Buffer, sink: ItemSink): ItemDefect | null 
       case ItemType.preVote:
       case ItemType.vote: {
         const shard = reader.u32()
-        const term = reader.u64()
+        const term = reader.term()
         const lastIndex = reader.u64()
-        const lastTerm = reader.u64()
+        const lastTerm = reader.term()
         if (type === ItemType.preVote) {
           if (!reader.failed) sink.message({ type: 'pre-vote', shard, term, lastIndex, lastTerm })
           break
@@ -172,7 +172,7 @@ export function decodeControl(frame: Buffer, sink: ItemSink): ItemDefect | null 
       case ItemType.preVoteReply:
       case ItemType.voteReply: {
         const shard = reader.u32()
-        const term = reader.u64()
+        const term = reader.term()
         const granted = reader.flag()
         if (!reader.failed)
           sink.message({ type: type === ItemType.voteReply ? 'vote-reply' : 'pre-vote-reply', shard, term, granted })
@@ -183,7 +183,7 @@ export function decodeControl(frame: Buffer, sink: ItemSink): ItemDefect | null 
         break
       case ItemType.snapshotReply: {
         const shard = reader.u32()
-        const term = reader.u64()
+        const term = reader.term()
         const index = reader.u64()
         const received = reader.u64()
         if (!reader.failed) sink.message({ type: 'snapshot-reply', shard, term, index, received })
@@ -193,7 +193,7 @@ export function decodeControl(frame: Buffer, sink: ItemSink): ItemDefect | null 
       case ItemType.moved:
       case ItemType.campaignNow: {
         const shard = reader.u32()
-        const term = reader.u64()
+        const term = reader.term()
         const name = type === ItemType.stepDown ? 'step-down' : type === ItemType.moved ? 'moved' : 'campaign-now'
         if (!reader.failed) sink.message({ type: name, shard, term })
         break
@@ -228,7 +228,7 @@ export function decodeControl(frame: Buffer, sink: ItemSink): ItemDefect | null 
         break
       case ItemType.leadsNoLonger: {
         const shard = reader.u32()
-        const term = reader.u64()
+        const term = reader.term()
         if (!reader.failed) sink.leadsNoLonger(shard, term)
         break
       }
@@ -242,11 +242,11 @@ export function decodeControl(frame: Buffer, sink: ItemSink): ItemDefect | null 
 
 function decodeAppendReply(reader: ByteReader, sink: ItemSink): void {
   const shard = reader.u32()
-  const term = reader.u64()
+  const term = reader.term()
   const received = reader.u64()
   const journaled = reader.u64()
   let rejected = null
-  if (reader.flag()) rejected = { previousIndex: reader.u64(), hintIndex: reader.u64(), hintTerm: reader.u64() }
+  if (reader.flag()) rejected = { previousIndex: reader.u64(), hintIndex: reader.u64(), hintTerm: reader.term() }
   if (!reader.failed) sink.message({ type: 'append-reply', shard, term, received, journaled, rejected })
 }
 
@@ -257,6 +257,6 @@ function decodeLeading(reader: ByteReader, sink: ItemSink): void {
   if (count > reader.remaining / 12) reader.failed = true
   if (reader.failed) return
   const list: ShardTerm[] = []
-  for (let i = 0; i < count; i++) list.push({ shard: reader.u32(), term: reader.u64() })
+  for (let i = 0; i < count; i++) list.push({ shard: reader.u32(), term: reader.term() })
   if (!reader.failed) sink.leading(whole, list)
 }

@@ -119,6 +119,7 @@ export class Receiver {
 
 const NUMBERS = [0, 1, 255, 65_536, 2 ** 31, 2 ** 32 - 1]
 const LARGE = [...NUMBERS, 2 ** 32, 2 ** 40 + 7, Number.MAX_SAFE_INTEGER]
+const TERMS = [...NUMBERS, 2 ** 40 + 7, 2 ** 52 - 9]
 
 function pick<T>(prng: Prng, from: readonly T[]): T {
   return from[prng.below(from.length)]!
@@ -152,9 +153,10 @@ function randomAppend(prng: Prng): Append {
   return {
     type: 'append',
     shard,
-    term: pick(prng, LARGE),
+    // No entry is of a later term than the leader that sends it.
+    term: pick(prng, TERMS) + 9,
     previousIndex,
-    previousTerm: pick(prng, LARGE),
+    previousTerm: pick(prng, TERMS),
     commit: pick(prng, LARGE),
     entries,
   }
@@ -164,7 +166,7 @@ function randomSnapshotChunk(prng: Prng): Data {
   const chunk = prng.bytes(pick(prng, [0, 1, 300, 4095, 4096, SNAPSHOT_CHUNK_BYTES_MAX]))
   const at = pick(prng, [0, 1, SNAPSHOT_BYTES_MAX - chunk.length])
   const totalBytes = pick(prng, [at + chunk.length, SNAPSHOT_BYTES_MAX])
-  const entryTerm = pick(prng, LARGE.slice(1))
+  const entryTerm = pick(prng, TERMS.slice(1))
   const head = {
     index: pick(prng, LARGE.slice(1)),
     entryTerm,
@@ -174,22 +176,22 @@ function randomSnapshotChunk(prng: Prng): Data {
     totalBytes,
     sum: prng.uint32(),
   }
-  return { type: 'snapshot', shard: pick(prng, NUMBERS), term: Math.max(entryTerm, pick(prng, LARGE)), head, at, chunk }
+  return { type: 'snapshot', shard: pick(prng, NUMBERS), term: Math.max(entryTerm, pick(prng, TERMS)), head, at, chunk }
 }
 
 export function randomMessage(prng: Prng): Exclude<Message, Data> {
   const shard = pick(prng, NUMBERS)
-  const term = pick(prng, LARGE)
+  const term = pick(prng, TERMS)
   switch (prng.below(9)) {
     case 0:
-      return { type: 'pre-vote', shard, term, lastIndex: pick(prng, LARGE), lastTerm: pick(prng, LARGE) }
+      return { type: 'pre-vote', shard, term, lastIndex: pick(prng, LARGE), lastTerm: pick(prng, TERMS) }
     case 1:
       return {
         type: 'vote',
         shard,
         term,
         lastIndex: pick(prng, LARGE),
-        lastTerm: pick(prng, LARGE),
+        lastTerm: pick(prng, TERMS),
         transfer: prng.below(2) === 1,
       }
     case 2:
@@ -197,7 +199,7 @@ export function randomMessage(prng: Prng): Exclude<Message, Data> {
     case 3:
       return { type: 'vote-reply', shard, term, granted: prng.below(2) === 1 }
     case 4: {
-      const rejected = { previousIndex: pick(prng, LARGE), hintIndex: pick(prng, LARGE), hintTerm: pick(prng, LARGE) }
+      const rejected = { previousIndex: pick(prng, LARGE), hintIndex: pick(prng, LARGE), hintTerm: pick(prng, TERMS) }
       return {
         type: 'append-reply',
         shard,
@@ -244,14 +246,14 @@ function randomItem(prng: Prng, into: ByteWriter, expected: Recorder): void {
     case 4: {
       const list = Array.from({ length: prng.below(5) }, () => ({
         shard: pick(prng, NUMBERS),
-        term: pick(prng, LARGE),
+        term: pick(prng, TERMS),
       }))
       encodeLeading(into, list.length > 2, list)
       expected.leading(list.length > 2, list)
       break
     }
     case 5: {
-      const term = pick(prng, LARGE)
+      const term = pick(prng, TERMS)
       encodeLeadsNoLonger(into, number, term)
       expected.leadsNoLonger(number, term)
       break

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX } from '../replication/index.ts'
 import { Prng } from '../stdx/index.ts'
-import { type Entry, EntryKind, encodeEntry } from '../storage/index.ts'
+import { type Entry, EntryKind, encodeEntry, payloadOf } from '../storage/index.ts'
 import { ByteWriter } from './byte-cursor.ts'
 import { encodeRefusal } from './handshake.ts'
 import { encodeBeat, encodeBeatReply } from './peer-messages.ts'
@@ -30,7 +30,7 @@ function append(entries: readonly Entry[], shard = 16): Append {
   return {
     type: 'append',
     shard,
-    term: 3,
+    term: 9,
     previousIndex: (entries[0]?.index ?? 1) - 1,
     previousTerm: 2,
     commit: 5,
@@ -151,11 +151,11 @@ test('frames: a reader that is stopped in the middle of a chunk delivers no more
 
 test('snapshots: a chunk that could not be one of any snapshot is refused before anything is kept of it', () => {
   const head = { index: 9, entryTerm: 2, crc: 1, nextOffset: 8, stamp: 7, totalBytes: 100, sum: 3 }
-  const chunk = (changes: { head?: object; at?: number; length?: number }): string | null => {
+  const chunk = (changes: { head?: object; at?: number; length?: number; term?: number }): string | null => {
     const message: SnapshotChunk = {
       type: 'snapshot',
       shard: 16,
-      term: 3,
+      term: changes.term ?? 3,
       head: { ...head, ...changes.head },
       at: changes.at ?? 0,
       chunk: Buffer.alloc(changes.length ?? 10),
@@ -172,6 +172,7 @@ test('snapshots: a chunk that could not be one of any snapshot is refused before
     { head: { index: 0 } },
     { head: { entryTerm: 0 } },
     { head: { entryTerm: 4 } },
+    { term: 2 ** 52 + 1 },
   ])
     assert.equal(chunk(wrong), 'item fields', JSON.stringify(wrong))
 })
@@ -251,7 +252,8 @@ test('appends: an entry of another shard, out of order or after the wrong predec
     previousCrc: 0,
     payload: [],
   })
-  for (const wrong of [[first!, third!], [first!, stranger[0]!], [first!, unlinked[0]!], [hardState]]) {
+  const later = encodeEntry({ ...first!, term: 10, payload: [payloadOf(first!)] })
+  for (const wrong of [[first!, third!], [first!, stranger[0]!], [first!, unlinked[0]!], [hardState], [later]]) {
     const { frames } = framesOf([append(wrong)])
     assert.equal(decodeData(frames[0]!, new Receiver().recorder), 'entry out of place')
   }

@@ -9,7 +9,14 @@
  * the high-water mark. A read that meets damage says so to its caller, and to whoever has it repaired.
  */
 import type { PlatformError } from '../platform/index.ts'
-import type { Entry, LogStart, SegmentFacts, ShardLog, StorageError } from '../storage/index.ts'
+import {
+  type Entry,
+  EntryKind,
+  type LogStart,
+  type SegmentFacts,
+  type ShardLog,
+  type StorageError,
+} from '../storage/index.ts'
 import type { Raft } from './raft.ts'
 import type { SnapshotPlace } from './snapshot.ts'
 
@@ -90,9 +97,11 @@ export class LogReading {
     if (from >= floor.offset) return done(null, [])
     shardLog.readFromOffset(from, maxBytes, (error, entries) => {
       if (error !== null) this.failed(error)
+      // Above this replica's own floor there is also what compaction leaves nothing of.
+      const hasRecords = ({ kind, recordCount }: Entry): boolean => kind === EntryKind.data && recordCount > 0
       done(
         error,
-        (entries ?? []).filter(({ index }) => index < floor.index),
+        (entries ?? []).filter((entry) => entry.index < floor.index && hasRecords(entry)),
       )
     })
   }
