@@ -16,6 +16,8 @@ import { Segment } from './segment.ts'
 import { encodeSegmentIndex, encodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { maxTimestampOf } from './timestamps.ts'
 
+/** From so many files of one part on they grow. */
+const SEGMENTS_SOFT_MAX = 1024
 const WRITE_BYTES = 1 << 20
 
 export interface CleanedWriterOptions {
@@ -41,6 +43,7 @@ export class CleanedWriter {
   readonly #options: CleanedWriterOptions
   readonly #with: { readonly disk: Disk; readonly clock: Clock; readonly background: Background }
   readonly #done: CleanedSegment[] = []
+  #sealedBytes = 0
   #open: Open | null = null
   #pieces: Buffer[] = []
   #pieceBytes = 0
@@ -53,8 +56,7 @@ export class CleanedWriter {
   /** `draft.previousCrc` is this writer's affair. */
   *add(draft: EntryDraft): Procedure<void> {
     const open = this.#open
-    const full = open !== null && open.written + this.#pieceBytes >= this.#options.segmentBytes
-    if (full) yield* this.#seal()
+    if (open !== null && open.written + this.#pieceBytes >= this.#limitBytes()) yield* this.#seal()
     const previousCrc = this.#open?.last.crc ?? 0
     const entry = encodeEntry({ ...draft, previousCrc })
     if (this.#open === null) yield* this.#begin(entry)
@@ -65,6 +67,11 @@ export class CleanedWriter {
     this.#pieces.push(entry.bytes)
     this.#pieceBytes += entry.bytes.length
     if (this.#pieceBytes >= WRITE_BYTES) yield* this.#flush()
+  }
+
+  /** The more there are, the longer each: their number grows with the logarithm of what is written, however short they should be. */
+  #limitBytes(): number {
+    return Math.max(this.#options.segmentBytes, this.#sealedBytes / SEGMENTS_SOFT_MAX)
   }
 
   /** Everything is on the disk, names included. */
@@ -137,6 +144,7 @@ export class CleanedWriter {
         yield* call<void>((done) => index.close(() => done(null)))
       }
     })
+    this.#sealedBytes += bytes
     this.#done.push({ firstIndex, generation, firstOffset, nextOffset, bytes, maxTimestamp, crc })
   }
 

@@ -7,7 +7,7 @@ import { CleanedWriter } from './cleaned-writer.ts'
 import { fuzz } from './cleaning.fuzz.ts'
 import { Cleaning, type CleaningResult, type CleaningSource } from './cleaning.ts'
 import { CUT_AT, clean, historyOf, KEYS, LEFT, offsetsIn } from './compacted-harness.test.ts'
-import { type Entry, payloadOf } from './entry.ts'
+import { type Entry, EntryKind, payloadOf } from './entry.ts'
 import { checkpointAt, follow, World } from './harness.test.ts'
 import { inspect, type LogItem } from './inspection/index.ts'
 import { call, run } from './procedure.ts'
@@ -230,4 +230,27 @@ test('compaction: the event loop is left between two batches when enough was unp
   // Two passes over two million bytes, a quarter of a million at a time.
   assert.ok(pauses.length >= 12, `${pauses}`)
   assert.ok(Math.max(...pauses) < (256 << 10) + 60_000, `${pauses}`)
+})
+
+test('cleaning: however short its files should be, their number grows with the logarithm of what is left', () => {
+  const world = new World('short files')
+  const { clock, disk } = world
+  const background = new Background()
+  const options = { shard: 16, directory: '/data/shards/16', generation: 1, segmentBytes: 14 }
+  const writer = new CleanedWriter(options, { disk, clock, background })
+  const payload = [Buffer.alloc(10)]
+  let segments = 0
+  run(
+    (function* () {
+      for (let i = 1; i <= 8000; i++)
+        yield* writer.add({
+          ...{ kind: EntryKind.data, shard: 16, term: 1, index: i, stamp: i, firstOffset: i, recordCount: 1 },
+          ...{ previousCrc: 0, payload },
+        })
+      segments = (yield* writer.finish()).length
+    })(),
+    (error) => assert.equal(error, null),
+  )
+  world.clock.settle()
+  assert.ok(segments > 1024 && segments < 4000, `${segments}`)
 })

@@ -180,6 +180,32 @@ test('full disk: a shard whose log has no room can be removed, and makes some', 
   verify(world, driver.acknowledged, 'removal')
 })
 
+test('full disk: a shard that is removed while its log waits for room to become a snapshot keeps no checkpoint waiting', () => {
+  const world = new World()
+  const storage = world.open(SIZES)
+  const driver = new Driver(storage)
+  for (let step = 0; step < 8; step++) {
+    driver.step(step)
+    world.clock.settle()
+  }
+  const folder = shardDirectory('/data', REMOVED)
+  const log = storage.openShardLog(REMOVED)
+  world.disk.fault = (operation, path) => (operation === 'write' && path.includes(folder) ? 'ENOSPC' : null)
+  log.flush()
+  world.clock.settle()
+  assert.ok(storage.awaitsRoom)
+  let replaced = false
+  log.replace({ index: 1000, offset: 1000 }, null, () => {
+    replaced = true
+  })
+  driver.special(REMOVED_AT)
+  world.clock.settle()
+  assert.ok(replaced)
+  assert.ok(world.events.some(({ type }) => type === 'shard-removed'))
+  world.close(storage)
+  verify(world, driver.acknowledged, 'removal')
+})
+
 test('full disk: a start and the journal go on with a quarter of what is left, and give back what they do not need', () => {
   const world = new World()
   const storage = world.open({ ...SIZES, journalSegmentBytes: 1 << 20 })

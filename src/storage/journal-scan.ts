@@ -72,6 +72,8 @@ interface Candidate {
   readonly reader: WindowReader
   /** Null when the file is not in service. */
   readonly header: SegmentHeader | null
+  /** Of its header, in service or not; null: it has none of this directory. */
+  readonly incarnation: string | null
 }
 
 export function* scanJournal(request: ScanRequest): Procedure<ScanResult> {
@@ -103,7 +105,9 @@ function* openAll({ disk, directory, diskIncarnation, from }: ScanRequest): Proc
     const page = yield* reader.view(0, BLOCK_ALIGNMENT)
     const header = decodeSegmentHeader(page)
     if (header === 'newer') throw newerFormat(path, page, 12)
-    let inService = typeof header === 'object' && header.number === number && header.diskIncarnation === diskIncarnation
+    const isOurs = typeof header === 'object' && header?.diskIncarnation === diskIncarnation
+    const incarnation = isOurs ? (header as SegmentHeader).incarnation : null
+    let inService = isOurs && (header as SegmentHeader).number === number
     if (inService) {
       const first = yield* observe(
         reader,
@@ -113,18 +117,19 @@ function* openAll({ disk, directory, diskIncarnation, from }: ScanRequest): Proc
       )
       inService = first.here === 'expected'
     }
-    candidates.push({ number, path, bytes, reader, header: inService ? (header as SegmentHeader) : null })
+    candidates.push({ number, path, bytes, reader, header: inService ? (header as SegmentHeader) : null, incarnation })
   }
   return candidates.sort((a, b) => a.number - b.number)
 }
 
 function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedure<ScanResult> {
   const serving = candidates.filter(({ header }) => header !== null)
+  const believes = believerOf(candidates, request)
   // The last one that starts at or below `from`; what lies before it was freed by the checkpoint.
   let at = serving.findLastIndex(({ header }) => header!.firstSequence <= request.from)
   // Where nothing of what is needed was ever synced, no segment need be in service.
   // No segment in service looks like a journal that nobody has written to yet, and so does the only one without its header.
-  const orphan = at < 0 ? yield* placeBeyond(candidates, -1, 0, request.from) : null
+  const orphan = at < 0 ? yield* placeBeyond(candidates, -1, 0, request.from, believes) : null
   if (orphan !== null) throw damage(orphan, 0, request.from, 'blocks in a segment without its header or first block')
   const proved = proofOf(request.from, request) !== 'none'
   if (at < 0 && (serving.length > 0 || proved)) {
@@ -149,7 +154,7 @@ function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedur
       const seen = yield* observe(reader, position, header!, sequence)
       const proved = proofOf(sequence, request)
       const mayEnd = successor === 'none' && seen.here !== 'expected'
-      const beyond = mayEnd && (yield* placeBeyond(candidates, number, position, sequence)) !== null
+      const beyond = mayEnd && (yield* placeBeyond(candidates, number, position, sequence, believes)) !== null
       const row = decide({ here: seen.here, successor, beyond, proved })
       if (row.verdict === 'damage') throw damage(path, position, sequence, row.label)
       if (row.verdict !== 'take') {
@@ -212,14 +217,26 @@ function* observe(reader: WindowReader, position: number, header: SegmentHeader,
 }
 
 /**
- * The file of the first good block with this sequence or a higher one, or null. Looks through the rest of this file and all
- * later ones, at every place where a block can start. Tens of MiB without a match are the ordinary case, so this looks for the magic first and makes nothing of a place without it.
+ * Whose blocks prove something. A file that was in service before holds payloads of then, and a payload may look like any block: a
+ * record can hold a journal. What no client knows is a journal's incarnation, so only those count that a header of this directory names.
+ * One that lost its header begins with a block of which there is a note; where there is none, every block counts.
+ */
+function believerOf(candidates: readonly Candidate[], { entered }: ScanRequest): (incarnation: string) => boolean {
+  const known = new Set(candidates.flatMap(({ incarnation }) => incarnation ?? []))
+  return (incarnation) => known.has(incarnation) || (entered === 0 && known.size === 0)
+}
+
+/**
+ * The file of the first good block with this sequence or a higher one that is believed, or null. Looks through the rest of this file and
+ * all later ones, at every place where a block can start. Tens of MiB without a match are the ordinary case, so this looks for the magic
+ * first and makes nothing of a place without it.
  */
 function* placeBeyond(
   candidates: readonly Candidate[],
   number: number,
   position: number,
   sequence: number,
+  believes: (incarnation: string) => boolean,
 ): Procedure<string | null> {
   const longest = Math.max(0, ...candidates.map(({ reader }) => reader.size))
   const window = Buffer.allocUnsafeSlow(Math.min(SEARCH_BYTES, longest))
@@ -230,7 +247,7 @@ function* placeBeyond(
       for (let at = 0; at < count; at += BLOCK_ALIGNMENT) {
         if (!isBlockMagic(window, at)) continue
         const block = peekBlockHeader(window.subarray(0, count), at)
-        if (block === null || block.sequence < sequence) continue
+        if (block === null || block.sequence < sequence || !believes(block.incarnation)) continue
         // A first block whose header page is not there: half of the one write that would have put the file in service.
         if (other !== number && start + at === BLOCK_ALIGNMENT && block.sequence === sequence) continue
         const bytes = yield* reader.view(start + at, BLOCK_HEADER_BYTES + block.bodyBytes)

@@ -329,6 +329,7 @@ export class LogCleaner {
     this.#view = part === null ? NO_PART : this.#viewOf(part)
     this.#generation = Math.max(this.#generation, part?.generation ?? 0)
     this.#drop(before)
+    this.#begin()
   }
 
   close(done: () => void): void {

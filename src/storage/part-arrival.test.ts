@@ -233,3 +233,40 @@ test('an arrival ends with its log, and one at a time is enough', () => {
   assert.equal(second, null)
   assert.ok(!world.list('/data/shards').includes(`${SHARD}`))
 })
+
+test('a part that reaches further than what is applied here is named once that is', () => {
+  const world = new World('ahead')
+  const { storage, log } = opened(world)
+  let applied = 20
+  storage.setCheckpointSource({ activeShards: () => [SHARD], capture: () => checkpointAt(SHARD, HISTORY, applied) })
+  storage.append(HISTORY, () => {})
+  for (const entry of HISTORY.slice(0, applied)) log.append(entry)
+  storage.checkpoint()
+  world.clock.settle()
+  take(storage, (part) => storage.caretaker.adoptPart(SHARD, part, FLOOR))
+  world.clock.settle()
+  assert.deepEqual([log.cleaner.part, log.firstIndex], [null, 1])
+  for (const entry of HISTORY.slice(applied)) log.append(entry)
+  applied = HISTORY.length
+  storage.checkpoint()
+  world.clock.settle()
+  assert.equal(log.firstIndex, FLOOR.index)
+  assert.deepEqual(offsetsIn(world, log), LEFT)
+  assert.deepEqual(world.fatals, [])
+})
+
+test('who waits to give a part has his turn when a snapshot takes the place of what waited for its checkpoint', () => {
+  const { world, log } = cleaned('waits')
+  let began = false
+  const { cleaner } = log
+  world.disk.fault = (operation, path) => (operation === 'open' && path.includes('checkpoint') ? 'ENOSPC' : null)
+  cleaner.want({ floor: { index: 28, offset: 27 }, tombstonesBelow: 0, graceMs: 0, keepsSequence: () => false })
+  world.clock.settle()
+  assert.ok(cleaner.finished !== null)
+  cleaner.receive(FLOOR, (arrival) => {
+    began = arrival !== null
+  })
+  assert.ok(!began)
+  log.replace({ index: 31, offset: 30 }, null, () => {})
+  assert.ok(began)
+})

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
+import { BlockBuilder } from './block-builder.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
@@ -236,6 +237,30 @@ test('recovery: the segment in service begins with a copy of the block before it
     world.disk.platter.remove(`/data/journal/${inService[1]}`)
     const again = world.tryOpen()
     if (more) assert.ok(again instanceof StorageError && again.code === 'JOURNAL_DAMAGED', `${again}`)
+    else assert.equal((again as Storage).recovered.get(16)!.entries.length, 3)
+  }
+})
+
+test('recovery: a record that holds a journal proves nothing, wherever an old file still has it', () => {
+  // In a file that another incarnation has used before: what it held there is no block of this journal.
+  const foreign = new BlockBuilder('f00dfeedf00dfeed')
+  for (const last of ['ours', 'theirs'] as const) {
+    const world = new World('payload')
+    const storage = world.open()
+    storage.append(chain(16, 3), () => {})
+    world.clock.settle()
+    world.kill()
+    const inService = world
+      .list('/data/journal')
+      .map((name) => `/data/journal/${name}`)
+      .filter((path) => typeof decodeSegmentHeader(world.read(path)) === 'object')
+      .at(-1)!
+    const { incarnation } = decodeSegmentHeader(world.read(inService)) as { incarnation: string }
+    const builder = last === 'ours' ? new BlockBuilder(incarnation) : foreign
+    const block = Buffer.concat(builder.build(chain(16, 1), chain(16, 1)[0]!.bytes.length, 2 ** 40))
+    world.disk.platter.overwrite(inService, 8 * BLOCK_ALIGNMENT, block)
+    const again = world.tryOpen()
+    if (last === 'ours') assert.ok(again instanceof StorageError && again.code === 'JOURNAL_DAMAGED', `${again}`)
     else assert.equal((again as Storage).recovered.get(16)!.entries.length, 3)
   }
 })

@@ -373,6 +373,12 @@ export class ShardLog {
     }
     this.#state = 'closed'
     for (const waiter of this.#syncs.splice(0)) waiter.done(null)
+    // Who waits for these goes on: what the log would have become is for nobody any more.
+    const [replacement, swap] = [this.#replacement, this.#swap]
+    this.#replacement = null
+    this.#swap = null
+    replacement?.done()
+    swap?.done(null, 'moot')
     this.#writer.close(done)
   }
 
