@@ -20,6 +20,7 @@ const POSITION: Model<number, Commit | Position> = {
   },
   encode: String,
   isRead: ({ input }) => input.f === 'committed',
+  effect: ({ input }) => (input.f === 'commit' ? `${input.offset}` : ''),
 }
 const SEARCH_STEPS = 2_000_000
 

@@ -30,6 +30,28 @@ test(`${GOOD} good histories of registers are accepted, by search and by index`,
   }
 })
 
+test('a client that repeats itself into a void is no riddle', () => {
+  const write = (value: string, call: number, answered: boolean): RegisterOperation =>
+    ({
+      ...{ client: 'c', call, return: answered ? call + 1 : Number.POSITIVE_INFINITY },
+      input: { f: 'write', key: 'k', value },
+      output: answered ? { f: 'write' } : null,
+    }) as unknown as RegisterOperation
+  const read = (value: string, call: number): RegisterOperation =>
+    ({
+      client: 'r',
+      call,
+      return: call + 1,
+      input: { f: 'read', key: 'k' },
+      output: { f: 'read', value },
+    }) as unknown as RegisterOperation
+  const lost = Array.from({ length: 40 }, (_, i) => write('a', i, false))
+  const good = [...lost, write('b', 100, true), read('a', 102), write('c', 104, true), read('a', 106)]
+  assert.equal(checkLinearizable(good, REGISTER, 10_000).kind, 'linearizable')
+  const bad = [...good, write('d', 108, true), read('b', 110)]
+  assert.equal(checkLinearizable(bad, REGISTER, 10_000).kind, 'violation')
+})
+
 test(`${GOOD} good histories of logs are accepted`, () => {
   for (let seed = 0; seed < GOOD; seed++)
     assert.deepEqual(checkLog(goodLog(seed), { finished: true }), [], `seed ${seed}`)

@@ -22,6 +22,8 @@
  *     when all operations *with* returns are in.
  *   - A read that is right in the present state is taken at once and never reconsidered: it changes nothing, so any order in
  *     which it comes later stays right with it here. Without this, histories with lost answers are up to eight times slower.
+ *   - Of operations of unknown outcome that do the same, one is as good as the other, so the one that was called first comes first.
+ *     Without this a client that repeats itself into a void leaves 2^n choices.
  *   - **A search that runs out of budget has verified nothing.** It is `exhausted`, which is a failure of the checker and must
  *     be counted as one. Up to ten concurrent clients and a thousand operations per key stay far below the budget; give
  *     writes values of their own, or wrong reads are explained away.
@@ -40,6 +42,8 @@ export interface Model<State, Timed> {
   encode(state: State): string
   /** It never changes the state. */
   isRead(operation: Timed): boolean
+  /** Equal for operations that do the same, whatever was answered. */
+  effect(operation: Timed): string
 }
 
 export interface Interval {
@@ -73,6 +77,8 @@ class Search<State, Timed extends Interval> {
   /** Those with a return first, each part in the order of the calls. */
   readonly #operations: readonly Timed[]
   readonly #finite: number
+  /** Of those without a return: the one before it that does the same, or −1. */
+  readonly #twins: Int32Array
   /** Nodes of the list: HEAD, then 1 + operation for calls, then 1 + count + operation for returns. 0 also ends it. */
   readonly #next: Int32Array
   readonly #previous: Int32Array
@@ -85,6 +91,7 @@ class Search<State, Timed extends Interval> {
     this.#model = model
     this.#operations = [...finite, ...unknown]
     this.#finite = finite.length
+    this.#twins = twinsOf(unknown, finite.length, model)
     const count = this.#operations.length
     this.#next = new Int32Array(1 + 2 * count)
     this.#previous = new Int32Array(1 + 2 * count)
@@ -123,7 +130,7 @@ class Search<State, Timed extends Interval> {
       if (++steps > stepBudget) return { kind: 'exhausted', steps }
       if (node !== HEAD && node <= count) {
         const i = node - 1
-        const after = model.step(state, operations[i]!)
+        const after = this.#isNext(i) ? model.step(state, operations[i]!) : undefined
         if (after !== undefined) {
           this.#done.add(i)
           const key = this.#done.key(model.encode(after))
@@ -161,6 +168,11 @@ class Search<State, Timed extends Interval> {
     return { kind: 'linearizable', steps }
   }
 
+  #isNext(i: number): boolean {
+    const twin = i < this.#finite ? -1 : this.#twins[i - this.#finite]!
+    return twin < 0 || this.#done.has(twin)
+  }
+
   #lift(i: number): void {
     this.#unlink(1 + i)
     if (i < this.#finite) this.#unlink(1 + this.#operations.length + i)
@@ -183,6 +195,16 @@ class Search<State, Timed extends Interval> {
     this.#next[this.#previous[node]!] = node
     this.#previous[this.#next[node]!] = node
   }
+}
+
+function twinsOf<State, Timed>(unknown: readonly Timed[], from: number, model: Model<State, Timed>): Int32Array {
+  const last = new Map<string, number>()
+  return Int32Array.from(unknown, (operation, i) => {
+    const effect = model.effect(operation)
+    const twin = last.get(effect) ?? -1
+    last.set(effect, from + i)
+    return twin
+  })
 }
 
 /** Which operations are linearized, and a short name for that set. */
@@ -210,6 +232,11 @@ class LinearizedSet {
     const word = i >>> 4
     this.#words[word]! |= 1 << (i & 15)
     if (word > this.#high) this.#high = word
+  }
+
+  has(i: number): boolean {
+    const [words, at] = i < this.#finite ? [this.#words, i] : [this.#unknownWords, i - this.#finite]
+    return (words[at >>> 4]! & (1 << (at & 15))) !== 0
   }
 
   remove(i: number): void {
@@ -252,6 +279,7 @@ export const REGISTER: Model<string | null, RegisterOperation> = {
   },
   encode: (state) => (state === null ? '' : `=${state}`),
   isRead: ({ input, output }) => input.f === 'read' || (output?.f === 'cas' && !output.applied),
+  effect: ({ input: { key: _key, ...does } }) => JSON.stringify(does),
 }
 
 export interface RegistersVerdict {
