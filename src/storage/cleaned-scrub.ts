@@ -3,7 +3,7 @@ import type { Disk } from '../platform/index.ts'
 import { crc32c } from '../stdx/index.ts'
 import type { CleanedSegment } from './cleaned-part.ts'
 import { call, type Procedure } from './procedure.ts'
-import { damaged, openSegment, type Segment } from './segment.ts'
+import { damaged, openSegment, readSegment, type Segment } from './segment.ts'
 
 const CHUNK_BYTES = 1 << 20
 
@@ -34,7 +34,7 @@ export class CleanedScrub {
       const size = yield* call<number>((done) => file.size(done))
       if (size !== bytes) throw damaged(segment, size, `it has ${size} bytes, ${bytes} were written`)
       const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, bytes - this.#at))
-      const count = yield* call<number>((done) => file.read(chunk, this.#at, done))
+      const count = yield* readSegment(segment, file, chunk, this.#at)
       if (count < chunk.length) throw damaged(segment, this.#at + count, 'the file is shorter than was written')
       this.#crc = crc32c(chunk, this.#crc)
       this.#at += count

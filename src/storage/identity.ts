@@ -11,6 +11,7 @@
  *     36  u16  length of the cluster id, then the id (UTF-8); 0 while it is not known
  *      …  u16  length of the cluster hash, then the hash (UTF-8); 0 for a node that was started alone or joined
  */
+import { PlatformError } from '../platform/index.ts'
 import { crc32c, TypedError } from '../stdx/index.ts'
 import { REPLACE_THE_DISK, StorageError } from './errors.ts'
 import { newerFormat, readable, writeVersions } from './versions.ts'
@@ -96,6 +97,11 @@ function damaged(file: string, position: number): StorageError {
 
 export function isNotFound(error: unknown): boolean {
   return error instanceof TypedError && error.code === 'DISK_NOT_FOUND'
+}
+
+/** The disk is there, and gives up on what it was to read: a bad sector. */
+export function isUnreadable(error: unknown): boolean {
+  return error instanceof PlatformError && error.details.code === 'DISK_FAILED' && error.details.errno === 'EIO'
 }
 
 export function isNotEmpty(error: unknown): boolean {

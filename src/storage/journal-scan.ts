@@ -129,9 +129,10 @@ function* scan(request: ScanRequest, candidates: readonly Candidate[]): Procedur
   let at = serving.findLastIndex(({ header }) => header!.firstSequence <= request.from)
   // Where nothing of what is needed was ever synced, no segment need be in service.
   // No segment in service looks like a journal that nobody has written to yet, and so does the only one without its header.
-  const orphan = at < 0 ? yield* placeBeyond(candidates, -1, 0, request.from, believes) : null
-  if (orphan !== null) throw damage(orphan, 0, request.from, 'blocks in a segment without its header or first block')
   const proved = proofOf(request.from, request) !== 'none'
+  // Where something is missing for certain, whatever looks like a block says which file it was.
+  const orphan = at < 0 ? yield* placeBeyond(candidates, -1, 0, request.from, proved ? () => true : believes) : null
+  if (orphan !== null) throw damage(orphan, 0, request.from, 'blocks in a segment without its header or first block')
   if (at < 0 && (serving.length > 0 || proved)) {
     const file = serving[0]?.path ?? journalDirectory(request.directory)
     throw damage(file, 0, request.from, 'segment missing: the journal does not reach back to the checkpoint')

@@ -190,6 +190,55 @@ test('repair: a read meets the damage, is answered with it, and what can be read
   readsAll(world, storage)
 })
 
+test('repair: a sector that the drive gives up on is damage, and what lies before it is read until it is repaired', () => {
+  const world = new World('sector')
+  const storage = world.open({ hasPeers: true, shardSegmentBytes: 1 << 20 })
+  storage.setCheckpointSource({ activeShards: () => [16], capture: () => checkpointAt(16, LOG, LOG.length) })
+  const log = storage.openShardLog(16)
+  storage.append(LOG, () => {})
+  for (const entry of LOG) log.append(entry)
+  storage.checkpoint()
+  world.clock.settle()
+  const from = 40_000
+  world.disk.condition = {
+    troubleWith: ({ operation, path: file, position, bytes }) =>
+      operation === 'read' && file === path(1) && position + bytes > from ? { kind: 'fail', errno: 'EIO' } : null,
+  }
+  let read = 0
+  let met: string | null = null
+  while (met === null) {
+    log.readFromIndex(read + 1, 1 << 20, (error, entries) => {
+      met = error?.code ?? null
+      read += entries.length
+    })
+    world.clock.settle()
+  }
+  assert.equal(met, 'SHARD_LOG_DAMAGED')
+  assert.ok(read > 30 && read < 38, `${read} of those that begin before byte ${from}`)
+  assert.deepEqual(world.fatals, [])
+  scrub(world, storage)
+  assert.deepEqual(damagesIn(storage), [path(1)])
+  const repair = begin(world, storage)!
+  assert.equal(addTo(world, repair, LOG), null)
+  assert.equal(complete(world, storage, repair), 'done')
+  world.disk.condition = null
+  readsAll(world, storage)
+  assert.equal(world.list('/data/quarantine').length, 1)
+})
+
+test('repair: of two copies that the drive must read one is enough', () => {
+  for (const name of ['identity', 'checkpoint', 'terms']) {
+    for (const lost of [`/data/${name}`, `/data/${name}.copy`]) {
+      const { world } = closed(lost)
+      world.disk.fault = (operation, file) => (operation === 'read' && file === lost ? 'EIO' : null)
+      world.close(open(world))
+      world.disk.fault = null
+      assert.ok(world.read(`/data/${name}`).equals(world.read(`/data/${name}.copy`)), lost)
+      readsAll(world, open(world))
+    }
+  }
+})
+
 test('repair: entries of another history, whole and in order, are refused at its end, or where they do not follow', () => {
   const { world, firsts } = closed('another history')
   flip(world, path(firsts[2]), 1500)

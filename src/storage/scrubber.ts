@@ -30,6 +30,7 @@ import {
   isDamage,
   openSegment,
   readHeader,
+  readSegment,
   type Segment,
 } from './segment.ts'
 import { encodeSegmentIndex, type SegmentSummary, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
@@ -215,7 +216,7 @@ class SegmentScrub {
   *#begin(file: DiskFile): Procedure<ChunkReader> {
     const { segment } = this
     const header = Buffer.alloc(SHARD_SEGMENT_HEADER_BYTES)
-    yield* call<number>((done) => file.read(header, 0, done))
+    yield* readSegment(segment, file, header, 0)
     this.#segmentCrc = crc32c(header)
     const { previousCrc } = yield* readHeader(segment, file)
     const size = yield* call<number>((done) => file.size(done))

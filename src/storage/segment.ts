@@ -2,7 +2,8 @@
  * One file of a shard's log: what is known of it in memory, and reading entries out of it.
  *
  * Whatever is read is verified before anybody sees it: each entry's own sum, that it is this shard's, and that it follows the
- * one before it. A bad one is an error with a place, and never stepped over.
+ * one before it. A bad one is an error with a place, and never stepped over. A sector that the drive gives up on (EIO) is bad like one
+ * that it misreads: there are peers to repair both from.
  */
 import { dirname } from 'node:path'
 import type { Disk, DiskFile } from '../platform/index.ts'
@@ -10,7 +11,7 @@ import { TypedError } from '../stdx/index.ts'
 import { readFile } from './atomic-file.ts'
 import { decodeEntry, ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, type Entry, nextOffsetAfter } from './entry.ts'
 import { StorageError } from './errors.ts'
-import { isNotFound } from './identity.ts'
+import { isNotFound, isUnreadable } from './identity.ts'
 import { cleanedIndexFile, cleanedSegmentFile, shardIndexFile, shardSegmentFile } from './layout.ts'
 import { call, type Procedure } from './procedure.ts'
 import {
@@ -25,6 +26,8 @@ import { maxTimestampOf } from './timestamps.ts'
 import { newerFormat } from './versions.ts'
 
 const READ_BYTES_MIN = 64 << 10
+/** What a drive gives up on is a sector of a few KiB. */
+const READ_BYTES_NARROW = 4 << 10
 const INDEX_FILE_BYTES_MAX = 64 << 20
 
 export interface DecodedIndex {
@@ -189,7 +192,7 @@ export function* readFirstOffset(segment: Segment, file: DiskFile): Procedure<nu
 
 export function* readHeader(segment: Segment, file: DiskFile): Procedure<ShardSegmentHeader> {
   const bytes = Buffer.alloc(SHARD_SEGMENT_HEADER_BYTES)
-  const count = yield* call<number>((done) => file.read(bytes, 0, done))
+  const count = yield* readSegment(segment, file, bytes, 0)
   const header = decodeShardSegmentHeader(bytes.subarray(0, count))
   if (header === 'newer') throw newerFormat(segment.path, bytes, 12)
   if (typeof header === 'string') throw damaged(segment, 0, `bad header (${header})`)
@@ -199,6 +202,15 @@ export function* readHeader(segment: Segment, file: DiskFile): Procedure<ShardSe
   segment.firstOffset = header.firstOffset
   segment.createdMs = header.createdMs
   return header
+}
+
+/** How many bytes there were. */
+export function* readSegment(segment: Segment, file: DiskFile, into: Buffer, position: number): Procedure<number> {
+  try {
+    return yield* call<number>((done) => file.read(into, position, done))
+  } catch (error) {
+    throw isUnreadable(error) ? damaged(segment, position, 'the disk cannot read it') : error
+  }
 }
 
 /** The folder may be gone with all that was in it, which is damage to be repaired and keeps nobody from writing. */
@@ -233,6 +245,8 @@ export class ChunkReader {
   #position: number
   #previous: Entry | null = null
   #lengthNeeded = 0
+  /** Some of the last read cannot be read: what lies before that can. */
+  #narrow = false
   /** Met behind entries that were handed out. */
   #damage: StorageError | null = null
 
@@ -249,12 +263,25 @@ export class ChunkReader {
     for (;;) {
       if (this.#damage !== null) throw this.#damage
       if (this.#position >= end) return null
-      const length = Math.max(READ_BYTES_MIN, Math.min(maxBytes, 4 << 20) + READ_BYTES_MIN, this.#lengthNeeded)
+      const widest = Math.max(READ_BYTES_MIN, Math.min(maxBytes, 4 << 20) + READ_BYTES_MIN)
+      const length = Math.max(this.#narrow ? READ_BYTES_NARROW : widest, this.#lengthNeeded)
       const buffer = Buffer.allocUnsafeSlow(Math.min(length, end - this.#position))
-      const count = yield* call<number>((done) => file.read(buffer, this.#position, done))
+      const count = yield* this.#read(file, buffer)
+      if (count === null) continue
       if (count < buffer.length) throw damaged(segment, this.#position + count, 'the file is shorter than was written')
       const entries = this.#decode(buffer)
       if (entries.length > 0) return entries
+    }
+  }
+
+  /** Null: to be tried again, with less. */
+  *#read(file: DiskFile, buffer: Buffer): Procedure<number | null> {
+    try {
+      return yield* readSegment(this.#request.segment, file, buffer, this.#position)
+    } catch (error) {
+      if (this.#narrow || buffer.length <= READ_BYTES_NARROW || !isDamage(error)) throw error
+      this.#narrow = true
+      return null
     }
   }
 

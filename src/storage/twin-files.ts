@@ -15,7 +15,7 @@ import type { Disk } from '../platform/index.ts'
 import { crc32c } from '../stdx/index.ts'
 import { readFile, replaceFile } from './atomic-file.ts'
 import { StorageError } from './errors.ts'
-import { isNotFound } from './identity.ts'
+import { isNotFound, isUnreadable } from './identity.ts'
 import { copyOf } from './layout.ts'
 import type { Procedure } from './procedure.ts'
 
@@ -76,13 +76,17 @@ export function* readTwins<T>(request: TwinsToRead<T>): Procedure<Twins<T>> {
   return { value: good.value, bytes: good.bytes, error: null, wrong }
 }
 
+/** What is read of a file on whose sectors the drive has given up. */
+const NOTHING = Buffer.alloc(0)
+
 function* readTwin<T>({ disk, maxBytes, decode }: TwinsToRead<T>, file: string): Procedure<Twin<T>> {
   let bytes: Buffer
   try {
     bytes = yield* readFile(disk, file, maxBytes)
   } catch (error) {
-    if (!isNotFound(error)) throw error
-    return { file, bytes: null, value: null, error: null }
+    if (isNotFound(error)) return { file, bytes: null, value: null, error: null }
+    if (!isUnreadable(error)) throw error
+    bytes = NOTHING
   }
   const value = decode(bytes, file)
   if (value instanceof StorageError) return { file, bytes, value: null, error: value }
