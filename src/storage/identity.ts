@@ -100,7 +100,7 @@ export function isNotFound(error: unknown): boolean {
 }
 
 /** The disk is there, and gives up on what it was to read: a bad sector. */
-export function isUnreadable(error: unknown): boolean {
+export function isUnreadable(error: unknown): error is PlatformError {
   return error instanceof PlatformError && error.details.code === 'DISK_FAILED' && error.details.errno === 'EIO'
 }
 

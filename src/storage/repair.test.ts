@@ -236,6 +236,12 @@ test('repair: of two copies that the drive must read one is enough', () => {
       assert.ok(world.read(`/data/${name}`).equals(world.read(`/data/${name}.copy`)), lost)
       readsAll(world, open(world))
     }
+    const { world } = closed(`both of ${name}`)
+    world.disk.fault = (operation, file) => (operation === 'read' && file.includes(name) ? 'EIO' : null)
+    const outcome = world.tryOpen()
+    assert.ok(outcome instanceof Error && (outcome as { code?: string }).code === 'DISK_FAILED', `${name}: ${outcome}`)
+    world.disk.fault = null
+    readsAll(world, open(world))
   }
 })
 

@@ -51,6 +51,8 @@ interface Twin<T> {
   readonly bytes: Buffer | null
   readonly value: T | null
   readonly error: StorageError | null
+  /** The drive has given up on it. */
+  readonly unreadable: Error | null
 }
 
 export function* readTwins<T>(request: TwinsToRead<T>): Procedure<Twins<T>> {
@@ -66,6 +68,9 @@ export function* readTwins<T>(request: TwinsToRead<T>): Procedure<Twins<T>> {
       return { value: null, bytes: null, error: twin.error, wrong: [] }
   const later = first.value !== null && second.value !== null && isLater?.(second.value, first.value) === true
   const good = first.value === null || later ? second : first
+  // A disk that reads nothing at all says nothing of what it holds.
+  const unreadable = first.unreadable ?? second.unreadable
+  if (good.value === null && unreadable !== null) throw unreadable
   if (good.value === null) return { value: null, bytes: null, error: first.error ?? second.error, wrong: [] }
   const wrong = [first, second]
     .filter((twin) => twin !== good && (twin.value === null || !twin.bytes!.equals(good.bytes!)))
@@ -80,17 +85,18 @@ export function* readTwins<T>(request: TwinsToRead<T>): Procedure<Twins<T>> {
 const NOTHING = Buffer.alloc(0)
 
 function* readTwin<T>({ disk, maxBytes, decode }: TwinsToRead<T>, file: string): Procedure<Twin<T>> {
-  let bytes: Buffer
+  let bytes: Buffer = NOTHING
+  let unreadable: Error | null = null
   try {
     bytes = yield* readFile(disk, file, maxBytes)
   } catch (error) {
-    if (isNotFound(error)) return { file, bytes: null, value: null, error: null }
+    if (isNotFound(error)) return { file, bytes: null, value: null, error: null, unreadable }
     if (!isUnreadable(error)) throw error
-    bytes = NOTHING
+    unreadable = error
   }
   const value = decode(bytes, file)
-  if (value instanceof StorageError) return { file, bytes, value: null, error: value }
-  return { file, bytes, value, error: null }
+  if (value instanceof StorageError) return { file, bytes, value: null, error: value, unreadable }
+  return { file, bytes, value, error: null, unreadable }
 }
 
 /** Whoever writes a file sums it up. So where the sum fails, what is said of the version is as rotten as the rest. */
