@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { type Entry, EntryKind, encodeEntry } from '../storage/index.ts'
 import type { Message } from './messages.ts'
 import { diskWithTerms, ProtocolHarness, SHARD } from './protocol-harness.test.ts'
+import { encodeSnapshotBody, headOf } from './snapshot.ts'
 
 const lines: string[] = []
 
@@ -105,5 +106,26 @@ test('follower: a rejection does not take the place of an answer that is due', (
   const accepted = replies(harness).filter((reply) => reply.type === 'append-reply' && reply.rejected === null)
   assert.deepEqual(accepted, [
     { type: 'append-reply', shard: SHARD, term: 5, received: 1, journaled: 1, rejected: null },
+  ])
+})
+
+function snapshotAt(index: number): Message {
+  const place = { index, entryTerm: 5, crc: index, nextOffset: index, stamp: index }
+  const epochs = [{ term: 5, firstIndex: 2, firstOffset: 0 }]
+  const rest = { epochs, configuration: Buffer.alloc(0), cleanedFrom: null, state: Buffer.from('[]') }
+  const body = encodeSnapshotBody({ ...place, ...rest })
+  return { type: 'snapshot', shard: SHARD, term: 5, head: headOf(place, body), at: 0, chunk: body }
+}
+
+/** The second is of a leader that has gone; the one that we follow has a log that goes on from the first. It sends nothing twice. */
+test('follower: while one snapshot follows another nobody hears of the first', () => {
+  const harness = follower([1])
+  harness.act(1, (raft) => raft.step(2, snapshotAt(5)))
+  harness.act(1, (raft) => raft.step(2, snapshotAt(8)))
+  harness.install(1)
+  assert.deepEqual(replies(harness), [])
+  harness.install(1)
+  assert.deepEqual(replies(harness), [
+    { type: 'append-reply', shard: SHARD, term: 5, received: 8, journaled: 8, rejected: null },
   ])
 })

@@ -93,6 +93,8 @@ export class Follower implements Behaviour {
     const { leader, following } = core
     // The report is of a term, so it waits for that term to be synced; `persisted` brings us back here.
     if (leader === null || following === null || !core.persistence.hardStateDurable) return
+    // One snapshot may be followed by the next: who heard of the first would send entries that nobody takes, and never again.
+    if (core.installing !== null) return
     const received = following.matched
     const journaled = this.#journaledMatch(following)
     const receipt = core.options.acknowledgeReceipt === true && received > following.reportedReceived
