@@ -11,7 +11,16 @@ import { StuckLeaders } from './stuck-leaders.ts'
 
 const appended: NodeEvent = {
   layer: 'streams',
-  event: { type: 'stream-appended', shard: 16, index: 1, firstOffset: 0, records: 1, batches: 1, bytes: 1 },
+  event: {
+    type: 'stream-appended',
+    shard: 16,
+    index: 1,
+    firstOffset: 0,
+    records: 1,
+    batches: 1,
+    bytes: 1,
+    heldBack: false,
+  },
 }
 const stands = (role: 'leader' | 'follower'): NodeEvent => ({
   layer: 'replication',

@@ -49,7 +49,16 @@ const truncated = (term: number): NodeEvent => ({
 })
 const appended = (firstOffset: number, records: number): NodeEvent => ({
   layer: 'streams',
-  event: { type: 'stream-appended', shard: SHARD, index: 1, firstOffset, records, batches: 1, bytes: 1 },
+  event: {
+    type: 'stream-appended',
+    shard: SHARD,
+    index: 1,
+    firstOffset,
+    records,
+    batches: 1,
+    bytes: 1,
+    heldBack: false,
+  },
 })
 const summed = (index: number, sum: number): NodeEvent => ({
   layer: 'replication',

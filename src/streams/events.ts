@@ -15,6 +15,8 @@ export type PartitionEvent =
       readonly records: number
       readonly batches: number
       readonly bytes: number
+      /** Some were taken in an earlier turn, and waited for a handover of leadership that came to nothing. */
+      readonly heldBack: boolean
     }
   /**
    * Producers are about to hear of their writes, all of them below `offset` and in entries up to `index`. The entry at `index`

@@ -109,6 +109,8 @@ export class Partition implements StateMachine, Advancing {
   #pendingBytes = 0
   /** The first so many pending batches have bytes of their own: they wait for a handover of leadership. */
   #pendingOwned = 0
+  /** There were such in the last draft. */
+  #heldBack = false
   #held: Held[] = []
   #heldBytes = 0
   readonly #waiting = new Acknowledgements()
@@ -383,6 +385,7 @@ export class Partition implements StateMachine, Advancing {
       return `shard ${this.#shard.id}: numbered from ${this.#pendingFirstOffset}, the log goes on at ${context.firstOffset}`
     })
     const draft = { kind: EntryKind.data, recordCount: this.#pendingRecords, payload: this.#pending }
+    this.#heldBack = this.#pendingOwned > 0
     this.#clearPending()
     return draft
   }
@@ -414,6 +417,7 @@ export class Partition implements StateMachine, Advancing {
       records: recordCount,
       batches,
       bytes: payload.length,
+      heldBack: this.#heldBack,
     })
   }
 
