@@ -136,6 +136,7 @@ test('log: what is refused, in one line', { timeout: 60_000 }, async () => {
       [['dump', notes], /notes: neither a journal segment nor a shard log/],
       [['stats', directory], /no journal segment, shard log, checkpoint or identity in it/],
       [['dump', notes, '--limit', '0'], /--limit 0: must be a whole number from 1/],
+      [['dump', notes, '--from', '9', '--to', '3'], /--from 9 --to 3: nothing is from 9 to 3; swap them/],
       [['dump', notes, '--shard', 'x'], /--shard x: must be a whole number from 0/],
     ]
     for (const [args, what] of cases) {

@@ -93,6 +93,11 @@ function dumpOptions(flags: LogFlags): DumpOptions {
   const shard = number('shard', flags.shard, 0, 0xffff_ffff)
   const from = number('from', flags.from, 0) ?? 0
   const to = number('to', flags.to, 0) ?? Number.POSITIVE_INFINITY
+  if (from > to)
+    throw new CliError(
+      { code: 'USAGE', option: 'from' },
+      `--from ${from} --to ${to}: nothing is from ${from} to ${to}; swap them`,
+    )
   const limit = number('limit', flags.limit, 1) ?? Number.POSITIVE_INFINITY
   return { records: flags.records === true, shard, from, to, limit }
 }

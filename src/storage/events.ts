@@ -20,9 +20,9 @@ export type StorageEvent =
   | { type: 'shard-segment-sealed'; shard: number; firstIndex: number; lastIndex: number; bytes: number }
   /** Segments that lie wholly below the log's start, which is now at `firstIndex`, are going. */
   | { type: 'shard-log-cut'; shard: number; firstIndex: number; segments: number }
-  /** What lies below `firstIndex` is in cleaned segments, which the checkpoint names. */
   /** What compaction had left at another replica is this one's, and readers see it. */
   | { type: 'cleaned-part-adopted'; shard: number; firstIndex: number; segments: number; bytes: number }
+  /** What lies below `firstIndex` is in cleaned segments, which the checkpoint names. */
   | {
       type: 'shard-log-cleaned'
       shard: number
