@@ -232,7 +232,7 @@ test('an empty directory under a known id is turned away, naming both', () => {
   const hello = { ...world.node(1).mesh.helloOf(2)!, diskIncarnation: 'fresh' }
   const refusal = world.node(1).cluster.admit(hello)
   assert.equal(refusal?.code, 'UNKNOWN_DISK')
-  assert.match(refusal.message, /disk-2.*fresh.*--join/)
+  assert.match(refusal.message, /disk-2.*fresh.*tidemark backup.*tidemark restore/)
   assert.equal(world.node(1).cluster.admit(world.node(1).mesh.helloOf(2)!), null)
 })
 

@@ -45,7 +45,8 @@ export function admitPeer(hello: Hello, household: Household): Refusal | null {
 export function unknownDiskMessage(node: number, known: string, given: string): string {
   return (
     `an empty directory under an id the cluster knows: node ${node} belongs to the data directory ${known}, and came with ${given}. ` +
-    'Start it with its own directory, or start this directory as a new node: --id with an unused number, and --join'
+    'Start it with its own directory. Where that is lost leave the other members running: this version cannot replace a node; ' +
+    "what they serve can be taken with 'tidemark backup' and brought into a new cluster with 'tidemark restore'"
   )
 }
 

@@ -44,7 +44,7 @@
 import { assert, crc32c } from '../stdx/index.ts'
 import type { CleanedPart, CleanedSegment } from './cleaned-part.ts'
 import { readU64, writeU64 } from './entry.ts'
-import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import { KEEP_THE_DIRECTORY, StorageError } from './errors.ts'
 import type { HardState } from './hard-state.ts'
 import { newerFormat, readable, writeVersions } from './versions.ts'
 
@@ -336,5 +336,5 @@ export function decodeShardRecord(bytes: Buffer): StoredShard | null {
 
 function damaged(file: string, position: number): StorageError {
   const details = { code: 'CHECKPOINT_DAMAGED', file, position } as const
-  return new StorageError(details, `${file} is damaged (byte ${position}). ${REPLACE_THE_DISK}`)
+  return new StorageError(details, `${file} is damaged (byte ${position}). ${KEEP_THE_DIRECTORY}`)
 }

@@ -32,7 +32,11 @@ export type StorageFailure =
 
 export class StorageError extends TypedError<StorageFailure> {}
 
-/** The way out that all damage shares: this replica's copy is not the only one. */
-export const REPLACE_THE_DISK =
-  'Nothing was changed. In a cluster, keep this directory aside and let the node join again with an empty one; ' +
-  'a single node must be restored from a copy.'
+/**
+ * The way out of damage that a start cannot put right. Not "join again with an empty directory": nodes cannot be replaced in this
+ * version, and who is known with a directory is refused with another.
+ */
+export const KEEP_THE_DIRECTORY =
+  'Nothing was changed: keep this directory aside. In a cluster, leave the other members running; take what they serve with ' +
+  "'tidemark backup' and bring it into a new cluster with 'tidemark restore'. " +
+  'A single node: restore a backup into one with a new directory, or go back to a copy of this one.'

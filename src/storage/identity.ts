@@ -13,7 +13,7 @@
  */
 import { PlatformError } from '../platform/index.ts'
 import { crc32c, TypedError } from '../stdx/index.ts'
-import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import { KEEP_THE_DIRECTORY, StorageError } from './errors.ts'
 import { newerFormat, readable, writeVersions } from './versions.ts'
 
 export interface Identity {
@@ -92,7 +92,7 @@ export function otherCluster(stored: string, given: string, file: string): Stora
 
 function damaged(file: string, position: number): StorageError {
   const details = { code: 'IDENTITY_DAMAGED', file, position } as const
-  return new StorageError(details, `${file} is damaged (byte ${position}). ${REPLACE_THE_DISK}`)
+  return new StorageError(details, `${file} is damaged (byte ${position}). ${KEEP_THE_DIRECTORY}`)
 }
 
 export function isNotFound(error: unknown): boolean {

@@ -8,7 +8,7 @@
  */
 import type { Disk, DiskFile } from '../platform/index.ts'
 import { decodeEntry, type Entry } from './entry.ts'
-import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import { KEEP_THE_DIRECTORY, StorageError } from './errors.ts'
 import { isNotFound } from './identity.ts'
 import {
   BLOCK_ALIGNMENT,
@@ -275,6 +275,6 @@ export function decodeBody(body: Buffer, entryCount: number): Entry[] | null {
 function damage(file: string, position: number, sequence: number, label: string): StorageError {
   return new StorageError(
     { code: 'JOURNAL_DAMAGED', file, position, sequence, label },
-    `the journal is damaged at byte ${position} of ${file}, block ${sequence}: ${label}. ${REPLACE_THE_DISK}`,
+    `the journal is damaged at byte ${position} of ${file}, block ${sequence}: ${label}. ${KEEP_THE_DIRECTORY}`,
   )
 }

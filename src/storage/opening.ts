@@ -15,7 +15,7 @@ import { replaceFile } from './atomic-file.ts'
 import type { Background } from './background.ts'
 import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from './checkpoint-format.ts'
 import type { Entry } from './entry.ts'
-import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import { KEEP_THE_DIRECTORY, StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { decodeIdentity, encodeIdentity, IDENTITY_BYTES_MAX, type Identity, refusal } from './identity.ts'
 import { BLOCK_ALIGNMENT, blockFootprint } from './journal-format.ts'
@@ -166,7 +166,7 @@ function* loadOrReset(
       ? loaded
       : new StorageError(details, `${interrupted} Start it with the same --cluster.`)
   if (row.verdict === 'refuse') throw damage
-  const reason = `${row.label}: ${damage.message.replace(` ${REPLACE_THE_DISK}`, '')}`
+  const reason = `${row.label}: ${damage.message.replace(` ${KEEP_THE_DIRECTORY}`, '')}`
   const usable = checkpoint instanceof StorageError ? null : checkpoint
   const reset = yield* resetDirectory(
     { directory, diskIncarnation, terms: known!, checkpoint: usable, reason },
@@ -262,7 +262,7 @@ function* refuseDataWithoutIdentity(disk: Disk, directory: string): Procedure<vo
     if (names.length === 0) continue
     throw new StorageError(
       { code: 'IDENTITY_MISSING', directory },
-      `there is data in ${folder} and no identity file ${identityFile(directory)}, so nobody knows whose it is. ${REPLACE_THE_DISK}`,
+      `there is data in ${folder} and no identity file ${identityFile(directory)}, so nobody knows whose it is. ${KEEP_THE_DIRECTORY}`,
     )
   }
 }
@@ -277,13 +277,13 @@ function* readCheckpoint(
     const checkpoint = decodeCheckpoint(bytes, file)
     if (checkpoint instanceof StorageError || checkpoint.diskIncarnation === identity.diskIncarnation) return checkpoint
     const details = { code: 'CHECKPOINT_DAMAGED', file, position: 16 } as const
-    return new StorageError(details, `${file} belongs to another data directory. ${REPLACE_THE_DISK}`)
+    return new StorageError(details, `${file} belongs to another data directory. ${KEEP_THE_DIRECTORY}`)
   }
   const twins = yield* readTwins({ disk, path, maxBytes: CHECKPOINT_BYTES_MAX, decode, isLater: isLaterCheckpoint })
   if (twins.error?.code === 'CHECKPOINT_DAMAGED') return twins.error
   if (twins.error !== null) throw twins.error
   if (twins.value === null)
-    return new StorageError({ code: 'CHECKPOINT_MISSING', file: path }, `${path} is missing. ${REPLACE_THE_DISK}`)
+    return new StorageError({ code: 'CHECKPOINT_MISSING', file: path }, `${path} is missing. ${KEEP_THE_DIRECTORY}`)
   yield* writeAnew(disk, twins, trace)
   return twins.value
 }

@@ -320,6 +320,7 @@ test('recovery: missing files are refused with their names', () => {
   ] as const) {
     const outcome = without(path)
     assert.ok(outcome instanceof StorageError && outcome.code === code, `${path}: ${outcome}`)
+    assert.match(outcome.message, /keep this directory aside.*tidemark backup.*tidemark restore/)
   }
 })
 

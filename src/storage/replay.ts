@@ -18,7 +18,7 @@
  */
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import { type Entry, EntryKind } from './entry.ts'
-import { StorageError } from './errors.ts'
+import { KEEP_THE_DIRECTORY, StorageError } from './errors.ts'
 import { decodeHardState, type HardState, laterOf } from './hard-state.ts'
 
 export interface RecoveredShard {
@@ -125,8 +125,7 @@ function verifyLog(shard: number, entries: readonly Entry[], checkpoint: ShardCh
   const broken = (index: number, reason: string): StorageError =>
     new StorageError(
       { code: 'LOG_BROKEN', shard, index, reason },
-      `the journal's entries of shard ${shard} do not form a log at index ${index}: ${reason}. ` +
-        'Nothing was changed. In a cluster, keep this directory aside and let the node join again with an empty one.',
+      `the journal's entries of shard ${shard} do not form a log at index ${index}: ${reason}. ${KEEP_THE_DIRECTORY}`,
     )
   const first = entries[0]
   if (first !== undefined && first.index > anchor.index + 1) {

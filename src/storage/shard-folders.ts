@@ -17,7 +17,7 @@
 import { basename, dirname, join } from 'node:path'
 import type { Disk } from '../platform/index.ts'
 import type { Checkpoint, StoredShard } from './checkpoint-format.ts'
-import { REPLACE_THE_DISK, StorageError } from './errors.ts'
+import { KEEP_THE_DIRECTORY, StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { isNotEmpty, isNotFound } from './identity.ts'
 import {
@@ -75,7 +75,7 @@ export function* tidyShards(
     if (hasPeers) continue
     throw new StorageError(
       { code: 'SHARD_LOG_MISSING', shard, file: missing, reason: 'there is no other replica' },
-      `${missing}, a part of the log of shard ${shard}, is missing. ${REPLACE_THE_DISK}`,
+      `${missing}, a part of the log of shard ${shard}, is missing. ${KEEP_THE_DIRECTORY}`,
     )
   }
   for (const [shard, { log }] of checkpoint.shards) {
