@@ -153,7 +153,8 @@ function closed(): Files {
 function filesOf(world: World): Files {
   const names = (folder: string): string[] => world.list(folder).map((name) => `${folder}/${name}`)
   const shards = world.list('/data/shards').flatMap((shard) => names(`/data/shards/${shard}`))
-  const paths = ['/data/identity', '/data/checkpoint', ...names('/data/journal'), ...shards]
+  const small = world.list('/data').filter((name) => /^(identity|checkpoint|terms)/.test(name))
+  const paths = [...small.map((name) => `/data/${name}`), ...names('/data/journal'), ...shards]
   return new Map(paths.map((path) => [path, world.read(path)]))
 }
 

@@ -114,7 +114,7 @@ export class Dump {
       case 'note':
         return this.#quietly() || this.#print(colors.dim(item.text))
       case 'missing':
-        return this.#line(colors.red(`${item.path} is missing: a node does not start on this directory without it`))
+        return this.#line(colors.red(`${item.path} is missing: ${item.after}`))
       case 'gone':
         return this.#line(colors.dim(`${item.path} is gone: the node needs it no more`))
     }

@@ -46,8 +46,9 @@ export function jsonDump(options: DumpOptions, line: Line): { take(item: LogItem
         case 'point':
           return !fits(options, null, item.index) || counted(item)
         case 'gone':
-        case 'missing':
           return line(JSON.stringify({ file: item.path, type: item.type }))
+        case 'missing':
+          return line(JSON.stringify({ file: item.path, type: item.type, after: item.after }))
         default:
           return print(item)
       }

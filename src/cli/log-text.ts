@@ -8,6 +8,7 @@ export const KIND_NAMES: Readonly<Record<FileKind, string>> = {
   'shard-index': 'index',
   checkpoint: 'checkpoint',
   identity: 'identity',
+  terms: 'terms',
 }
 
 /** Of a key or value that is shown to people. */

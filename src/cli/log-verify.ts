@@ -23,7 +23,7 @@ export class Verification {
   take(item: LogItem): boolean {
     this.#tally.take(item)
     if (item.type === 'damage') this.#damages.push(item)
-    if (item.type === 'missing') this.#missing(item.path)
+    if (item.type === 'missing') this.#missing(item.path, item.after)
     return this.#heard
   }
 
@@ -41,13 +41,13 @@ export class Verification {
     return this.#damagedFiles === 0 ? 0 : 1
   }
 
-  #missing(path: string): void {
+  #missing(path: string, after: string): void {
     this.#tally.finish()
     this.#damagedFiles++
     this.#heard = this.#line(
       this.#json
-        ? JSON.stringify({ file: path, ok: false, missing: true })
-        : `${colors.red('MISSING')}  ${path}  ${colors.dim('a node does not start on this directory without it')}`,
+        ? JSON.stringify({ file: path, ok: false, missing: true, after })
+        : `${colors.red('MISSING')}  ${path}  ${colors.dim(after)}`,
     )
   }
 

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'node:test'
+import { nodePlatform } from '../platform/nodejs/index.ts'
 import { type NodePlan, planCluster, Running, tidemark, untilReady, withDirectory } from './cli-harness.test.ts'
+import { logCommand } from './log.ts'
 
 type Line = Record<string, unknown>
 
@@ -88,9 +90,29 @@ test('log: a killed node’s directory, whole and then damaged', { timeout: 120_
     assert.deepEqual([inJournal.records, inJournal.offset], [3, [0, 2]])
     assert.match((await tidemark(['log', 'stats', directory])).stdout, /journal .* plain/)
 
+    await smallFiles(directory)
     await damaged(directory, args, shard)
   })
 })
+
+/** Every small file in turn, of a real directory. */
+async function smallFiles(directory: string): Promise<void> {
+  for (const name of ['identity', 'checkpoint', 'terms'].flatMap((file) => [file, `${file}.copy`])) {
+    const file = path.join(directory, name)
+    const bytes = await readFile(file)
+    await writeFile(file, Buffer.concat([Buffer.alloc(16), bytes.subarray(16)]))
+    let text = ''
+    const write = (more: string): boolean => {
+      text += more
+      return true
+    }
+    const code = await logCommand('verify', [directory], {}, { disk: nodePlatform().disk, write })
+    assert.equal(code, 1, text)
+    const other = name.endsWith('.copy') ? name.slice(0, -5) : `${name}.copy`
+    assert.ok(text.includes(`DAMAGED  ${file} `) && text.includes(`the node writes it again from ${other}`), text)
+    await writeFile(file, bytes)
+  }
+}
 
 async function damaged(directory: string, args: readonly string[], shard: number): Promise<void> {
   const folder = path.join(directory, 'journal')
@@ -134,7 +156,7 @@ test('log: what is refused, in one line', { timeout: 60_000 }, async () => {
     const cases: [string[], RegExp][] = [
       [['verify', path.join(directory, 'nothing')], /nothing: it does not exist/],
       [['dump', notes], /notes: neither a journal segment nor a shard log/],
-      [['stats', directory], /no journal segment, shard log, checkpoint or identity in it/],
+      [['stats', directory], /no journal segment, shard log, checkpoint, terms or identity in it/],
       [['dump', notes, '--limit', '0'], /--limit 0: must be a whole number from 1/],
       [['dump', notes, '--from', '9', '--to', '3'], /--from 9 --to 3: nothing is from 9 to 3; swap them/],
       [['dump', notes, '--shard', 'x'], /--shard x: must be a whole number from 0/],

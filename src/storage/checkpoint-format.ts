@@ -334,6 +334,27 @@ export function decodeShardRecord(bytes: Buffer): StoredShard | null {
   }
 }
 
+/** Everything in a checkpoint only rises: block, stamp, and over all shards the indexes and terms. */
+export interface CheckpointAge extends Pick<Checkpoint, 'journalThrough' | 'journalFrom' | 'highestStamp'> {
+  readonly indexes: number
+  readonly terms: number
+}
+
+export function ageOf({ journalThrough, journalFrom, highestStamp, shards }: Checkpoint): CheckpointAge {
+  let [indexes, terms] = [0, 0]
+  for (const { state } of shards.values()) {
+    indexes += state.index
+    terms += state.term
+  }
+  return { journalThrough, journalFrom, highestStamp, indexes, terms }
+}
+
+export function isOlder(one: CheckpointAge, other: CheckpointAge): boolean {
+  for (const name of ['journalThrough', 'journalFrom', 'highestStamp', 'indexes', 'terms'] as const)
+    if (one[name] !== other[name]) return one[name] < other[name]
+  return false
+}
+
 function damaged(file: string, position: number): StorageError {
   const details = { code: 'CHECKPOINT_DAMAGED', file, position } as const
   return new StorageError(details, `${file} is damaged (byte ${position}). ${KEEP_THE_DIRECTORY}`)

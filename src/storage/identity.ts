@@ -63,6 +63,11 @@ export function decodeIdentity(bytes: Buffer, file: string): Identity | StorageE
   }
 }
 
+/** Of two whole ones: only the cluster's id is ever added. */
+export function isLaterIdentity(second: Identity, first: Identity): boolean {
+  return first.clusterId === null && second.clusterId !== null
+}
+
 /** Why this disk must not be used for that node and cluster, or null. */
 export function refusal(stored: Identity, nodeId: number, clusterHash: string, file: string): StorageError | null {
   if (stored.nodeId !== nodeId) {

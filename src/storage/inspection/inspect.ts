@@ -13,9 +13,10 @@ import { call, type Procedure, run } from '../procedure.ts'
 import { namesIn } from '../shard-folders.ts'
 import { type FileKind, type ItemSink, Output } from './items.ts'
 import { readJournal } from './read-journal.ts'
-import { readCheckpoint, readIdentity } from './read-metadata.ts'
+import { readCheckpoint, readIdentity, readTerms } from './read-metadata.ts'
 import { readShardIndex } from './read-shard-index.ts'
 import { readShardLog } from './read-shard-log.ts'
+import { SMALL_FILES, smallFileIn } from './small-files.ts'
 import { Source } from './source.ts'
 import { Surroundings } from './surroundings.ts'
 
@@ -35,6 +36,7 @@ const MAGICS: readonly [string, FileKind][] = [
   ['TIDEINDX', 'shard-index'],
   ['TIDECKPT', 'checkpoint'],
   ['TIDEIDEN', 'identity'],
+  ['TIDETERM', 'terms'],
 ]
 
 /** `done` gets the error that ended it: a path that does not exist or is nothing of ours, or a disk that fails. */
@@ -73,7 +75,7 @@ class Inspection {
       if (this.#files === before) {
         throw new InspectionError(
           { code: 'NOTHING_FOUND', path },
-          `${path}: no journal segment, shard log, checkpoint or identity in it`,
+          `${path}: no journal segment, shard log, checkpoint, terms or identity in it`,
         )
       }
     }
@@ -94,7 +96,7 @@ class Inspection {
   *#folder(folder: string, names: readonly string[], depth: number): Procedure<void> {
     for (const path of yield* this.#missing(folder, names)) {
       this.#files++
-      if (!this.#sink({ type: 'missing', path })) this.#stopped = true
+      if (!this.#sink({ type: 'missing', path, after: yield* this.#surroundings.after(path) })) this.#stopped = true
     }
     for (const name of inOrder(names)) {
       if (this.#stopped) return
@@ -116,17 +118,30 @@ class Inspection {
 
   /** Of a data directory. An interrupted first start leaves empty folders and no identity, and lacks nothing. */
   *#missing(folder: string, names: readonly string[]): Procedure<string[]> {
-    const needed = names.includes('identity') ? ['checkpoint', 'journal'] : []
-    if (!names.includes('identity') && names.includes('journal') && names.includes('shards')) {
+    let isDirectory = SMALL_FILES.some((name) => name.startsWith('identity') && names.includes(name))
+    if (!isDirectory && names.includes('journal') && names.includes('shards')) {
       const inside = [...(yield* namesIn(this.#disk, join(folder, 'journal')))]
       inside.push(...(yield* namesIn(this.#disk, join(folder, 'shards'))))
-      if (inside.length > 0) needed.push('identity')
+      isDirectory = inside.length > 0
     }
     const missing: string[] = []
-    // A listing may pass over a name that is being replaced at this moment.
-    const now = needed.every((name) => names.includes(name)) ? names : yield* namesIn(this.#disk, folder)
-    for (const name of needed) if (!now.includes(name)) missing.push(join(folder, name))
+    if (!isDirectory) return missing
+    for (const name of [...SMALL_FILES, 'journal']) {
+      const path = join(folder, name)
+      // A listing may pass over a name that is being replaced at this moment.
+      if (!names.includes(name) && !(yield* this.#isThere(path))) missing.push(path)
+    }
     return missing
+  }
+
+  *#isThere(path: string): Procedure<boolean> {
+    try {
+      yield* this.#list(path)
+      return true
+    } catch (error) {
+      if (!(error instanceof InspectionError)) throw error
+      return false
+    }
   }
 
   #emitGone(path: string): void {
@@ -150,7 +165,7 @@ class Inspection {
         if (!named) return
         throw new InspectionError(
           { code: 'FILE_UNKNOWN', path },
-          `${path}: neither a journal segment nor a shard log, index, checkpoint or identity`,
+          `${path}: neither a journal segment nor a shard log, index, checkpoint, terms or identity`,
         )
       }
       this.#files++
@@ -175,10 +190,15 @@ class Inspection {
       case 'shard-index':
         return yield* this.#index(source, out)
       case 'checkpoint':
-        yield* readCheckpoint(source, out, this.#surroundings.comparison(path))
+        yield* readCheckpoint(source, out, yield* this.#surroundings.after(path), this.#surroundings.comparison(path))
         return
       case 'identity':
-        yield* readIdentity(source, out)
+        yield* readIdentity(source, out, yield* this.#surroundings.after(path))
+        return
+      case 'terms': {
+        const diskIncarnation = yield* this.#surroundings.diskIncarnation(dirname(path))
+        yield* readTerms(source, out, yield* this.#surroundings.after(path), diskIncarnation)
+      }
     }
   }
 
@@ -207,19 +227,33 @@ export function kindOf(path: string, head: Buffer): FileKind | null {
   for (const [text, kind] of MAGICS) if (magic === text) return kind
   const name = basename(path)
   const folder = basename(dirname(path))
-  if (name === 'identity' || name === 'checkpoint') return name
-  if (segmentNumberIn(name) !== null && folder === 'journal') return 'journal'
-  if (basename(dirname(dirname(path))) !== 'shards' || shardIdIn(folder) === null) return null
+  const above = basename(dirname(dirname(path)))
+  const small = smallFileIn(name)
+  if (small !== null) return small
+  if (folder === 'quarantine') return kindInQuarantine(name)
+  const aside = above === 'quarantine'
+  if (folder === 'journal' || (aside && /^journal-[0-9a-f]{8}$/.test(folder)))
+    return segmentNumberIn(name) === null ? null : 'journal'
+  const shard = aside ? /^(\d+)-[0-9a-f]{8}$/.exec(folder)?.[1] : above === 'shards' ? folder : undefined
+  if (shard === undefined || shardIdIn(shard) === null) return null
   if (isOfCleanedSegment(name)) return name.endsWith('.sparse') ? 'shard-index' : 'shard-log'
   if (segmentNumberIn(name) !== null) return 'shard-log'
   return segmentNumberIn(name.replace(/\.index$/, '.log')) !== null ? 'shard-index' : null
 }
 
+/** One file that was put aside: `16-61-7f3a91c2.log`, `journal-7f3a91c2.checkpoint.copy`, `identity-7f3a91c2`. */
+function kindInQuarantine(name: string): FileKind | null {
+  if (/^\d+-\d+-[0-9a-f]{8}\.(log|cleaned)$/.test(name)) return 'shard-log'
+  if (/^journal-[0-9a-f]{8}\.checkpoint(\.copy)?$/.test(name)) return 'checkpoint'
+  const [, small] = /^(.+)-[0-9a-f]{8}$/.exec(name) ?? []
+  return small === undefined ? null : smallFileIn(small)
+}
+
 /** As the files depend on each other; shards by number. */
 function inOrder(names: readonly string[]): string[] {
   const rank = (name: string): number => {
-    const at = ['identity', 'checkpoint', 'journal', 'shards'].indexOf(name)
-    return at < 0 ? 4 : at
+    const at = [...SMALL_FILES, 'journal', 'shards'].indexOf(name)
+    return at < 0 ? 8 : at
   }
   const number = (name: string): number => shardIdIn(name) ?? 0
   return [...names].sort((a, b) => rank(a) - rank(b) || number(a) - number(b) || (a < b ? -1 : a > b ? 1 : 0))

@@ -5,7 +5,9 @@ import { StorageError } from '../errors.ts'
 import { encodeHardState } from '../hard-state.ts'
 import { chain, checkpointAt, World } from '../harness.test.ts'
 import { BLOCK_ALIGNMENT, writeBlockHeader } from '../journal-format.ts'
+import { encodeTerms } from '../terms.ts'
 import { type DamageItem, type EndItem, inspect, type LogItem, Tally } from './index.ts'
+import { kindOf } from './inspect.ts'
 
 const LOG = chain(16, 60, 1000)
 
@@ -81,7 +83,8 @@ test('inspect: everything of a directory that was closed is whole, and found onc
   const found = items(world, '/data')
   assert.deepEqual(damages(found), [])
   const kinds = found.filter((item) => item.type === 'file').map(({ kind }) => kind)
-  assert.deepEqual(kinds.slice(0, 3), ['identity', 'checkpoint', 'journal'])
+  const small = ['identity', 'checkpoint', 'terms'].flatMap((name) => [name, name])
+  assert.deepEqual(kinds.slice(0, 7), [...small, 'journal'])
   assert.equal(kinds.filter((kind) => kind === 'shard-log').length, logs.length)
   assert.equal(ends(found).length, kinds.length)
   const inShards = found.filter((item) => item.type === 'entry' && item.sequence === null)
@@ -237,15 +240,123 @@ test('inspect: checkpoint and identity, and a journal that does not reach back t
   assert.match(damages(items(world, '/data'))[0]!.expected, /^a journal segment with block/)
 })
 
-test('inspect: files without which no node starts', () => {
-  for (const name of ['identity', 'checkpoint']) {
-    const { world } = journalOf(2)
-    world.await<void>((done) => world.disk.remove(`/data/${name}`, done))
-    const missing = items(world, '/data').filter((item) => item.type === 'missing')
-    assert.deepEqual(missing, [{ type: 'missing', path: `/data/${name}` }])
-    world.await<void>((done) => world.disk.remove(`/data/${name}.copy`, done))
-    assert.ok(world.tryOpen() instanceof StorageError)
+test('inspect: a small file that is missing, and what follows: the node has another, or it has none', () => {
+  for (const [name, follows] of [
+    ['identity', /^a node does not start on this directory without it$/],
+    ['checkpoint', /^a node that is alone does not start; in a cluster its shards recover/],
+    ['terms', /^the node makes it anew, above all terms that it finds/],
+  ] as const) {
+    for (const [first, second] of [
+      [name, `${name}.copy`],
+      [`${name}.copy`, name],
+    ] as const) {
+      const { world } = journalOf(2)
+      const missing = (): LogItem[] => items(world, '/data').filter((item) => item.type === 'missing')
+      world.await<void>((done) => world.disk.remove(`/data/${first}`, done))
+      const after = `the node writes it again from ${second}`
+      assert.deepEqual(missing(), [{ type: 'missing', path: `/data/${first}`, after }])
+      world.close(world.open())
+      assert.deepEqual(missing(), [], 'it did')
+      for (const file of [name, `${name}.copy`]) world.await<void>((done) => world.disk.remove(`/data/${file}`, done))
+      const both = missing()
+      assert.deepEqual(
+        both.map((item) => item.type === 'missing' && item.path),
+        [`/data/${name}`, `/data/${name}.copy`],
+      )
+      for (const item of both) assert.match(item.type === 'missing' ? item.after : '', follows)
+      assert.equal(world.tryOpen() instanceof StorageError, name !== 'terms')
+    }
   }
+})
+
+test('inspect: the first byte of every file in turn', () => {
+  const { world } = shardLogOf()
+  const paths = items(world, '/data').flatMap((item) => (item.type === 'file' ? [item.path] : []))
+  for (const name of ['identity', 'identity.copy', 'checkpoint', 'checkpoint.copy', 'terms', 'terms.copy'])
+    assert.ok(paths.includes(`/data/${name}`))
+  for (const path of paths) {
+    // The checkpoint needs none of what the journal segments before the last one hold.
+    if (path.includes('/journal/') && !path.endsWith(world.list('/data/journal').sort().at(-1)!)) continue
+    flip(world, path, 0)
+    const found = items(world, '/data')
+    let file = ''
+    const damaged = new Set<string>()
+    for (const item of found) {
+      if (item.type === 'file') file = item.path
+      if (item.type === 'damage') damaged.add(file)
+    }
+    // That a journal segment is not in service is damage at the place where its first block is missed.
+    assert.ok(path.includes('/journal/') ? damaged.size > 0 : damaged.has(path), `${path} is called whole`)
+    const small = /\/(identity|checkpoint|terms)(\.copy)?$/.test(path)
+    const copy = path.endsWith('.copy') ? path.slice(6, -5) : `${path.slice(6)}.copy`
+    if (small) assert.equal(damages(found)[0]!.after, `the node writes it again from ${copy}`)
+    flip(world, path, 0)
+  }
+  assert.deepEqual(damages(items(world, '/data')), [])
+})
+
+test('inspect: the first 16 bytes of a small file are zeros, or all of it is noise', () => {
+  for (const name of ['identity', 'checkpoint', 'terms', 'identity.copy', 'checkpoint.copy', 'terms.copy']) {
+    const { world } = journalOf(2)
+    const path = `/data/${name}`
+    const bytes = world.read(path)
+    for (const wrong of [Buffer.concat([Buffer.alloc(16), bytes.subarray(16)]), world.random.bytes(bytes.length)]) {
+      world.write(path, wrong)
+      assert.equal(damages(items(world, '/data')).length, 1, name)
+    }
+  }
+})
+
+test('inspect: a copy that counts is held against the files beside it', () => {
+  const { world, logs } = shardLogOf()
+  flip(world, '/data/checkpoint', 100)
+  world.await<void>((done) => world.disk.remove(logs.at(-1)!, done))
+  assert.match(damages(items(world, '/data/checkpoint.copy'))[0]!.expected, /^the segment in use, \d+, of shard 16$/)
+})
+
+test('inspect: the bound of terms, as docs/formats/terms.md has it', () => {
+  const world = new World('terms')
+  const terms = {
+    diskIncarnation: '5a0f11111111111111111111111111c3',
+    ceiling: 2048,
+    unknownFrom: 0,
+    resetting: false,
+    journalEntered: 29,
+  }
+  const path = '/somewhere/terms'
+  world.await<void>((done) => world.disk.makeDirectory('/somewhere', done))
+  world.write(path, encodeTerms(terms))
+  const found = items(world, path)
+  assert.deepEqual(found[0], { type: 'file', path, kind: 'terms', bytes: 60 })
+  assert.deepEqual(found[1], { type: 'header', fields: { ...terms, resetting: 0 } })
+  assert.equal(ends(found)[0]!.label, 'end of the file')
+  // Beside the identity of another disk it is no bound.
+  const { world: other } = journalOf(2)
+  other.write('/data/terms.copy', encodeTerms(terms))
+  assert.match(damages(items(other, '/data'))[0]!.expected, /^disk [0-9a-f]{32}, as in the identity$/)
+})
+
+test('inspect: what was put aside is what its name says, whatever its first bytes are', () => {
+  const log = '00000000000000000001.log'
+  for (const [name, kind] of [
+    ['16-61-7f3a91c2.log', 'shard-log'],
+    ['16-61-7f3a91c2.cleaned', 'shard-log'],
+    [`16-7f3a91c2/${log}`, 'shard-log'],
+    ['16-7f3a91c2/00000000000000000001.index', 'shard-index'],
+    [`journal-7f3a91c2/${log}`, 'journal'],
+    ['journal-7f3a91c2.checkpoint.copy', 'checkpoint'],
+    ['identity-7f3a91c2', 'identity'],
+    ['terms.copy-7f3a91c2', 'terms'],
+    ['notes-7f3a91c2', null],
+  ] as const)
+    assert.equal(kindOf(`/data/quarantine/${name}`, Buffer.alloc(8)), kind, name)
+  const { world, logs } = shardLogOf()
+  world.await<void>((done) => world.disk.makeDirectory('/data/quarantine', done))
+  const path = '/data/quarantine/16-1-7f3a91c2.log'
+  world.write(path, world.read(logs[0]!))
+  assert.deepEqual(damages(items(world, path)), [])
+  flip(world, path, 0)
+  assert.deepEqual(damages(items(world, path))[0]!.from, 0)
 })
 
 test('inspect: what does not exist, and what is nothing of ours', () => {

@@ -8,7 +8,7 @@
 import type { StoredShard } from '../checkpoint-format.ts'
 import type { Entry } from '../entry.ts'
 
-export type FileKind = 'journal' | 'shard-log' | 'shard-index' | 'checkpoint' | 'identity'
+export type FileKind = 'journal' | 'shard-log' | 'shard-index' | 'checkpoint' | 'identity' | 'terms'
 
 /** Fields of a header, in the order and under the names of docs/formats. */
 export type Fields = Readonly<Record<string, string | number | null>>
@@ -76,8 +76,8 @@ export type LogItem =
   | { readonly type: 'note'; readonly text: string }
   | DamageItem
   | EndItem
-  /** A file or folder without which no node starts on its directory. */
-  | { readonly type: 'missing'; readonly path: string }
+  /** A file or folder that belongs to every data directory, and what follows. */
+  | { readonly type: 'missing'; readonly path: string; readonly after: string }
   /** It was there when the folder was listed: a running node removes and renames what it no longer needs. */
   | { readonly type: 'gone'; readonly path: string }
 

@@ -1,6 +1,8 @@
 /**
- * The two small files: who the disk is, and the checkpoint. The checkpoint is read record by record, since the state of a large
- * cluster's metadata may be in it; and since it is the word on which other files must be there, it is held against them.
+ * The small files: who the disk is, the checkpoint, and the bound of terms. The checkpoint is read record by record, since the state
+ * of a large cluster's metadata may be in it; and since it is the word on which other files must be there, it is held against them.
+ *
+ * `after` is what follows where one does not count: that depends on the files beside it.
  */
 import {
   CHECKPOINT_HEADER_BYTES,
@@ -15,13 +17,13 @@ import { readU64 } from '../entry.ts'
 import { StorageError } from '../errors.ts'
 import { decodeIdentity, IDENTITY_BYTES_MAX, type Identity } from '../identity.ts'
 import type { Procedure } from '../procedure.ts'
+import { decodeTerms, TERMS_BYTES, type Terms } from '../terms.ts'
 import { glimpse, hex32, type Output } from './items.ts'
 import type { Source } from './source.ts'
 
-export function* readIdentity(source: Source, out: Output): Procedure<Identity | null> {
+export function* readIdentity(source: Source, out: Output, after: string): Procedure<Identity | null> {
   const bytes = yield* source.view(0, Math.min(source.size, IDENTITY_BYTES_MAX))
   const identity = decodeIdentity(bytes, source.path)
-  const after = 'a node does not start on this directory without it'
   if (identity instanceof StorageError) {
     out.damage(...(yield* wholeFileDamage(source, identity, 'an identity', after)))
     out.end(0, 'damaged', after, { bytes: source.size, is: 'unread' })
@@ -31,6 +33,30 @@ export function* readIdentity(source: Source, out: Output): Procedure<Identity |
   out.header({ nodeId, diskIncarnation, clusterId, clusterHash })
   out.end(source.size, 'end of the file', 'whole', { bytes: 0, is: 'none' })
   return identity
+}
+
+/** `diskIncarnation`: of the identity beside it, null where that is not known. */
+export function* readTerms(
+  source: Source,
+  out: Output,
+  after: string,
+  diskIncarnation: string | null,
+): Procedure<Terms | null> {
+  const bytes = yield* source.view(0, Math.min(source.size, TERMS_BYTES + 1))
+  const terms = decodeTerms(bytes, source.path)
+  if (terms instanceof StorageError) {
+    out.damage(...(yield* wholeFileDamage(source, terms, 'a bound of terms', after)))
+    out.end(0, 'damaged', after, { bytes: source.size, is: 'unread' })
+    return null
+  }
+  out.header({ ...terms, resetting: terms.resetting ? 1 : 0 })
+  if (diskIncarnation !== null && terms.diskIncarnation !== diskIncarnation) {
+    const expected = `disk ${diskIncarnation}, as in the identity`
+    out.damage(16, 32, { expected, found: `disk ${terms.diskIncarnation}`, after })
+  }
+  if (terms.resetting) out.note('damage is being put aside: the next start goes on with that')
+  out.end(source.size, 'end of the file', 'whole', { bytes: 0, is: 'none' })
+  return terms
 }
 
 type DamageArguments = [number, number, { expected: string; found: string; after: string }]
@@ -67,9 +93,9 @@ function* wholeFileDamage(
 export function* readCheckpoint(
   source: Source,
   out: Output,
+  after: string,
   compare: CheckpointComparison | null,
 ): Procedure<CheckpointHeader | null> {
-  const after = 'a node does not start on this directory without it'
   const head = Buffer.from(yield* source.view(0, CHECKPOINT_HEADER_BYTES))
   const header = decodeCheckpointHeader(head, source.path)
   if (header instanceof StorageError) {

@@ -2,17 +2,26 @@
  * What the rest of a data directory says about one file of it. A file alone does not tell where it ends: whether bytes that do not
  * verify were promised once is said by the checkpoint, and by the files beside it.
  *
+ * The small files are kept twice: of two that verify the later one counts, as at an opening.
+ *
  * The node may be running. The checkpoint is read before and after the folders are, until it did not change in between; so no
  * file that an older checkpoint needed, and a newer one let go, is missed.
  */
 import { basename, dirname, join } from 'node:path'
 import type { Disk, DiskFile } from '../../platform/index.ts'
-import type { CheckpointHeader, ShardLogPosition, StoredShard } from '../checkpoint-format.ts'
+import {
+  type CheckpointAge,
+  type CheckpointHeader,
+  isOlder,
+  type ShardLogPosition,
+  type StoredShard,
+} from '../checkpoint-format.ts'
 import { StorageError } from '../errors.ts'
-import { decodeIdentity, IDENTITY_BYTES_MAX, isNotFound } from '../identity.ts'
+import { decodeIdentity, IDENTITY_BYTES_MAX, type Identity, isLaterIdentity, isNotFound } from '../identity.ts'
 import { BLOCK_ALIGNMENT, decodeSegmentHeader, SEGMENT_HEADER_BYTES } from '../journal-format.ts'
 import {
   checkpointFile,
+  copyOf,
   identityFile,
   isOfCleanedSegment,
   journalDirectory,
@@ -24,16 +33,17 @@ import {
 } from '../layout.ts'
 import { call, type Procedure } from '../procedure.ts'
 import { namesIn } from '../shard-folders.ts'
-import { decodeTerms, TERMS_BYTES } from '../terms.ts'
+import { decodeTerms, isLaterTerms, TERMS_BYTES, type Terms } from '../terms.ts'
 import { Output } from './items.ts'
 import { observeBlock, survey } from './journal-search.ts'
 import type { JournalPlace } from './read-journal.ts'
 import { type CheckpointComparison, type Lost, readCheckpoint } from './read-metadata.ts'
 import type { ShardLogPlace } from './read-shard-log.ts'
+import { smallFileIn, twinOf, whatFollows } from './small-files.ts'
 import { Budget, Source } from './source.ts'
 
 const ATTEMPTS = 5
-const NO_START = 'a node does not start on this directory'
+const NOT_SERVED = 'reads of it are refused until another replica gives it back'
 
 interface JournalFile {
   readonly number: number
@@ -42,9 +52,21 @@ interface JournalFile {
   readonly firstSequence: number | null
 }
 
+/** What a whole checkpoint says. */
+interface FoundCheckpoint {
+  readonly path: string
+  readonly header: CheckpointHeader
+  readonly age: CheckpointAge
+  readonly shards: Known['shards']
+}
+
 interface Known {
   readonly diskIncarnation: string | null
   readonly checkpoint: CheckpointHeader | null
+  /** The file of the two that counts. */
+  readonly checkpointPath: string | null
+  /** Small files that verify and are this disk's. */
+  readonly whole: ReadonlySet<string>
   /** First block of the segment that was in service last, as far as that was written down. */
   readonly entered: number
   readonly shards: ReadonlyMap<number, { readonly startIndex: number; readonly log: ShardLogPosition | null }>
@@ -116,11 +138,29 @@ export class Surroundings {
   comparison(path: string): CheckpointComparison {
     const directory = dirname(path)
     // A copy of the file somewhere else says nothing of what is beside it.
-    const beside = basename(path) === 'checkpoint'
+    const beside = smallFileIn(basename(path)) === 'checkpoint'
     return {
-      header: (header) => this.#twice(() => this.#missingJournal(directory, header), beside),
-      shard: (stored) => this.#twice(() => this.#missingSegment(directory, stored), beside),
+      header: (header) => this.#twice(() => this.#missingJournal(path, header), beside),
+      shard: (stored) => this.#twice(() => this.#missingSegment(directory, path, stored), beside),
     }
+  }
+
+  *diskIncarnation(directory: string): Procedure<string | null> {
+    return (yield* this.#directory(directory, null)).diskIncarnation
+  }
+
+  /** What follows where this file or folder of a data directory does not count. */
+  *after(path: string): Procedure<string> {
+    const small = smallFileIn(basename(path))
+    if (small === null && basename(path) !== 'journal') return 'nothing: no start looks at it'
+    const { whole } = yield* this.#directory(dirname(path), null)
+    if (small !== null && whole.has(twinOf(path))) return `the node writes it again from ${basename(twinOf(path))}`
+    return whatFollows(small ?? 'journal', this.#isBoundKnown(dirname(path), whole))
+  }
+
+  #isBoundKnown(directory: string, whole: ReadonlySet<string>): boolean {
+    const terms = termsFile(directory)
+    return whole.has(terms) || whole.has(copyOf(terms))
   }
 
   /** What is missing may have been let go by a newer checkpoint: so it is looked for again, under that one. */
@@ -130,16 +170,18 @@ export class Surroundings {
     return yield* look()
   }
 
-  *#missingJournal(directory: string, header: CheckpointHeader): Procedure<Lost | null> {
+  *#missingJournal(path: string, header: CheckpointHeader): Procedure<Lost | null> {
+    const directory = dirname(path)
     const known = yield* this.#directory(directory, null)
     if (known.diskIncarnation === null) return null
     if (known.diskIncarnation !== header.diskIncarnation) {
       return {
         expected: `disk ${known.diskIncarnation}, as in the identity`,
         found: `disk ${header.diskIncarnation}`,
-        after: NO_START,
+        after: yield* this.after(path),
       }
     }
+    if (known.checkpointPath !== path) return null
     const from = known.checkpoint?.journalFrom ?? header.journalFrom
     const serving = known.journal.filter(({ firstSequence }) => firstSequence !== null)
     if (serving.some(({ firstSequence }) => firstSequence! <= from)) return null
@@ -149,14 +191,15 @@ export class Surroundings {
       serving.length === 0
         ? 'none in service'
         : `the first one in service starts with block ${serving[0]!.firstSequence}`
-    return { expected: `a journal segment with block ${from}`, found, after: NO_START }
+    const after = whatFollows('journal', this.#isBoundKnown(directory, known.whole))
+    return { expected: `a journal segment with block ${from}`, found, after }
   }
 
-  *#missingSegment(directory: string, { state, log }: StoredShard): Procedure<Lost | null> {
+  *#missingSegment(directory: string, path: string, { state, log }: StoredShard): Procedure<Lost | null> {
     if (log === null) return null
-    const after = NO_START
+    const after = NOT_SERVED
     const known = yield* this.#directory(directory, null)
-    if (known.diskIncarnation === null) return null
+    if (known.diskIncarnation === null || known.checkpointPath !== path) return null
     const folder = shardDirectory(directory, state.shard)
     const firsts = (yield* namesIn(this.#disk, folder)).map(segmentNumberIn).filter((first) => first !== null)
     // A newer checkpoint may have let go of it meanwhile.
@@ -172,56 +215,94 @@ export class Surroundings {
 
   *#directory(directory: string | null, journalFolder: string | null): Procedure<Known> {
     const key = directory ?? journalFolder
-    const empty: Known = { diskIncarnation: null, checkpoint: null, entered: 0, shards: new Map(), journal: [] }
+    const empty: Known = {
+      diskIncarnation: null,
+      checkpoint: null,
+      checkpointPath: null,
+      whole: new Set(),
+      entered: 0,
+      shards: new Map(),
+      journal: [],
+    }
     if (key === null) return empty
     const cached = this.#known.get(key)
     if (cached !== undefined) return cached
     let known = empty
     if (directory === null) known = { ...empty, journal: yield* this.#journal(journalFolder!, null) }
     else {
-      const diskIncarnation = yield* this.#identity(directory)
+      const identities = yield* this.#both(identityFile(directory), (path) => this.#identity(path))
+      const diskIncarnation = later(identities, isLaterIdentity)?.diskIncarnation ?? null
       for (let attempt = 1; ; attempt++) {
         // Before the folder: what is entered meanwhile is found there as well.
-        const entered = yield* this.#entered(directory, diskIncarnation)
-        const read = yield* this.#checkpoint(directory)
+        const terms = yield* this.#both(termsFile(directory), (path) => this.#terms(path, diskIncarnation))
+        const entered = later(terms, isLaterTerms)?.journalEntered ?? 0
+        const checkpoints = yield* this.#checkpoints(directory, diskIncarnation)
+        const read = later(checkpoints, (second, first) => isOlder(first.age, second.age))
         const journal = yield* this.#journal(journalDirectory(directory), diskIncarnation)
-        known = { diskIncarnation, entered, ...read, journal }
-        const again = yield* this.#checkpoint(directory)
-        if (attempt === ATTEMPTS || again.checkpoint?.journalFrom === read.checkpoint?.journalFrom) break
+        known = {
+          diskIncarnation,
+          checkpoint: read?.header ?? null,
+          checkpointPath: read?.path ?? null,
+          whole: new Set([identities, terms, checkpoints].flatMap((found) => [...found.keys()])),
+          entered,
+          shards: read?.shards ?? new Map(),
+          journal,
+        }
+        const again = later(yield* this.#checkpoints(directory, diskIncarnation), (b, a) => isOlder(a.age, b.age))
+        if (attempt === ATTEMPTS || again?.header.journalFrom === read?.header.journalFrom) break
       }
     }
     this.#known.set(key, known)
     return known
   }
 
-  *#identity(directory: string): Procedure<string | null> {
-    return yield* this.#with(identityFile(directory), null, function* (source) {
-      const identity = decodeIdentity(yield* source.view(0, Math.min(source.size, IDENTITY_BYTES_MAX)), source.path)
-      return identity instanceof StorageError ? null : identity.diskIncarnation
+  /** Those of a file and its copy that are whole, by their paths, the file first. */
+  *#both<T>(file: string, read: (path: string) => Procedure<T | null>): Procedure<Map<string, T>> {
+    const found = new Map<string, T>()
+    for (const path of [file, copyOf(file)]) {
+      const value = yield* read(path)
+      if (value !== null) found.set(path, value)
+    }
+    return found
+  }
+
+  *#identity(path: string): Procedure<Identity | null> {
+    return yield* this.#with(path, null, function* (source) {
+      const identity = decodeIdentity(yield* source.view(0, Math.min(source.size, IDENTITY_BYTES_MAX)), path)
+      return identity instanceof StorageError ? null : identity
     })
   }
 
-  *#entered(directory: string, diskIncarnation: string | null): Procedure<number> {
-    return yield* this.#with(termsFile(directory), 0, function* (source) {
-      const terms = decodeTerms(yield* source.view(0, Math.min(source.size, TERMS_BYTES)), source.path)
-      return terms instanceof StorageError || terms.diskIncarnation !== diskIncarnation ? 0 : terms.journalEntered
+  *#terms(path: string, diskIncarnation: string | null): Procedure<Terms | null> {
+    return yield* this.#with(path, null, function* (source) {
+      const terms = decodeTerms(yield* source.view(0, Math.min(source.size, TERMS_BYTES + 1)), path)
+      return terms instanceof StorageError || terms.diskIncarnation !== diskIncarnation ? null : terms
     })
+  }
+
+  *#checkpoints(directory: string, diskIncarnation: string | null): Procedure<Map<string, FoundCheckpoint>> {
+    return yield* this.#both(checkpointFile(directory), (path) => this.#checkpoint(path, diskIncarnation))
   }
 
   /** Of a damaged one nothing is believed. */
-  *#checkpoint(directory: string): Procedure<Pick<Known, 'checkpoint' | 'shards'>> {
-    const nothing: Pick<Known, 'checkpoint' | 'shards'> = { checkpoint: null, shards: new Map() }
-    return yield* this.#with(checkpointFile(directory), nothing, function* (source) {
+  *#checkpoint(path: string, diskIncarnation: string | null): Procedure<FoundCheckpoint | null> {
+    return yield* this.#with(path, null, function* (source) {
       const shards = new Map<number, { startIndex: number; log: ShardLogPosition | null }>()
-      let whole = true
+      let [whole, indexes, terms] = [true, 0, 0]
       const out = new Output((item) => {
         if (item.type === 'damage') whole = false
-        if (item.type === 'shard')
-          shards.set(item.stored.state.shard, { startIndex: item.stored.state.startIndex, log: item.stored.log })
+        if (item.type === 'shard') {
+          const { state, log } = item.stored
+          shards.set(state.shard, { startIndex: state.startIndex, log })
+          indexes += state.index
+          terms += state.term
+        }
         return whole
       })
-      const checkpoint = yield* readCheckpoint(source, out, null)
-      return whole ? { checkpoint, shards } : nothing
+      const header = yield* readCheckpoint(source, out, '', null)
+      if (!whole || header === null || (diskIncarnation ?? header.diskIncarnation) !== header.diskIncarnation)
+        return null
+      return { path, header, age: { ...header, indexes, terms }, shards }
     })
   }
 
@@ -278,4 +359,10 @@ function* inService(source: Source, number: number, diskIncarnation: string | nu
   const { firstSequence: sequence, incarnation } = header
   const first = yield* observeBlock(source, BLOCK_ALIGNMENT, { sequence, incarnation })
   return first.here === 'expected' ? sequence : null
+}
+
+/** Of a file and its copy the one that counts. */
+function later<T>(found: ReadonlyMap<string, T>, isLater: (second: T, first: T) => boolean): T | null {
+  const [first, second] = [...found.values()]
+  return first !== undefined && second !== undefined && isLater(second, first) ? second : (first ?? null)
 }
