@@ -61,9 +61,10 @@ export class NodeLog {
           `the log of shard ${event.shard} is damaged at byte ${event.position} of ${event.file} (${event.reason}); it will be repaired from another replica`,
         )
       case 'shard-log-repaired': {
-        const aside = event.quarantined === null ? '' : `; the damaged file is ${event.quarantined}`
         const range = `entries ${event.firstIndex} to ${event.lastIndex}`
-        return warning(`the log of shard ${event.shard} is whole again: ${event.file}, ${range}${aside}`)
+        return warning(
+          `the log of shard ${event.shard} is whole again: ${event.file}, ${range}${asideOf(event.quarantined)}`,
+        )
       }
       case 'directory-reset':
         return error(
@@ -83,7 +84,7 @@ export class NodeLog {
           `shard ${event.shard} cannot go on at entry ${event.index} yet: what compaction has left below is not to be had: ${event.reason}`,
         )
       case 'file-repaired':
-        return warning(`${event.file} was written again: ${event.reason}`)
+        return warning(`${event.file} was written again: ${event.reason}${asideOf(event.quarantined)}`)
       case 'replica-suspect':
         return error(`shard ${event.shard}: ${event.error.message}`)
       case 'malformed':
@@ -131,4 +132,8 @@ function warning(message: string): LogLine {
 
 function error(message: string): LogLine {
   return { level: 'error', message }
+}
+
+function asideOf(quarantined: string | null): string {
+  return quarantined === null ? '' : `; the damaged file is ${quarantined}`
 }

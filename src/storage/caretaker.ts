@@ -17,6 +17,7 @@ import type { LogDamage, SwapOutcome } from './log-repairs.ts'
 import type { LogStart } from './log-start.ts'
 import type { PartArrival } from './part-arrival.ts'
 import { type Procedure, run } from './procedure.ts'
+import { putAside } from './put-aside.ts'
 import { Scrubber } from './scrubber.ts'
 import type { SegmentRepair } from './segment-repair.ts'
 import type { ShardLog } from './shard-log.ts'
@@ -126,10 +127,12 @@ export class Caretaker {
     for (const { path, decode, mend } of this.#twins()) {
       for (const file of [path, copyOf(path)]) {
         const found = yield* this.#look(file, decode)
-        bytes += found.bytes
+        bytes += found.bytes?.length ?? 0
         if (found.reason === null) continue
+        const { disk, trace } = this.#the
+        const quarantined = found.bytes === null ? null : yield* putAside(disk, this.#directory, file, found.bytes)
         yield* mend(file)
-        this.#the.trace({ type: 'file-repaired', file, reason: found.reason })
+        trace({ type: 'file-repaired', file, reason: found.reason, quarantined })
       }
     }
     return bytes
@@ -152,14 +155,14 @@ export class Caretaker {
   *#look(
     file: string,
     decode: (bytes: Buffer, file: string) => unknown,
-  ): Procedure<{ readonly bytes: number; readonly reason: string | null }> {
+  ): Procedure<{ readonly bytes: Buffer | null; readonly reason: string | null }> {
     try {
       const bytes = yield* readFile(this.#the.disk, file, FILE_BYTES_MAX)
       const decoded = decode(bytes, file)
-      return { bytes: bytes.length, reason: decoded instanceof StorageError ? decoded.message : null }
+      return { bytes, reason: decoded instanceof StorageError ? decoded.message : null }
     } catch (error) {
       if (!(error instanceof TypedError)) throw error
-      return { bytes: 0, reason: error.message }
+      return { bytes: null, reason: error.message }
     }
   }
 }

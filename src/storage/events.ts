@@ -52,8 +52,11 @@ export type StorageEvent =
       bytes: number
       quarantined: string | null
     }
-  /** A file of which this node has all that was in it, a copy or its memory: written again. */
-  | { type: 'file-repaired'; file: string; reason: string }
+  /**
+   * A file of which this node has all that was in it, a copy or its memory, or which it can make anew: written again.
+   * `quarantined` names where the damaged bytes are; null: there were none, or they were kept often enough.
+   */
+  | { type: 'file-repaired'; file: string; reason: string; quarantined: string | null }
   /** What was damaged could not be put right here: of every shard only the checkpoint is left, and all recover from `term` on. */
   | { type: 'directory-reset'; reason: string; quarantined: string; term: number }
   /** The scrubber has been through all files. */

@@ -11,7 +11,7 @@
  *     shards/16/00000000000000000001.index      beside a sealed one
  *     shards/16/…001-00000000000000000004.cleaned  what compaction has left, by the first index and the cleaning's number
  *     shards/16/…001-00000000000000000004.sparse   its index
- *     quarantine/16-…                           what was found damaged or not understood; never deleted
+ *     quarantine/16-…, quarantine/terms-…       what was found damaged or not understood; never deleted
  *
  * Numbers only: no name that a user chose ever becomes part of a path.
  */

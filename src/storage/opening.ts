@@ -6,34 +6,44 @@
  *
  * Nothing that was found is deleted on doubt: missing metadata beside existing data is damage, not an empty start (a folder
  * of unknown origin is moved aside). Nothing that was found is believed only because it reads well: the journal's last block
- * and the names are synced again first. What is damaged and of which there is a twin is written anew from it.
+ * and the names are synced again first. What is damaged and of which there is a twin is put aside, and written anew from it.
  */
 import { dirname } from 'node:path'
 import { type Disk, type Platform, PlatformError } from '../platform/index.ts'
 import { assert } from '../stdx/index.ts'
 import { replaceFile } from './atomic-file.ts'
 import type { Background } from './background.ts'
-import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from './checkpoint-format.ts'
+import { ageOf, type Checkpoint, decodeCheckpoint, encodeCheckpoint, isOlder } from './checkpoint-format.ts'
 import type { Entry } from './entry.ts'
 import { KEEP_THE_DIRECTORY, StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
-import { decodeIdentity, encodeIdentity, IDENTITY_BYTES_MAX, type Identity, refusal } from './identity.ts'
+import {
+  decodeIdentity,
+  encodeIdentity,
+  IDENTITY_BYTES_MAX,
+  type Identity,
+  isLaterIdentity,
+  refusal,
+} from './identity.ts'
 import { BLOCK_ALIGNMENT, blockFootprint } from './journal-format.ts'
 import { type ScanResult, scanJournal } from './journal-scan.ts'
 import type { JournalSegment } from './journal-segment.ts'
 import { checkpointFile, identityFile, journalDirectory, shardsDirectory, termsFile } from './layout.ts'
 import { call, type Procedure } from './procedure.ts'
+import { putAside } from './put-aside.ts'
 import { decideStart } from './recovery.ts'
 import { type RecoveredShard, Replay } from './replay.ts'
 import { resetDirectory } from './resetting.ts'
 import { type PreparedSegment, SegmentSupply } from './segment-supply.ts'
 import { type FoundLog, namesIn, tidyShards } from './shard-folders.ts'
-import { decodeTerms, encodeTerms, isLaterTerms, TERMS_BYTES, TERMS_STEP, type Terms } from './terms.ts'
-import { readTwins, replaceTwins, type Twins } from './twin-files.ts'
+import { decodeTerms, encodeTerms, isLaterTerms, TERMS_STEP, type Terms } from './terms.ts'
+import { type DamagedFile, readTwins, replaceTwins, type Twins } from './twin-files.ts'
 
 /** The first segment of an opening: written in some ten milliseconds. */
 const FIRST_SEGMENT_BYTES = 4 << 20
 const CHECKPOINT_BYTES_MAX = 2 ** 32
+/** More than there should be: a longer one is damaged, and what is too much in it is put aside as well. */
+const TERMS_BYTES_READ = 4096
 
 export interface OpeningOptions {
   readonly directory: string
@@ -140,7 +150,7 @@ function* loadOrReset(
 ): Procedure<{ terms: Terms; checkpoint: Checkpoint; loaded: Loaded }> {
   const { disk } = collaborators.platform
   const { diskIncarnation } = identity
-  const known = yield* readTerms(directory, diskIncarnation, collaborators)
+  const { terms: known, damaged } = yield* readTerms(directory, diskIncarnation, collaborators)
   const checkpoint = yield* readCheckpoint(directory, identity, collaborators)
   const load = (from: Checkpoint) => loadJournal(disk, directory, diskIncarnation, from, known)
   let loaded = checkpoint instanceof StorageError ? checkpoint : yield* load(checkpoint)
@@ -156,7 +166,7 @@ function* loadOrReset(
   assert(row !== null, 'a directory that no start can see')
   if (row.verdict === 'start' && !(loaded instanceof StorageError || checkpoint instanceof StorageError)) {
     const terms = known ?? termsOf(loaded.recovered, diskIncarnation)
-    if (known === null) yield* replaceTwins(disk, termsFile(directory), [encodeTerms(terms)])
+    if (known === null) yield* makeTerms(directory, terms, damaged, collaborators)
     return { terms, checkpoint, loaded }
   }
   const details = { code: 'RESET_INTERRUPTED', file: termsFile(directory) } as const
@@ -206,13 +216,37 @@ function* readTerms(
   directory: string,
   diskIncarnation: string,
   { platform: { disk }, trace }: OpeningCollaborators,
-): Procedure<Terms | null> {
+): Procedure<{ terms: Terms | null; damaged: readonly DamagedFile[] }> {
+  const decode = (bytes: Buffer, file: string): Terms | StorageError => {
+    const terms = decodeTerms(bytes, file)
+    if (terms instanceof StorageError || terms.diskIncarnation === diskIncarnation) return terms
+    const details = { code: 'TERMS_DAMAGED', file, position: 16 } as const
+    return new StorageError(details, `${file} belongs to another data directory`)
+  }
   const path = termsFile(directory)
-  const twins = yield* readTwins({ disk, path, maxBytes: TERMS_BYTES, decode: decodeTerms, isLater: isLaterTerms })
+  const twins = yield* readTwins({ disk, path, maxBytes: TERMS_BYTES_READ, decode, isLater: isLaterTerms })
   if (twins.error?.code === 'NEWER_FORMAT') throw twins.error
-  if (twins.value === null || twins.value.diskIncarnation !== diskIncarnation) return null
-  yield* writeAnew(disk, twins, trace)
-  return twins.value
+  if (twins.value !== null) yield* writeAnew(directory, twins, { disk, trace })
+  return { terms: twins.value, damaged: twins.damaged }
+}
+
+/** Neither copy counts, and all else is whole. What is left of them is put aside; that there is a new bound is told. */
+function* makeTerms(
+  directory: string,
+  terms: Terms,
+  damaged: readonly DamagedFile[],
+  { platform: { disk }, trace }: OpeningCollaborators,
+): Procedure<void> {
+  const file = termsFile(directory)
+  let quarantined: string | null = null
+  for (const { file: lost, bytes } of damaged) {
+    const path = yield* putAside(disk, directory, lost, bytes)
+    quarantined ??= path
+  }
+  yield* replaceTwins(disk, file, [encodeTerms(terms)])
+  const how = damaged.length === 0 ? 'it was missing, with its copy' : 'it was damaged, and so was its copy, or missing'
+  const reason = `${how}; the new bound is term ${terms.ceiling}, above all that were found`
+  trace({ type: 'file-repaired', file, reason, quarantined })
 }
 
 /** Of a directory from before there was a bound, or whose bound is lost while all else is whole. */
@@ -227,14 +261,19 @@ function* identify(
 ): Procedure<{ identity: Identity; fresh: boolean }> {
   const { directory, nodeId, clusterHash } = options
   const file = identityFile(directory)
-  const isLater = (second: Identity, first: Identity): boolean => first.clusterId === null && second.clusterId !== null
-  const twins = yield* readTwins({ disk, path: file, maxBytes: IDENTITY_BYTES_MAX, decode: decodeIdentity, isLater })
+  const twins = yield* readTwins({
+    disk,
+    path: file,
+    maxBytes: IDENTITY_BYTES_MAX,
+    decode: decodeIdentity,
+    isLater: isLaterIdentity,
+  })
   if (twins.error !== null) throw twins.error
   if (twins.value !== null) {
     const identity = twins.value
     const refused = refusal(identity, nodeId, clusterHash, file)
     if (refused !== null) throw refused
-    yield* writeAnew(disk, twins, trace)
+    yield* writeAnew(directory, twins, { disk, trace })
     // The names were seen, which does not mean that they are on the disk.
     yield* call<void>((done) => disk.syncDirectory(directory, done))
     return { identity, fresh: false }
@@ -279,32 +318,25 @@ function* readCheckpoint(
     const details = { code: 'CHECKPOINT_DAMAGED', file, position: 16 } as const
     return new StorageError(details, `${file} belongs to another data directory. ${KEEP_THE_DIRECTORY}`)
   }
-  const twins = yield* readTwins({ disk, path, maxBytes: CHECKPOINT_BYTES_MAX, decode, isLater: isLaterCheckpoint })
+  const isLater = (second: Checkpoint, first: Checkpoint): boolean => isOlder(ageOf(first), ageOf(second))
+  const twins = yield* readTwins({ disk, path, maxBytes: CHECKPOINT_BYTES_MAX, decode, isLater })
   if (twins.error?.code === 'CHECKPOINT_DAMAGED') return twins.error
   if (twins.error !== null) throw twins.error
   if (twins.value === null)
     return new StorageError({ code: 'CHECKPOINT_MISSING', file: path }, `${path} is missing. ${KEEP_THE_DIRECTORY}`)
-  yield* writeAnew(disk, twins, trace)
+  yield* writeAnew(directory, twins, { disk, trace })
   return twins.value
 }
 
-function* writeAnew<T>(disk: Disk, { bytes, wrong }: Twins<T>, trace: (event: StorageEvent) => void): Procedure<void> {
+function* writeAnew<T>(
+  directory: string,
+  { bytes, wrong, damaged }: Twins<T>,
+  { disk, trace }: { disk: Disk; trace: (event: StorageEvent) => void },
+): Procedure<void> {
   for (const { file, reason } of wrong) {
+    const lost = damaged.find((other) => other.file === file)
+    const quarantined = lost === undefined ? null : yield* putAside(disk, directory, file, lost.bytes)
     yield* replaceFile(disk, file, [bytes!])
-    if (reason !== null) trace({ type: 'file-repaired', file, reason })
+    if (reason !== null) trace({ type: 'file-repaired', file, reason, quarantined })
   }
-}
-
-/** Everything in a checkpoint only rises. */
-function isLaterCheckpoint(second: Checkpoint, first: Checkpoint): boolean {
-  const rankOf = ({ journalThrough, journalFrom, highestStamp, shards }: Checkpoint): number[] => {
-    let [indexes, terms] = [0, 0]
-    for (const { state } of shards.values()) {
-      indexes += state.index
-      terms += state.term
-    }
-    return [journalThrough, journalFrom, highestStamp, indexes, terms]
-  }
-  const ranks = rankOf(second).map((rank, i) => rank - rankOf(first)[i]!)
-  return (ranks.find((difference) => difference !== 0) ?? 0) > 0
 }

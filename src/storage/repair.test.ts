@@ -8,8 +8,10 @@ import { type Entry, encodeEntry, payloadOf } from './entry.ts'
 import { StorageError } from './errors.ts'
 import { chain, checkpointAt, follow, World } from './harness.test.ts'
 import { copyOf, shardIndexFile, shardSegmentFile } from './layout.ts'
+import { PUT_ASIDE_MAX } from './put-aside.ts'
 import { addTo, beginRepair, complete, damagesIn, flip, repairAll, scrub } from './repair-harness.test.ts'
 import type { Storage } from './storage.ts'
+import { encodeTerms } from './terms.ts'
 
 const LOG = chain(16, 60, 1000)
 const FOLDER = '/data/shards/16'
@@ -418,7 +420,7 @@ test('repair: a wrong index is written again by the scrubber', () => {
   assert.deepEqual(damagesIn(storage), [])
 })
 
-for (const name of ['identity', 'checkpoint']) {
+for (const name of ['identity', 'checkpoint', 'terms']) {
   test(`repair: of ${name} and its copy one may be lost, and be older, at a start and under a running node`, () => {
     const { world } = closed(name)
     const file = `/data/${name}`
@@ -447,9 +449,116 @@ for (const name of ['identity', 'checkpoint']) {
     flip(world, file, 20)
     flip(world, copyOf(file), 21)
     const outcome = world.tryOpen()
-    assert.ok(outcome instanceof StorageError && outcome.code === `${name.toUpperCase()}_DAMAGED`, `${outcome}`)
+    if (name === 'terms') assert.ok(!(outcome instanceof Error), 'all else is whole: a new bound is made')
+    else assert.ok(outcome instanceof StorageError && outcome.code === `${name.toUpperCase()}_DAMAGED`, `${outcome}`)
   })
 }
+
+const inQuarantine = (world: World): Buffer[] =>
+  world.disk.platter.has('/data/quarantine')
+    ? world.list('/data/quarantine').map((name) => world.read(`/data/quarantine/${name}`))
+    : []
+const lastRepair = (world: World) => world.events.findLast((event) => event.type === 'file-repaired')
+
+test('repair: the damaged bytes of a small file are put aside before it is written again', () => {
+  for (const name of ['identity', 'checkpoint', 'terms'].flatMap((file) => [file, `${file}.copy`])) {
+    const path = `/data/${name}`
+    for (const running of [false, true]) {
+      const { world } = closed(name)
+      const good = world.read(path)
+      let storage = running ? open(world) : null
+      flip(world, path, 9)
+      const bad = world.read(path)
+      storage ??= open(world)
+      if (running) scrub(world, storage)
+      world.close(storage)
+      assert.ok(!world.read(path).equals(bad), 'it is written again')
+      const told = lastRepair(world)
+      assert.ok(told?.type === 'file-repaired' && told.file === path, name)
+      assert.ok(world.read(told.quarantined!).equals(bad), 'what was there is kept')
+      assert.equal(inQuarantine(world).length, 1)
+      // The same damage once more is kept once, and a file that is missing is none.
+      world.write(path, bad)
+      world.close(open(world))
+      world.disk.platter.remove(path)
+      world.close(open(world))
+      assert.equal(inQuarantine(world).length, 1)
+      assert.equal(world.read(path).length, good.length)
+    }
+  }
+})
+
+test('repair: of each small file so many damaged ones are kept, and the disk is not filled with them', () => {
+  const { world } = closed('often')
+  for (let at = 16; at < 16 + PUT_ASIDE_MAX + 4; at++) {
+    flip(world, '/data/identity', at)
+    world.close(open(world))
+  }
+  assert.equal(inQuarantine(world).length, PUT_ASIDE_MAX)
+  const told = lastRepair(world)
+  assert.ok(told?.type === 'file-repaired' && told.quarantined === null)
+})
+
+test('repair: a power loss at any moment of it leaves a start possible, and the damaged bytes somewhere', () => {
+  for (const name of ['identity.copy', 'checkpoint', 'terms', 'both terms']) {
+    const paths = name === 'both terms' ? ['/data/terms', '/data/terms.copy'] : [`/data/${name}`]
+    let rested = false
+    for (let turns = 0; !rested; turns++) {
+      assert.ok(turns < 500)
+      const { world } = closed(`${name} ${turns}`)
+      for (const path of paths) flip(world, path, 9)
+      const bad = paths.map((path) => world.read(path))
+      world.tryOpenAndStop({}, turns)
+      rested = world.events.some(({ type }) => type === 'recovery-done' && turns > 0) && !world.clock.step()
+      world.powerLoss()
+      const there = [...paths.map((path) => world.read(path)), ...inQuarantine(world)]
+      for (const bytes of bad)
+        assert.ok(
+          there.some((found) => found.equals(bytes)),
+          `${name}, turn ${turns}`,
+        )
+      world.close(open(world))
+      const kept = inQuarantine(world)
+      for (const bytes of bad)
+        assert.ok(
+          kept.some((found) => found.equals(bytes)),
+          `${name}, turn ${turns}`,
+        )
+    }
+  }
+})
+
+test('repair: where neither copy of the bound of terms counts the new one is told of', () => {
+  for (const harm of ['damaged', 'missing'] as const) {
+    const { world } = closed(harm)
+    for (const path of ['/data/terms', '/data/terms.copy'])
+      if (harm === 'damaged') flip(world, path, 33)
+      else world.disk.platter.remove(path)
+    world.close(open(world))
+    const told = lastRepair(world)
+    assert.ok(told?.type === 'file-repaired' && told.file === '/data/terms')
+    assert.match(told.reason, new RegExp(`^it was ${harm}.*; the new bound is term \\d+, above all that were found$`))
+    assert.equal(told.quarantined === null, harm === 'missing')
+    assert.equal(inQuarantine(world).length, harm === 'missing' ? 0 : 2)
+  }
+})
+
+test('repair: of two bounds of terms the one of another disk does not count', () => {
+  const { world } = closed('foreign')
+  const good = world.read('/data/terms')
+  const foreign = encodeTerms({
+    diskIncarnation: 'ab'.repeat(16),
+    ceiling: 1 << 20,
+    unknownFrom: 0,
+    resetting: false,
+    journalEntered: 0,
+  })
+  world.write('/data/terms.copy', foreign)
+  const storage = open(world)
+  assert.ok(world.read('/data/terms.copy').equals(good))
+  assert.ok(inQuarantine(world)[0]!.equals(foreign))
+  world.close(storage)
+})
 
 test('repair: of two whole checkpoints the later one counts', () => {
   const { world } = closed('stale')

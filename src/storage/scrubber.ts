@@ -9,7 +9,8 @@
  *     every file's end    by the header of the next one, or by what the writer remembers: a file may also be whole, and another
  *     index beside it     against what was just read; a wrong one says nothing that the file does not say, and is built again
  *     cleaned segments    by the length and the sum that the checkpoint knows
- *     identity, checkpoint, and their copies: what is wrong is written again, this node knows what belongs there
+ *     identity, checkpoint, and their copies: what is wrong is put aside and written again, this node knows what
+ *                         belongs there
  *
  * A step reads a MiB at the most, when nothing else is to be done.
  */
@@ -271,7 +272,7 @@ class SegmentScrub {
     if (wrong === null || segment.dropped) return
     // Atomically: a reader may be looking at it.
     yield* replaceFile(this.#the.disk, segment.indexPath, [encodeSegmentIndex(summary, this.#index)])
-    this.#the.trace({ type: 'file-repaired', file: segment.indexPath, reason: wrong })
+    this.#the.trace({ type: 'file-repaired', file: segment.indexPath, reason: wrong, quarantined: null })
   }
 }
 

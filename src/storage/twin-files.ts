@@ -1,15 +1,15 @@
 /**
- * The two small files without which nothing else in a directory means anything, identity and checkpoint, are kept twice.
+ * The small files without which nothing else in a directory means anything, identity, checkpoint and terms, are kept twice.
  *
  * A sector that rots takes one of them. Everything else that rots can be fetched from other replicas, because who we are and what
- * we hold says what to ask for; these two say who we are and what we hold. A second copy costs a few background writes, and what
+ * we hold says what to ask for; these say who we are and what we hold. A second copy costs a few background writes, and what
  * would need a protocol between nodes needs none.
  *
  *     replace file ── replace file.copy ── only now may go what the old one needed
  *          crash: old or new file, old copy      crash: new file, old or new copy
  *
  * So whichever of the two a start finds whole, the journal and the logs still have what it needs; of two whole ones it takes the
- * later, and writes the other anew.
+ * later, and writes the other anew. What was damaged in it goes to the quarantine first (put-aside.ts).
  */
 import type { Disk } from '../platform/index.ts'
 import { crc32c } from '../stdx/index.ts'
@@ -44,6 +44,13 @@ export interface Twins<T> {
   readonly error: StorageError | null
   /** What is not as it should be: to be written anew from `bytes`. Null: it is only older, as a crash between the two leaves it. */
   readonly wrong: readonly { readonly file: string; readonly reason: string | null }[]
+  /** Files that are there and do not verify. */
+  readonly damaged: readonly DamagedFile[]
+}
+
+export interface DamagedFile {
+  readonly file: string
+  readonly bytes: Buffer
 }
 
 interface Twin<T> {
@@ -65,20 +72,23 @@ export function* readTwins<T>(request: TwinsToRead<T>): Procedure<Twins<T>> {
     [second, first],
   ] as const)
     if (twin.error?.code === 'NEWER_FORMAT' && !(other.value !== null && isRotten(twin.bytes!)))
-      return { value: null, bytes: null, error: twin.error, wrong: [] }
+      return { value: null, bytes: null, error: twin.error, wrong: [], damaged: [] }
   const later = first.value !== null && second.value !== null && isLater?.(second.value, first.value) === true
   const good = first.value === null || later ? second : first
   // A disk that reads nothing at all says nothing of what it holds.
   const unreadable = first.unreadable ?? second.unreadable
   if (good.value === null && unreadable !== null) throw unreadable
-  if (good.value === null) return { value: null, bytes: null, error: first.error ?? second.error, wrong: [] }
+  const damaged = [first, second].flatMap(({ file, bytes, value }) =>
+    bytes !== null && value === null ? [{ file, bytes }] : [],
+  )
+  if (good.value === null) return { value: null, bytes: null, error: first.error ?? second.error, wrong: [], damaged }
   const wrong = [first, second]
     .filter((twin) => twin !== good && (twin.value === null || !twin.bytes!.equals(good.bytes!)))
     .map(({ file, bytes, error }) => {
       const reason = bytes === null ? 'it is missing' : (error?.message ?? null)
       return { file, reason }
     })
-  return { value: good.value, bytes: good.bytes, error: null, wrong }
+  return { value: good.value, bytes: good.bytes, error: null, wrong, damaged }
 }
 
 /** What is read of a file on whose sectors the drive has given up. */
