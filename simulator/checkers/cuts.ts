@@ -6,7 +6,8 @@
  *   - a checkpoint never says that a partition's log starts above all committed cuts;
  *   - a cut for the sake of `retention.bytes` leaves at least so many bytes.
  *
- * Which cuts are committed is asked of the shadow disks: a quorum of journals holds the entry.
+ * Which cuts are committed is asked of the shadow disks: a quorum of journals has held the entry. One that lost it since is a replica
+ * that recovers, and what it had acknowledged counts (docs/decisions/0009).
  */
 import type { NodeEvent } from '../../src/observability/index.ts'
 import { CutReason } from '../../src/replication/index.ts'
@@ -21,7 +22,8 @@ interface Cut {
   readonly start: number
   readonly offset: number
   readonly compacts: boolean
-  committed: boolean
+  /** Nodes that have journaled it, and nothing else in its place. */
+  readonly holders: Set<number>
 }
 
 /** What the header of a segment adds to the bytes of its entries. */
@@ -57,12 +59,16 @@ export class Cuts implements Checker {
       this.#bytes.set(shard, lengths)
     }
     if (bytes !== undefined) lengths.set(`${index}/${crc}`, bytes)
-    if (cut === undefined) return
     const cuts = this.#cuts.get(shard) ?? []
+    for (const known of cuts) {
+      if (known.index !== index) continue
+      if (known.crc === crc) known.holders.add(node)
+      else if (!this.#isCommitted(shard, known)) known.holders.delete(node)
+    }
+    if (cut === undefined || cuts.some((known) => known.index === index && known.crc === crc)) return
     this.#cuts.set(shard, cuts)
-    if (cuts.some((known) => known.index === index && known.crc === crc)) return
     const compacts = cut.reason === CutReason.compaction
-    cuts.push({ index, crc, start: cut.index, offset: cut.offset, compacts, committed: false })
+    cuts.push({ index, crc, start: cut.index, offset: cut.offset, compacts, holders: new Set([node]) })
     if (cut.reason === CutReason.retentionBytes) this.#checkSize(node, shard, index, cut.index)
   }
 
@@ -86,7 +92,6 @@ export class Cuts implements Checker {
 
   node(node: number, { event }: NodeEvent): void {
     if (event.type === 'stream-appended') this.#partitions.add(event.shard)
-    if (event.type === 'committed') this.#lookAtCuts(event.shard, event.index)
     if (event.type !== 'log-cut') return
     const { shard, index, offset } = event
     const key = `${node}/${shard}`
@@ -124,18 +129,7 @@ export class Cuts implements Checker {
     return cuts.some((cut) => cut.compacts && cut.start >= index && this.#isCommitted(shard, cut))
   }
 
-  /** Now, while the disks that hold it are there. */
-  #lookAtCuts(shard: number, committed: number): void {
-    const cuts = this.#cuts.get(shard) ?? []
-    for (let i = cuts.length - 1; i >= 0 && !cuts[i]!.committed; i--)
-      if (cuts[i]!.index <= committed) this.#isCommitted(shard, cuts[i]!)
-  }
-
-  #isCommitted(shard: number, cut: Cut): boolean {
-    if (cut.committed) return true
-    const { nodes } = this.#truth
-    const holders = nodes.filter((node) => this.#truth.durableEntry(node, shard, cut.index)?.crc === cut.crc)
-    cut.committed = holders.length >= this.#truth.quorumOf(shard)
-    return cut.committed
+  #isCommitted(shard: number, { holders }: Cut): boolean {
+    return holders.size >= this.#truth.quorumOf(shard)
   }
 }
