@@ -68,6 +68,7 @@ export class NodeCare {
         if (reading === undefined) done(null, [])
         else reading.forRepair(index, maxBytes, done)
       },
+      startAtState: (shard) => void replica(shard)?.startAtState(),
       repaired: (shard) => replica(shard)?.logRepaired(),
     })
     if (options.scrubBytesPerSecond > 0) this.#after(random.below(Math.max(1, options.scrubPauseMs)))

@@ -87,7 +87,7 @@ export class Atlas {
 
   /** Bytes whose damage the node can notice, should it ever need them. */
   detectable(kind: FileKind): Region[] {
-    if (kind !== 'journal') return this.everything(kind)
+    if (kind !== 'journal') return this.everything(kind).filter(({ path }) => this.#hasTwin(kind, path))
     const regions: Region[] = []
     const files = this.#journal()
     const last = lastSequence(files)
@@ -169,12 +169,17 @@ export class Atlas {
 
   /** Files that the node can miss, in part or altogether: of the journal all but those that a later one does not prove. */
   missable(kind: FileKind): readonly PlatterFile[] {
-    if (kind !== 'journal') return this.files(kind)
+    if (kind !== 'journal') return this.files(kind).filter(({ path }) => this.#hasTwin(kind, path))
     const serving = this.#journal()
     const last = lastSequence(serving)
     // Each must be followed by one in service, whose blocks a power loss cannot take back.
     const proved = serving.filter((_, i) => (serving[i + 1]?.firstSequence ?? Number.POSITIVE_INFINITY) <= last - 1)
     return this.files(kind).filter(({ path }) => proved.some((file) => file.path === path))
+  }
+
+  /** A first start that crashed between the two has one, and needs it. */
+  #hasTwin(kind: FileKind, path: string): boolean {
+    return (kind !== 'identity' && kind !== 'checkpoint') || this.#platter.has(`${path}.copy`)
   }
 
   /** Folders that the node can miss. */

@@ -49,6 +49,8 @@ export interface LogRepairCollaborators {
   readonly parts: PartFetch
   /** Who has a replica of the shard, whoever is likely to answer first. */
   readonly replicasOf: (shard: ShardId) => readonly NodeId[]
+  /** Nobody has what is damaged: where the shard's state says as much, its log is to start where that stands. */
+  readonly startAtState: (shard: ShardId) => void
   /** The shard's log can be read again where it could not. */
   readonly repaired: (shard: ShardId) => void
   readonly trace: (event: ClusterEvent) => void
@@ -165,7 +167,8 @@ export class LogRepair {
     const file = this.#the.caretaker.damages.find((damage) => damage.shard === shard)?.file
     if (this.#failures.get(shard) !== failure && file !== undefined)
       this.#the.trace({ type: 'log-unrepaired', shard, file, reason: failure })
-    // Where the log was cut everywhere, this node's files may only not know yet.
+    this.#the.startAtState(shard)
+    // Where the log was cut, here or everywhere, this node's files may only not know yet.
     this.#the.caretaker.checkpoint()
     this.#over(shard, file === undefined ? null : failure)
   }

@@ -37,6 +37,25 @@ test('a log whose machine says it all is cut again and again, at the same place 
   world.untilSame()
 })
 
+test('a log of which nobody has all entries starts where the state stands, on this replica alone', () => {
+  const world = trio({ snapshotEveryBytes: 4 << 20 })
+  putMany(world, 0, 100)
+  world.untilSame()
+  const leader = world.electLeader()
+  const { replica } = world.node(leader.id === 3 ? 2 : 3)
+  assert.equal(replica.startIndex, 1)
+  assert.ok(replica.startAtState())
+  assert.equal(replica.startIndex, replica.commitIndex + 1)
+  assert.ok(!replica.startAtState(), 'it does')
+  assert.equal(leader.replica.startIndex, 1)
+  checkpointAll(world)
+  for (const id of ALL) world.crash(id)
+  world.start(ALL, ALL)
+  putMany(world, 100, 20)
+  world.untilSame()
+  assert.ok(world.node(leader.id === 3 ? 2 : 3).replica.startIndex > 100)
+})
+
 test('a log that nobody cuts is as it was', () => {
   const world = trio({ snapshotEveryBytes: 4 << 20 })
   putMany(world, 0, 100)

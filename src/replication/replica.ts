@@ -267,6 +267,19 @@ export class Replica implements Shard {
     return this.reading.fromOffset(offset, maxBytes, done)
   }
 
+  /**
+   * Nobody has some of its entries any more. Where the state says all that they did, it stands for them, and the log starts where the
+   * state stands, as if it had come as a snapshot. False: it does not, or the log starts there.
+   */
+  startAtState(): boolean {
+    const start = { index: this.#applied.index + 1, offset: this.#applied.nextOffset }
+    if (this.#machine?.cutBySnapshot !== true || start.index <= this.startIndex) return false
+    this.raft.cutTo(laterStart(start, this.#start))
+    this.#marks.moved(this.#start, CutReason.snapshot)
+    this.#changed = true
+    return true
+  }
+
   /** What could not be read can be: whoever waits for it is to be looked after. */
   logRepaired(): void {
     this.raft.logRepaired()

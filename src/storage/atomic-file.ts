@@ -27,6 +27,12 @@ export function* replaceFile(disk: Disk, path: string, parts: readonly Uint8Arra
   yield* call<void>((done) => disk.syncDirectory(dirname(path), done))
 }
 
+/** Its name is durable: what is put there is not lost with it. */
+export function* makeFolder(disk: Disk, path: string): Procedure<void> {
+  yield* call<void>((done) => disk.makeDirectory(path, done))
+  yield* call<void>((done) => disk.syncDirectory(dirname(path), done))
+}
+
 /** At most `maxBytes`: a file that claims to be longer is not one of ours. */
 export function* readFile(disk: Disk, path: string, maxBytes: number): Procedure<Buffer> {
   const file = yield* call<DiskFile>((done) => disk.open(path, 'read', done))

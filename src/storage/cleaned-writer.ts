@@ -5,9 +5,9 @@
  * the names when all are there.
  */
 
-import { dirname } from 'node:path'
 import type { Clock, Disk, DiskFile } from '../platform/index.ts'
 import { crc32c } from '../stdx/index.ts'
+import { makeFolder } from './atomic-file.ts'
 import type { Background } from './background.ts'
 import type { CleanedSegment } from './cleaned-part.ts'
 import { type Entry, type EntryDraft, encodeEntry, nextOffsetAfter } from './entry.ts'
@@ -101,8 +101,7 @@ export class CleanedWriter {
     const file = yield* this.#inTurn(function* (disk) {
       if (makesFolder) {
         // All of its entries may still be on their way to the first file.
-        yield* call<void>((done) => disk.makeDirectory(directory, done))
-        yield* call<void>((done) => disk.syncDirectory(dirname(directory), done))
+        yield* makeFolder(disk, directory)
       }
       return yield* createEmpty(disk, segment.path)
     })

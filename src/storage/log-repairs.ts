@@ -15,6 +15,7 @@
 import { basename, join } from 'node:path'
 import type { Disk } from '../platform/index.ts'
 import { TypedError } from '../stdx/index.ts'
+import { makeFolder } from './atomic-file.ts'
 import type { Background } from './background.ts'
 import type { StorageEvent } from './events.ts'
 import { isOfCleanedSegment, segmentNumberIn } from './layout.ts'
@@ -243,7 +244,7 @@ export class LogRepairs {
       .toString(16)
       .padStart(8, '0')
     const aside = join(quarantine, `${shard}-${firstIndex}-${suffix}.${generation === null ? 'log' : 'cleaned'}`)
-    yield* call<void>((done) => disk.makeDirectory(quarantine, done))
+    yield* makeFolder(disk, quarantine)
     try {
       yield* call<void>((done) => disk.rename(path, aside, done))
     } catch (error) {

@@ -11,9 +11,9 @@
 import { basename, join } from 'node:path'
 import type { Disk } from '../platform/index.ts'
 import { crc32c } from '../stdx/index.ts'
-import { replaceFile } from './atomic-file.ts'
+import { makeFolder, replaceFile } from './atomic-file.ts'
 import { quarantineDirectory } from './layout.ts'
-import { call, type Procedure } from './procedure.ts'
+import type { Procedure } from './procedure.ts'
 import { namesIn } from './shard-folders.ts'
 
 /** Of each file. The first ones say what there is to say; a disk that rots every day is not to fill itself with it. */
@@ -26,9 +26,7 @@ export function* putAside(disk: Disk, directory: string, file: string, bytes: Bu
   const prefix = `${basename(file)}-`
   const name = `${prefix}${crc32c(bytes).toString(16).padStart(8, '0')}`
   const path = join(folder, name)
-  yield* call<void>((done) => disk.makeDirectory(folder, done))
-  // The folder's own name: without it a power loss takes with it what was put there.
-  yield* call<void>((done) => disk.syncDirectory(directory, done))
+  yield* makeFolder(disk, folder)
   const kept = (yield* namesIn(disk, folder)).filter((other) => other.startsWith(prefix) && !other.endsWith('.tmp'))
   if (kept.includes(name)) return path
   if (kept.length >= PUT_ASIDE_MAX) return null

@@ -14,6 +14,7 @@
  */
 import { join } from 'node:path'
 import type { Disk, Platform } from '../platform/index.ts'
+import { makeFolder } from './atomic-file.ts'
 import { type Checkpoint, encodeCheckpoint, type StoredShard } from './checkpoint-format.ts'
 import type { StorageEvent } from './events.ts'
 import { isNotFound } from './identity.ts'
@@ -41,7 +42,7 @@ export function* resetDirectory(
   const during: Terms = { ...terms, diskIncarnation, ceiling: from + TERMS_STEP, unknownFrom: from, resetting: true }
   yield* replaceTwins(disk, termsFile(directory), [encodeTerms(during)])
   const aside = join(quarantineDirectory(directory), `journal-${random.bytes(4).toString('hex')}`)
-  yield* call<void>((done) => disk.makeDirectory(quarantineDirectory(directory), done))
+  yield* makeFolder(disk, quarantineDirectory(directory))
   yield* moveAside(disk, journalDirectory(directory), aside)
   if (checkpoint === null) {
     const file = checkpointFile(directory)
@@ -49,8 +50,7 @@ export function* resetDirectory(
       yield* moveAside(disk, path, path === file ? `${aside}.checkpoint` : `${aside}.checkpoint.copy`)
   }
   yield* call<void>((done) => disk.syncDirectory(quarantineDirectory(directory), done))
-  yield* call<void>((done) => disk.makeDirectory(journalDirectory(directory), done))
-  yield* call<void>((done) => disk.syncDirectory(directory, done))
+  yield* makeFolder(disk, journalDirectory(directory))
   const next = emptied(checkpoint, during, from)
   yield* replaceTwins(disk, checkpointFile(directory), encodeCheckpoint(next))
   const after: Terms = { ...during, resetting: false }

@@ -8,7 +8,7 @@
 import { dirname } from 'node:path'
 import type { Disk, DiskFile } from '../platform/index.ts'
 import { TypedError } from '../stdx/index.ts'
-import { readFile } from './atomic-file.ts'
+import { makeFolder, readFile } from './atomic-file.ts'
 import { decodeEntry, ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, type Entry, nextOffsetAfter } from './entry.ts'
 import { StorageError } from './errors.ts'
 import { isNotFound, isUnreadable } from './identity.ts'
@@ -221,8 +221,7 @@ export function* createFile(disk: Disk, path: string): Procedure<DiskFile> {
     if (!isNotFound(error)) throw error
   }
   const folder = dirname(path)
-  yield* call<void>((done) => disk.makeDirectory(folder, done))
-  yield* call<void>((done) => disk.syncDirectory(dirname(folder), done))
+  yield* makeFolder(disk, folder)
   return yield* call<DiskFile>((done) => disk.open(path, 'create', done))
 }
 

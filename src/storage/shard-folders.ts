@@ -16,6 +16,7 @@
  */
 import { basename, dirname, join } from 'node:path'
 import type { Disk } from '../platform/index.ts'
+import { makeFolder } from './atomic-file.ts'
 import type { Checkpoint, StoredShard } from './checkpoint-format.ts'
 import { KEEP_THE_DIRECTORY, StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
@@ -81,8 +82,7 @@ export function* tidyShards(
   for (const [shard, { log }] of checkpoint.shards) {
     if ((log === null && !cleanedMissing.has(shard)) || found.has(shard)) continue
     const folder = shardDirectory(directory, shard)
-    yield* call<void>((done) => disk.makeDirectory(folder, done))
-    yield* call<void>((done) => disk.syncDirectory(dirname(folder), done))
+    yield* makeFolder(disk, folder)
     found.set(shard, [])
   }
   for (const [shard, names] of found) {
@@ -94,7 +94,7 @@ export function* tidyShards(
       yield* removeFolder(disk, folder)
     } else if (names.length > 0 && (known === undefined || (known.checkpoint === null && known.entries.length === 0))) {
       const path = join(quarantineDirectory(directory), `${shard}-${suffix}`)
-      yield* call<void>((done) => disk.makeDirectory(quarantineDirectory(directory), done))
+      yield* makeFolder(disk, quarantineDirectory(directory))
       yield* call<void>((done) => disk.rename(folder, path, done))
       yield* call<void>((done) => disk.syncDirectory(quarantineDirectory(directory), done))
       yield* call<void>((done) => disk.syncDirectory(shardsDirectory(directory), done))
