@@ -95,7 +95,7 @@ function build(finish: (code: number) => void): Command {
     .argument('<name>')
     .option('--partitions <N>', "how many partitions (default: the cluster's)")
     .option('--replication <N>', 'copies of each partition (default: three, or as many as there are nodes)')
-    .option('--config <KEY=VALUE...>', 'topic settings, for example retention.ms=86400000')
+    .option('--config <KEY=VALUE>', 'a topic setting, for example retention.ms=86400000; may be repeated', repeated)
     .action(async (name, flags) => finish(await (await import('./topic.ts')).createTopic(name, flags)))
   client('list', 'List topics.', topic).action(async (flags) =>
     finish(await (await import('./topic.ts')).listTopics(flags)),
@@ -134,7 +134,7 @@ function backupCommands(client: (name: string, description: string) => Command, 
   const patient = (name: string, description: string): Command =>
     client(name, description)
       .argument('<folder>')
-      .option('--topic <NAME...>', 'only these topics')
+      .option('--topic <NAME>', 'only this topic; may be repeated', repeated)
       .option('--patience <SECONDS>', 'how long one thing may fail before it is given up', '60')
   patient('backup', 'Copy the topics and positions of a running cluster into a folder; later runs copy what is new.')
     .option('--verify', 'copy nothing: read the folder and check every file')
@@ -154,6 +154,11 @@ function backupCommands(client: (name: string, description: string) => Command, 
       '\nNobody sees the topics before all of them are whole and compared. May be stopped at any time: the same command goes on.',
     )
     .action(async (folder, flags) => finish(await (await import('./backup.ts')).restore(folder, flags)))
+}
+
+/** One value each time: an option that takes all it finds would take the arguments behind it, too. */
+function repeated(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value]
 }
 
 /** They take no lock and write nothing: the node may be running. */

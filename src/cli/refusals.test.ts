@@ -104,6 +104,10 @@ test('usage: unknown commands, flags and values', { timeout: 60_000 }, async () 
     [['topic', 'create'], /missing required argument 'name'/],
     [['topic', 'create', 't', '--partitions', '0'], /--partitions 0/],
     [['topic', 'create', 't', '--config', 'x'], /must be KEY=VALUE/],
+    // The name that follows an option's value is the command's.
+    [['topic', 'create', '--config', 'x', 't'], /--config x: must be KEY=VALUE/],
+    [['topic', 'create', '--config', 'a=b', '--config', 'x', 't'], /--config x: must be KEY=VALUE/],
+    [['backup', '--verify', '--topic', 'orders', 'nowhere/backup'], /nowhere\/backup/],
     [['topic', 'list', '--brokers', 'nowhere'], /--brokers nowhere: must be HOST:PORT/],
     [['produce', 't', '--acks', '2'], /--acks 2: must be all, 1 or 0/],
     [['consume', 't', '--from', 'middle'], /--from middle: must be start or end/],
