@@ -272,6 +272,7 @@ test('restore: offsets from above 0, positions within what exists; what exists a
       [batchAt(1005, 1, 22), batchAt(1006, 3, 90)],
     ]
     await folderWith(disk, files, 1001, [{ id: 'billing', positions }])
+    await assert.rejects(restore(disk, { untilMs: 10 }), coded('UNTIL_TOO_EARLY', /1970-01-01T00:00:00.011Z or later/))
     const report = await restore(disk, { untilMs: 22, appendBytes: 1 })
     assert.deepEqual([report.groups, report.clamped], [1, 1])
     assert.ok(events.some((event) => event.type === 'note' && /had 3 replicas/.test(event.text)))

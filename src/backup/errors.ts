@@ -17,6 +17,8 @@ export type BackupFailure =
   | { code: 'LOG_WENT_BACK'; topic: string; partition: number; endOffset: number; backedUpTo: number }
   | { code: 'BATCH_UNUSABLE'; topic: string; partition: number; offset: number }
   | { code: 'TOPIC_UNKNOWN'; topic: string }
+  /** `earliestMs`: the largest time in the first batch that could be restored. */
+  | { code: 'UNTIL_TOO_EARLY'; untilMs: number; earliestMs: number }
   | { code: 'TOPIC_EXISTS'; topics: readonly string[] }
   | { code: 'OFFSETS_MISSING'; topic: string; partition: number; offset: number }
   | { code: 'GROUP_ACTIVE'; group: string }

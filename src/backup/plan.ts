@@ -107,6 +107,43 @@ async function planPartition(
   return { baseOffset, startOffset, endOffset: end, segments: needed }
 }
 
+/** A time before everything would restore nothing but empty logs: hardly what was meant. */
+export async function refuseEmptied(
+  disk: Disk,
+  folder: BackupFolder,
+  plans: readonly TopicPlan[],
+  untilMs: number,
+): Promise<void> {
+  if (plans.some(({ partitions }) => partitions.some(({ segments }) => segments.length > 0))) return
+  let earliestMs = Number.POSITIVE_INFINITY
+  for (const { topic } of plans)
+    for (const partition of topic.partitions)
+      earliestMs = Math.min(earliestMs, await firstTimeOf(disk, folder, partition))
+  if (earliestMs === Number.POSITIVE_INFINITY) return
+  const [until, earliest] = [untilMs, earliestMs].map((ms) => new Date(ms).toISOString())
+  throw new BackupError(
+    { code: 'UNTIL_TOO_EARLY', untilMs, earliestMs },
+    `--until ${until} is before everything in the backup: the first records are there with ${earliest} or later. Nothing was changed.`,
+  )
+}
+
+/** The least time with which something of the partition is restored; infinite: it has no records. */
+async function firstTimeOf(
+  disk: Disk,
+  folder: BackupFolder,
+  { startOffset, segments }: ManifestPartition,
+): Promise<number> {
+  let time = Number.NEGATIVE_INFINITY
+  for (const segment of segments) {
+    if (segment.nextOffset <= startOffset) continue
+    for await (const batch of readSegment(disk, folder.segments, segment)) {
+      time = Math.max(time, maxTimestampOf(batch, 0))
+      if (lastOffsetOf(batch, 0) >= startOffset) return time
+    }
+  }
+  return Number.POSITIVE_INFINITY
+}
+
 /** The batches of the plan, from the one at `from` on. */
 export async function* batchesOf(
   disk: Disk,

@@ -16,7 +16,15 @@ import { type ClusterClient, judge } from './cluster-client.ts'
 import { BackupError } from './errors.ts'
 import { BackupFolder } from './folder.ts'
 import type { ManifestGroup, ManifestPosition } from './manifest.ts'
-import { batchesOf, type PartitionPlan, pickFrom, planTopic, type TopicPlan, verifyTopics } from './plan.ts'
+import {
+  batchesOf,
+  type PartitionPlan,
+  pickFrom,
+  planTopic,
+  refuseEmptied,
+  type TopicPlan,
+  verifyTopics,
+} from './plan.ts'
 import type { Progress } from './progress.ts'
 import { askCoordinator, fetchBatches } from './reading.ts'
 import { forEachOf } from './workers.ts'
@@ -90,7 +98,9 @@ class Restoring {
     await client.refresh()
     await verifyTopics(disk, this.#folder, topics, (bytes) => progress({ type: 'checked', bytes }))
     const plans: TopicPlan[] = []
-    for (const topic of topics) plans.push(await planTopic(disk, this.#folder, topic, this.#options.untilMs))
+    const { untilMs } = this.#options
+    for (const topic of topics) plans.push(await planTopic(disk, this.#folder, topic, untilMs))
+    if (untilMs !== null) await refuseEmptied(disk, this.#folder, plans, untilMs)
     await this.#create(plans, true)
     const targets = await this.#create(plans, false)
     const turns = targets.flatMap((target) =>

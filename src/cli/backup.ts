@@ -203,12 +203,16 @@ async function manifestOrNull(folder: BackupFolder): Promise<Manifest | null> {
   }
 }
 
+/** In milliseconds September 2001: a smaller number is seconds or a year, and would mean January 1970. */
+const MILLISECONDS_LEAST = 1e12
+
 function timeOf(text: string): number {
-  const time = /^\d{1,15}$/.test(text) ? Number(text) : Date.parse(text)
-  if (Number.isSafeInteger(time)) return time
+  const bare = /^\d{1,15}$/.test(text)
+  const time = bare ? Number(text) : /^\d{4}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isSafeInteger(time) && !(bare && time < MILLISECONDS_LEAST)) return time
   throw new CliError(
     { code: 'USAGE', option: 'until' },
-    `--until ${text}: must be a time like 2026-03-01T12:00:00Z, or milliseconds since 1970`,
+    `--until ${text}: must be a time like 2026-03-01T12:00:00Z, or milliseconds since 1970 like 1764000000000`,
   )
 }
 
