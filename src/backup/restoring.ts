@@ -7,6 +7,7 @@
  * Nobody but a restore sees the topics before the last step, which opens all of them at once. Appending names the offset, so that
  * a batch can be sent again without becoming two, and a second run asks each partition how far the first one came.
  */
+import { replicasDefect, topicSettingDefect } from '../cluster/index.ts'
 import { apis } from '../gateways/kafka/index.ts'
 import type { Disk } from '../platform/index.ts'
 import { baseOffsetOf, forEachRecord, lastOffsetOf, recordCountOf } from '../records/index.ts'
@@ -67,6 +68,7 @@ interface Target {
 /** As a debugging consumer a restore reads what is hidden from others. */
 const REPLICA_ID = -2
 const COMMIT_VERSION = 7
+const MAY_BE_LEFT_OUT: readonly string[] = ['compression.type', 'min.insync.replicas']
 const NO_MEMBER_ERRORS: readonly number[] = [
   KafkaError.UNKNOWN_MEMBER_ID,
   KafkaError.ILLEGAL_GENERATION,
@@ -129,10 +131,19 @@ class Restoring {
           type: 'note',
           text: `topic ${topic.name} had ${topic.replicationFactor} replicas, the cluster has ${nodes} nodes`,
         })
+      const replicationFactor = Math.min(topic.replicationFactor, nodes)
+      // Accepted once and without effect, or more than the replicas here can meet: no reason to refuse the records.
+      const settings = Object.entries(topic.settings).filter(([name, value]) => {
+        if (!MAY_BE_LEFT_OUT.includes(name)) return true
+        const defect = topicSettingDefect(name, value) ?? replicasDefect({ [name]: value }, replicationFactor)
+        if (defect !== null && validateOnly)
+          progress({ type: 'note', text: `topic ${topic.name}: a setting is left out: ${defect}` })
+        return defect === null
+      })
       return {
         name: topic.name,
-        replicationFactor: Math.min(topic.replicationFactor, nodes),
-        configs: Object.entries(topic.settings).map(([name, value]) => ({ name, value })),
+        replicationFactor,
+        configs: settings.map(([name, value]) => ({ name, value })),
         partitions: partitions.map(({ baseOffset, startOffset, endOffset }) => ({
           baseOffset,
           startOffset,

@@ -53,4 +53,4 @@ export {
 } from './peer-mesh-options.ts'
 export type { RequestDone, RequestHandler } from './peer-requests.ts'
 export { PARTITIONS_DEFAULT, REPLICATION_FACTOR_DEFAULT, type ReplicaPlace } from './placement.ts'
-export { TOPIC_SETTINGS, type TopicSetting, topicSettingDefect } from './topic-config.ts'
+export { replicasDefect, TOPIC_SETTINGS, type TopicSetting, topicSettingDefect } from './topic-config.ts'

@@ -40,6 +40,24 @@ test('alterations: set, delete, append, subtract, and nothing where nothing chan
   assert.equal(alter(before, [set('retention.ms', '6')], { validateOnly: true }).changes, 0)
 })
 
+test('alterations: more in-sync replicas than a majority are refused, unless they were there before', () => {
+  const replicas = [1, 2, 3].map((node) => ({ node, disk: 'd' }))
+  const before = { 'min.insync.replicas': '3' }
+  const { key, value } = topicChange({
+    ...{ name: 'tides', id: '1'.repeat(32), configs: before, internal: false, newProducersFrom: 0 },
+    partitions: [{ shard: 16, replicas }],
+  })
+  const metadata = new Metadata()
+  metadata.set(key, value)
+  const code = (...changes: SettingChange[]): string | null => {
+    const request = { name: 'tides', changes, replace: false, validateOnly: true }
+    return planAlteration(request, new MetadataDraft(metadata)).error?.code ?? null
+  }
+  assert.equal(code(set('min.insync.replicas', '3')), 'INVALID_CONFIG')
+  assert.equal(code(set('min.insync.replicas', '2')), null)
+  assert.equal(code(set('retention.ms', '5')), null)
+})
+
 test('alterations: one that is wrong changes nothing', () => {
   const wrong: [SettingChange[], string][] = [
     [[set('retention.bytes', '1'), set('retention.ms', 'soon')], 'INVALID_CONFIG'],

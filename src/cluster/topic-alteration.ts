@@ -4,7 +4,7 @@
  */
 import type { AlterTopicRequest, CommandErrorCode, SettingChange, TopicResult } from './commands.ts'
 import type { MetadataDraft } from './metadata-draft.ts'
-import { TOPIC_SETTINGS, topicSettingDefect } from './topic-config.ts'
+import { replicasDefect, TOPIC_SETTINGS, topicSettingDefect } from './topic-config.ts'
 import { refusedEarlier } from './topic-planner.ts'
 
 /**
@@ -44,6 +44,11 @@ export function planAlteration(request: AlterTopicRequest, draft: MetadataDraft)
     const failure = apply(change, configs)
     if (failure !== null) return refuse(...failure)
   }
+  const replicas = topic.partitions[0]?.replicas.length
+  // What was there before stays: other settings can be changed all the same.
+  const isNew = seen.has('min.insync.replicas') && replicas !== undefined
+  const tooMany = isNew ? replicasDefect(configs, replicas) : null
+  if (tooMany !== null) return refuse('INVALID_CONFIG', tooMany)
   const altered = { ...topic, configs }
   const same = JSON.stringify(sorted(configs)) === JSON.stringify(sorted(topic.configs))
   if (!validateOnly && !same) draft.putTopic(altered)

@@ -26,8 +26,9 @@ export const TOPIC_SETTINGS: Readonly<Record<string, TopicSetting>> = {
   'compression.type': {
     type: 'string',
     defaultValue: 'producer',
-    doc: 'The compression of stored batches; "producer" keeps what the producer chose.',
-    defect: oneOf('producer', 'uncompressed', 'gzip', 'snappy', 'lz4', 'zstd'),
+    doc: 'Always "producer": records are kept as their producer compressed them.',
+    defect: (value) =>
+      value === 'producer' ? null : 'must be producer: records are kept as their producer compressed them',
   },
   'delete.retention.ms': {
     type: 'long',
@@ -68,7 +69,7 @@ export const TOPIC_SETTINGS: Readonly<Record<string, TopicSetting>> = {
   'min.insync.replicas': {
     type: 'int',
     defaultValue: '1',
-    doc: 'The fewest replicas that must hold a record before it is acknowledged; a majority always does.',
+    doc: 'With acks=all a majority of the replicas always has a record in its journal; more cannot be asked for.',
     defect: integer(1n, INT_MAX),
   },
   'retention.bytes': {
@@ -110,6 +111,18 @@ export function topicSettingDefect(name: string, value: string): string | null {
   if (!Object.hasOwn(TOPIC_SETTINGS, name)) return `Unknown topic config name: ${name}`
   const defect = TOPIC_SETTINGS[name]!.defect(value)
   return defect === null ? null : `Invalid value ${value} for configuration ${name}: ${defect}`
+}
+
+/** The same for what depends on how many replicas the topic's partitions have. */
+export function replicasDefect(configs: Readonly<Record<string, string>>, replicas: number): string | null {
+  const name = 'min.insync.replicas'
+  const value = configs[name]
+  const majority = Math.floor(replicas / 2) + 1
+  if (value === undefined || Number(value) <= majority) return null
+  return (
+    `Invalid value ${value} for configuration ${name}: must be at most ${majority}, the majority of ` +
+    `${replicas} ${replicas === 1 ? 'replica' : 'replicas'}: acks=all waits for the journals of a majority, which meets every lower value`
+  )
 }
 
 function integer(least: bigint, most: bigint): (value: string) => string | null {

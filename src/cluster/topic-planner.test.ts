@@ -60,12 +60,12 @@ test('settings are checked as Kafka checks them', () => {
     'cleanup.policy': 'compact, delete',
     'retention.ms': '-1',
     'segment.bytes': '14',
-    'compression.type': 'zstd',
+    'compression.type': 'producer',
   }
   for (const [name, value] of Object.entries(good)) assert.equal(topicSettingDefect(name, value), null)
   const bad = {
     'cleanup.policy': '',
-    'compression.type': 'brotli',
+    'compression.type': 'zstd',
     'delete.retention.ms': '-1',
     'max.compaction.lag.ms': '0',
     'max.message.bytes': '2147483648',
@@ -84,6 +84,22 @@ test('settings are checked as Kafka checks them', () => {
   for (const [name, { defaultValue }] of Object.entries(TOPIC_SETTINGS)) {
     assert.equal(topicSettingDefect(name, defaultValue), null)
   }
+})
+
+test('more in-sync replicas than a majority are refused, with the value that is possible', () => {
+  const created = (value: string, more: Partial<CreateTopicRequest> = {}): string =>
+    answer({ configs: { 'min.insync.replicas': value }, ...more })
+  assert.deepEqual(
+    ['1', '2', '3'].map((value) => created(value)),
+    ['created', 'created', 'INVALID_CONFIG'],
+  )
+  assert.equal(created('2', { replicationFactor: 1 }), 'INVALID_CONFIG')
+  assert.equal(created('2', { replicationFactor: 2 }), 'created')
+  assert.equal(created('2', { assignments: [{ partition: 0, replicas: [1] }] }), 'INVALID_CONFIG')
+  const draft = draftOf()
+  const result = planCreation(ask({ configs: { 'min.insync.replicas': '3' } }), draft, ALL_UP)
+  assert.match(result === 'wait' ? '' : result.error!.message!, /value 3 .* must be at most 2, the majority of 3/)
+  assert.equal(draft.topic('orders'), undefined)
 })
 
 test('a placement by the client is taken as it is, or refused', () => {

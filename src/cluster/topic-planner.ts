@@ -22,7 +22,7 @@ import {
   placePartitions,
   type ReplicaPlace,
 } from './placement.ts'
-import { topicSettingDefect } from './topic-config.ts'
+import { replicasDefect, topicSettingDefect } from './topic-config.ts'
 
 export interface PlanContext {
   readonly isUp: (node: number) => boolean
@@ -113,6 +113,8 @@ export function planCreation(request: Creation, draft: MetadataDraft, context: P
       : place(request, nodes, draft, context)
   if (placed === 'wait') return placed
   if ('code' in placed) return { name, error: placed }
+  const tooMany = replicasDefect(configs, placed[0]!.length)
+  if (tooMany !== null) return refuse('INVALID_CONFIG', tooMany)
   const firstShard = request.validateOnly ? draft.nextShardId : draft.takeShardIds(placed.length)
   const { restored } = request
   const partitions = placed.map((replicas, i) => ({
