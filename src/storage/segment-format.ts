@@ -12,7 +12,7 @@
  *     20  u32  previousCrc   of the first entry: the chain from the segment before
  *     24  u64  firstIndex
  *     32  u64  firstOffset   of the first entry
- *     40  u64  createdMs     wall clock; 0 for unknown. For rolling by age, nothing else believes it
+ *     40  u64  createdMs     wall clock; 0 for unknown. Only ages are told by it: of rolling, retention, compaction
  *     48 16 B  reserved      0
  *     64       entries
  *

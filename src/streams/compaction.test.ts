@@ -42,8 +42,17 @@ test('the floor: young records, pins, and records that wait too long', () => {
   assert.equal(floorDue(logOf('dddu'), lag, NOW + 4999), null)
   assert.deepEqual(floorDue(logOf('dddu', { heldFrom: 11 }), LAZY, NOW), after(1))
   const patient = { ...LAZY, maxCompactionLagMs: 10_000 }
+  // Where it is not known when a file was begun, its youngest record tells.
   assert.equal(floorDue(logOf('ccdu'), patient, NOW + 12_000), null)
   assert.deepEqual(floorDue(logOf('ccdu'), patient, NOW + 12_001), after(3))
+  // A file that was begun long before its youngest record came holds records that have waited for as long.
+  const { segments, ...rest } = logOf('ccdu')
+  const begun = { ...rest, segments: segments.map((segment) => ({ ...segment, createdMs: NOW - 8000 })) }
+  assert.equal(floorDue(begun, patient, NOW + 2000), null)
+  assert.deepEqual(floorDue(begun, patient, NOW + 2001), after(3))
+  // Records from before the file are as old as they say.
+  const older = { ...rest, segments: segments.map((segment) => ({ ...segment, createdMs: NOW + 60_000 })) }
+  assert.deepEqual(floorDue(older, patient, NOW + 12_001), after(3))
 })
 
 test('settings: a segment is left before its records have waited too long', () => {

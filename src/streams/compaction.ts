@@ -15,7 +15,7 @@
  * each tombstone has been there.
  */
 import type { Compaction } from '../replication/index.ts'
-import type { LogStart } from '../storage/index.ts'
+import type { LogStart, SegmentFacts } from '../storage/index.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 import type { RetainedLog } from './retention.ts'
 
@@ -42,13 +42,18 @@ export function floorDue(log: RetainedLog, settings: PartitionSettings, wallMs: 
     if (!segment.sealed || next === undefined || next.firstIndex > log.heldFrom) break
     if (minCompactionLagMs > 0 && wallMs - segment.maxTimestamp < minCompactionLagMs) break
     dirtyBytes += segment.bytes
-    // Of its youngest record, which is all that is known of a file without reading it: too late rather than too early.
-    if (segment.maxTimestamp >= 0) oldestMs = Math.min(oldestMs, segment.maxTimestamp)
+    oldestMs = Math.min(oldestMs, oldestIn(segment))
     floor = { index: next.firstIndex, offset: next.firstOffset }
   }
   if (floor === null || floor.offset <= log.start.offset) return null
   const isWorthIt = dirtyBytes / (cleanedBytes + dirtyBytes) >= minDirtyRatio
   return isWorthIt || wallMs - oldestMs > maxCompactionLagMs ? floor : null
+}
+
+/** The oldest time that is known of a file without reading it: when it was begun, or, where all in it is older, of its youngest record. */
+function oldestIn({ createdMs, maxTimestamp }: SegmentFacts): number {
+  const known = [createdMs > 0 ? createdMs : -1, maxTimestamp].filter((ms) => ms >= 0)
+  return Math.min(Number.POSITIVE_INFINITY, ...known)
 }
 
 /** What the log has decided so far. */
