@@ -73,6 +73,11 @@ test('one node in memory: write, read by group, status', async () => {
     const status = await tidemark.status()
     assert.equal(status.nodes.length, 1)
     assert.ok(status.shards.some((shard) => shard.topic === 'greetings'))
+    const ofGroups = status.shards.filter(({ topic }) => topic === '__consumer_offsets')
+    const ofSnapshots = [...ofGroups, ...status.shards.filter(({ topic }) => topic === null)]
+    assert.ok(ofSnapshots.length > 1)
+    for (const { startHeldBy } of ofSnapshots)
+      assert.match(`${startHeldBy}`, /^snapshot: the log has grown by .* of 4 MiB since the last one$/)
   } finally {
     await tidemark.stop()
   }

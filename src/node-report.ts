@@ -15,7 +15,7 @@ import {
 import type { NodeDisk } from './node-disk.ts'
 import { formatAddress } from './node-options.ts'
 import type { ReplicationHost } from './replication/index.ts'
-import { heldBy, movedBy, type Partition } from './streams/index.ts'
+import { heldBy, holdsOn, movedBy, type Partition } from './streams/index.ts'
 
 export interface ReportSources {
   readonly cluster: Cluster
@@ -103,6 +103,8 @@ export class NodeReport {
     for (const replica of this.#from.host.replicas()) {
       const place = this.#from.cluster.partitionOf(replica.id)
       const { role, term, leader } = replica.standing
+      const retained = this.#from.partition(replica.id)?.holds ?? []
+      const holds = retained.length > 0 ? retained : holdsOn(replica.lowWaterMark)
       yield {
         shard: replica.id,
         topic: place?.topic.name ?? null,
@@ -119,7 +121,8 @@ export class NodeReport {
         journaledIndex: replica.raft.journaledIndex,
         storedBytes: replica.storedBytes,
         startMovedBy: movedBy(replica.lowWaterMark),
-        startHeldBy: this.#from.partition(replica.id)?.keptBy ?? heldBy(replica.lowWaterMark),
+        startHeldBy: heldBy(holds),
+        startHoldKinds: holds.map(({ kind }) => kind),
       }
     }
   }

@@ -183,7 +183,7 @@ export class TestReplica implements Shard {
   readonly startIndex = 1
   readonly startOffset = 0
   readonly epochs = []
-  readonly lowWaterMark = { moved: null, heldBy: null, floorWaitsFor: null }
+  readonly lowWaterMark = { moved: null, heldBy: null, floorWaitsFor: null, untilSnapshot: null }
   requestCut(): void {}
   requestCompaction(): void {}
   clean(): boolean {

@@ -102,6 +102,13 @@ export interface CutOptions {
   readonly keepEntries: number
 }
 
+/** Of a log since its start was moved last. */
+export interface Growth {
+  readonly grownBytes: number
+  /** With so much it is moved again, unless a follower that is a little behind needs what would go. */
+  readonly enoughBytes: number
+}
+
 /** Watches what is applied, on every replica, and knows for the leader whether and where the log should be cut. */
 export class CutPlanner {
   readonly #options: CutOptions
@@ -131,6 +138,10 @@ export class CutPlanner {
     this.#stateBytes = bytes
   }
 
+  get growth(): Growth {
+    return { grownBytes: this.#grownBytes, enoughBytes: Math.max(this.#options.everyBytes, this.#stateBytes) }
+  }
+
   cut(): void {
     this.#grownBytes = 0
   }
@@ -143,9 +154,9 @@ export class CutPlanner {
 
   /** Where the log should start from now on; null: where it does. `neededFrom`: the first entry that a follower waits for. */
   due(appliedIndex: number, startIndex: number, neededFrom: number): LogStart | null {
-    const enough = Math.max(this.#options.everyBytes, this.#stateBytes)
-    if (this.#grownBytes < enough) return null
-    const waits = this.#grownBytes < PATIENCE * enough
+    const { grownBytes, enoughBytes } = this.growth
+    if (grownBytes < enoughBytes) return null
+    const waits = grownBytes < PATIENCE * enoughBytes
     return this.#highest(
       Math.min(appliedIndex + 1 - this.#options.keepEntries, waits ? neededFrom : appliedIndex),
       startIndex,

@@ -70,7 +70,7 @@ export class KeyedShard implements Shard {
   readonly startIndex = 1
   readonly startOffset = 0
   readonly epochs: readonly Epoch[] = []
-  readonly lowWaterMark = { moved: null, heldBy: null, floorWaitsFor: null }
+  readonly lowWaterMark = { moved: null, heldBy: null, floorWaitsFor: null, untilSnapshot: null }
   requestCut(): void {}
   requestCompaction(): void {}
   clean(): boolean {

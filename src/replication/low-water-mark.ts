@@ -9,7 +9,7 @@
  * nothing: it is sent what it needs instead.
  */
 import { type Entry, isLater, type LogStart } from '../storage/index.ts'
-import { type Compaction, type CutOptions, CutPlanner, CutReason } from './cut.ts'
+import { type Compaction, type CutOptions, CutPlanner, CutReason, type Growth } from './cut.ts'
 import type { HeldBy } from './leader.ts'
 import type { Raft } from './raft.ts'
 
@@ -25,6 +25,8 @@ export interface LowWaterMark {
   readonly heldBy: Pin | null
   /** A follower that a floor which is due waits for, and the first entry that it lacks. */
   readonly floorWaitsFor: Pin | null
+  /** Where the log is cut behind snapshots, by this node; null elsewhere. */
+  readonly untilSnapshot: Growth | null
 }
 
 export interface Moved {
@@ -120,9 +122,10 @@ export class LowWaterMarks {
     this.#chance = chance
   }
 
-  get mark(): LowWaterMark {
+  /** `cutsBySnapshot`: this node leads, and its machine's state says all that the log does. */
+  mark(cutsBySnapshot: boolean): LowWaterMark {
     const { heldBy, floorWaitsFor } = this.requests
-    return { moved: this.#moved, heldBy, floorWaitsFor }
+    return { moved: this.#moved, heldBy, floorWaitsFor, untilSnapshot: cutsBySnapshot ? this.#planner.growth : null }
   }
 
   /** Null: none, or it has to wait. `startIndex` follows a decision late: it is the machine that knows what was decided last. */

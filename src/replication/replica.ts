@@ -168,7 +168,7 @@ export class Replica implements Shard {
   }
 
   get lowWaterMark(): LowWaterMark {
-    return this.#marks.mark
+    return this.#marks.mark(this.raft.role === 'leader' && this.#machine?.cutBySnapshot === true)
   }
 
   requestCut(start: LogStart, reason: CutReason): void {

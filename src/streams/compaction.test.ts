@@ -26,33 +26,45 @@ function logOf(kinds: string, rest: Partial<RetainedLog> = {}): RetainedLog {
   return { segments, start: { index: 1, offset: 0 }, end, heldFrom: Number.MAX_SAFE_INTEGER, ...rest }
 }
 
+const floorOf = (...args: Parameters<typeof floorDue>): unknown => floorDue(...args).floor
 const after = (segments: number): unknown => ({ index: 1 + 10 * segments, offset: 10 * segments })
 
 test('the floor: whole sealed segments, when enough of the log is dirty', () => {
-  assert.deepEqual(floorDue(logOf('ddu'), LAZY, NOW), after(2))
-  assert.equal(floorDue(logOf('ccdu'), LAZY, NOW), null)
-  assert.deepEqual(floorDue(logOf('ccddu'), LAZY, NOW), after(4))
-  assert.equal(floorDue(logOf('u'), LAZY, NOW), null)
-  assert.equal(floorDue(logOf('ccu'), { ...LAZY, minDirtyRatio: 0 }, NOW), null)
+  assert.deepEqual(floorOf(logOf('ddu'), LAZY, NOW), after(2))
+  assert.equal(floorOf(logOf('ccdu'), LAZY, NOW), null)
+  assert.deepEqual(floorOf(logOf('ccddu'), LAZY, NOW), after(4))
+  assert.equal(floorOf(logOf('u'), LAZY, NOW), null)
+  assert.equal(floorOf(logOf('ccu'), { ...LAZY, minDirtyRatio: 0 }, NOW), null)
 })
 
 test('the floor: young records, pins, and records that wait too long', () => {
   const lag = { ...LAZY, minCompactionLagMs: 5000 }
-  assert.deepEqual(floorDue(logOf('dddu'), lag, NOW + 6000), after(2))
-  assert.equal(floorDue(logOf('dddu'), lag, NOW + 4999), null)
-  assert.deepEqual(floorDue(logOf('dddu', { heldFrom: 11 }), LAZY, NOW), after(1))
+  assert.deepEqual(floorOf(logOf('dddu'), lag, NOW + 6000), after(2))
+  assert.equal(floorOf(logOf('dddu'), lag, NOW + 4999), null)
+  assert.deepEqual(floorOf(logOf('dddu', { heldFrom: 11 }), LAZY, NOW), after(1))
   const patient = { ...LAZY, maxCompactionLagMs: 10_000 }
   // Where it is not known when a file was begun, its youngest record tells.
-  assert.equal(floorDue(logOf('ccdu'), patient, NOW + 12_000), null)
-  assert.deepEqual(floorDue(logOf('ccdu'), patient, NOW + 12_001), after(3))
+  assert.equal(floorOf(logOf('ccdu'), patient, NOW + 12_000), null)
+  assert.deepEqual(floorOf(logOf('ccdu'), patient, NOW + 12_001), after(3))
   // A file that was begun long before its youngest record came holds records that have waited for as long.
   const { segments, ...rest } = logOf('ccdu')
   const begun = { ...rest, segments: segments.map((segment) => ({ ...segment, createdMs: NOW - 8000 })) }
-  assert.equal(floorDue(begun, patient, NOW + 2000), null)
-  assert.deepEqual(floorDue(begun, patient, NOW + 2001), after(3))
+  assert.equal(floorOf(begun, patient, NOW + 2000), null)
+  assert.deepEqual(floorOf(begun, patient, NOW + 2001), after(3))
   // Records from before the file are as old as they say.
   const older = { ...rest, segments: segments.map((segment) => ({ ...segment, createdMs: NOW + 60_000 })) }
-  assert.deepEqual(floorDue(older, patient, NOW + 12_001), after(3))
+  assert.deepEqual(floorOf(older, patient, NOW + 12_001), after(3))
+})
+
+test('the floor: what it waits for', () => {
+  const waits = (...args: Parameters<typeof floorDue>): unknown => floorDue(...args).waits
+  const lag = { ...LAZY, minCompactionLagMs: 5000 }
+  assert.deepEqual(waits(logOf('u'), LAZY, NOW), { for: 'segment-in-use' })
+  assert.deepEqual(waits(logOf('ccu'), LAZY, NOW), { for: 'segment-in-use' })
+  assert.deepEqual(waits(logOf('cdu'), lag, NOW + 5999), { for: 'min.compaction.lag.ms', youngestMs: NOW + 1000 })
+  assert.deepEqual(waits(logOf('du', { heldFrom: 10 }), LAZY, NOW), { for: 'pin' })
+  assert.deepEqual(waits(logOf('cccdu'), LAZY, NOW), { for: 'min.cleanable.dirty.ratio', dirty: 0.25 })
+  assert.equal(waits(logOf('ddu'), LAZY, NOW), null)
 })
 
 test('settings: a segment is left before its records have waited too long', () => {

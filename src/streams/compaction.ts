@@ -27,27 +27,61 @@ interface Grace {
   readonly sinceMs: number
 }
 
-/** Where the floor should be; null: where it is. */
-export function floorDue(log: RetainedLog, settings: PartitionSettings, wallMs: number): LogStart | null {
-  const { minCompactionLagMs, maxCompactionLagMs, minDirtyRatio } = settings
+/** What keeps the floor where it is. */
+export type FloorWait =
+  /** All that is not cleaned is in the file that takes the next records. */
+  | { readonly for: 'segment-in-use' }
+  /** The youngest record of the oldest file that is not cleaned is too young. */
+  | { readonly for: 'min.compaction.lag.ms'; readonly youngestMs: number }
+  /** Somebody needs the entries as they are. */
+  | { readonly for: 'pin' }
+  /** Too little of what could be cleaned was never cleaned: this share. */
+  | { readonly for: 'min.cleanable.dirty.ratio'; readonly dirty: number }
+
+/** Where the floor should be, or why it stays where it is. */
+export type FloorLook =
+  | { readonly floor: LogStart; readonly waits: null }
+  | { readonly floor: null; readonly waits: FloorWait }
+
+export function floorDue(log: RetainedLog, settings: PartitionSettings, wallMs: number): FloorLook {
+  const { maxCompactionLagMs, minDirtyRatio } = settings
   let [cleanedBytes, dirtyBytes] = [0, 0]
   let oldestMs = Number.POSITIVE_INFINITY
   let floor: LogStart | null = null
+  let stopped: FloorWait = { for: 'segment-in-use' }
   for (const [i, segment] of log.segments.entries()) {
     if (segment.cleaned === true) {
       cleanedBytes += segment.bytes
       continue
     }
     const next = log.segments[i + 1]
-    if (!segment.sealed || next === undefined || next.firstIndex > log.heldFrom) break
-    if (minCompactionLagMs > 0 && wallMs - segment.maxTimestamp < minCompactionLagMs) break
+    if (!segment.sealed || next === undefined) break
+    const waits = waitOf(segment, next, log.heldFrom, settings, wallMs)
+    if (waits !== null) {
+      stopped = waits
+      break
+    }
     dirtyBytes += segment.bytes
     oldestMs = Math.min(oldestMs, oldestIn(segment))
     floor = { index: next.firstIndex, offset: next.firstOffset }
   }
-  if (floor === null || floor.offset <= log.start.offset) return null
-  const isWorthIt = dirtyBytes / (cleanedBytes + dirtyBytes) >= minDirtyRatio
-  return isWorthIt || wallMs - oldestMs > maxCompactionLagMs ? floor : null
+  if (floor === null || floor.offset <= log.start.offset) return { floor: null, waits: stopped }
+  const dirty = dirtyBytes / (cleanedBytes + dirtyBytes)
+  if (dirty >= minDirtyRatio || wallMs - oldestMs > maxCompactionLagMs) return { floor, waits: null }
+  return { floor: null, waits: { for: 'min.cleanable.dirty.ratio', dirty } }
+}
+
+/** Of a file that is not in use any more; null: it may be cleaned. */
+function waitOf(
+  { maxTimestamp }: SegmentFacts,
+  next: SegmentFacts,
+  heldFrom: number,
+  { minCompactionLagMs }: PartitionSettings,
+  wallMs: number,
+): FloorWait | null {
+  if (next.firstIndex > heldFrom) return { for: 'pin' }
+  const isYoung = minCompactionLagMs > 0 && wallMs - maxTimestamp < minCompactionLagMs
+  return isYoung ? { for: 'min.compaction.lag.ms', youngestMs: maxTimestamp } : null
 }
 
 /** The oldest time that is known of a file without reading it: when it was begun, or, where all in it is older, of its youngest record. */

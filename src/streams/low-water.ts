@@ -1,14 +1,15 @@
 /** Why a partition's log starts where it does, and what keeps it from starting higher, in a line for people. */
 import { CutReason, type LowWaterMark } from '../replication/index.ts'
+import type { FloorWait } from './compaction.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 
 /** What the last look at a partition's files has found. */
 export interface StoredLog {
   readonly bytes: number
-  /** Of those, what compaction has left. */
-  readonly cleanedBytes: number
   /** Of the youngest record in the oldest file; −1 when none has a time. */
   readonly oldestMs: number
+  /** What keeps compaction from going on; null: nothing, or the partition is not compacted. */
+  readonly floorWaits: FloorWait | null
 }
 
 const REASONS: Readonly<Record<CutReason, string>> = {
@@ -25,32 +26,82 @@ export function movedBy({ moved }: LowWaterMark): string | null {
   return moved.reason === null ? 'a newer version' : REASONS[moved.reason]
 }
 
-export function heldBy({ heldBy: pin, floorWaitsFor: waits }: LowWaterMark): string | null {
-  if (pin !== null) return `held by ${pin.name} at entry ${pin.index}`
-  return waits === null ? null : `compaction waits for ${waits.name}, which lacks entry ${waits.index}`
+/** One reason why a log starts no higher. */
+export interface Hold {
+  /** One of a few, for programs: the name of a setting where there is one. */
+  readonly kind: HoldKind
+  /** For people. */
+  readonly text: string
 }
 
-/** What is compacted and what is not yet, for whom it may concern. */
-function compactedBy({ minDirtyRatio }: PartitionSettings, stored: StoredLog | null): string {
-  if (stored === null || stored.bytes === 0) return 'compaction'
-  const dirty = Math.round((100 * (stored.bytes - stored.cleanedBytes)) / stored.bytes)
-  return `compaction: ${dirty} % not compacted, at ${Math.round(100 * minDirtyRatio)} % it begins`
+export type HoldKind =
+  | 'pin'
+  | 'follower'
+  | 'snapshot'
+  | 'compaction'
+  | FloorWait['for']
+  | 'retention.ms'
+  | 'retention.bytes'
+  /** Nothing ever goes. */
+  | 'unlimited'
+
+/** What holds any log, whatever its machine. */
+export function holdsOn({ heldBy: pin, floorWaitsFor: waits, untilSnapshot }: LowWaterMark): Hold[] {
+  if (pin !== null) return [{ kind: 'pin', text: `held by ${pin.name} at entry ${pin.index}` }]
+  if (waits !== null)
+    return [{ kind: 'follower', text: `compaction waits for ${waits.name}, which lacks entry ${waits.index}` }]
+  if (untilSnapshot === null) return []
+  const { grownBytes, enoughBytes } = untilSnapshot
+  const grown = `the log has grown by ${size(grownBytes)} of ${size(enoughBytes)} since the last one`
+  return [{ kind: 'snapshot', text: `snapshot: ${grown}` }]
 }
 
-export function retainedBy(settings: PartitionSettings, stored: StoredLog | null, wallMs: number): string {
+/** One line of them all; null: nothing holds it, or another node decides that. */
+export function heldBy(holds: readonly Hold[]): string | null {
+  return holds.length === 0 ? null : holds.map(({ text }) => text).join('; ')
+}
+
+function compactedBy(settings: PartitionSettings, stored: StoredLog | null, wallMs: number): Hold {
+  if (stored === null || stored.bytes === 0) return { kind: 'compaction', text: 'compaction' }
+  const waits = stored.floorWaits
+  return waits === null
+    ? { kind: 'compaction', text: 'compaction is under way' }
+    : { kind: waits.for, text: `compaction: ${waitedFor(waits, settings, wallMs)}` }
+}
+
+function waitedFor(waits: FloorWait, settings: PartitionSettings, wallMs: number): string {
+  switch (waits.for) {
+    case 'segment-in-use':
+      return 'what is not compacted is in the file in use'
+    case 'min.compaction.lag.ms': {
+      const age = duration(Math.max(0, wallMs - waits.youngestMs))
+      return `the youngest record of the next file is ${age} old, min.compaction.lag.ms is ${duration(settings.minCompactionLagMs)}`
+    }
+    case 'pin':
+      return 'it was held when it was looked at last'
+    case 'min.cleanable.dirty.ratio': {
+      const dirty = Math.floor(100 * waits.dirty)
+      const begins = Math.round(100 * settings.minDirtyRatio)
+      return `${dirty} % of the files not in use is not compacted, at ${begins} % it begins`
+    }
+  }
+}
+
+/** What holds a partition whose log is held by nobody. */
+export function retainedBy(settings: PartitionSettings, stored: StoredLog | null, wallMs: number): Hold[] {
   const { retentionMs, retentionBytes } = settings
-  const parts: string[] = settings.compacted ? [compactedBy(settings, stored)] : []
+  const holds: Hold[] = settings.compacted ? [compactedBy(settings, stored, wallMs)] : []
   if (retentionMs !== Number.POSITIVE_INFINITY) {
     const known = stored !== null && stored.oldestMs >= 0
     const age = known ? `: the oldest file’s youngest record is ${duration(wallMs - stored.oldestMs)} old` : ''
-    parts.push(`retention.ms ${duration(retentionMs)}${age}`)
+    holds.push({ kind: 'retention.ms', text: `retention.ms ${duration(retentionMs)}${age}` })
   }
   if (retentionBytes !== Number.POSITIVE_INFINITY) {
     const share =
       stored === null || retentionBytes === 0 ? '' : `${Math.round((100 * stored.bytes) / retentionBytes)} % of `
-    parts.push(`retention.bytes: ${share}${size(retentionBytes)}`)
+    holds.push({ kind: 'retention.bytes', text: `retention.bytes: ${share}${size(retentionBytes)}` })
   }
-  return parts.length === 0 ? 'everything is kept' : parts.join('; ')
+  return holds.length === 0 ? [{ kind: 'unlimited', text: 'everything is kept' }] : holds
 }
 
 const DURATIONS = [

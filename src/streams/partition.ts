@@ -42,7 +42,7 @@ import type { EpochEnd } from './epochs.ts'
 import { KafkaError, type KafkaErrorCode } from './errors.ts'
 import type { StreamsEvent } from './events.ts'
 import type { AdvanceListener, Advancing } from './fetch-wait.ts'
-import { heldBy, retainedBy } from './low-water.ts'
+import { type Hold, holdsOn, retainedBy } from './low-water.ts'
 import { type FetchResult, type OffsetDone, PartitionReader } from './partition-reader.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 import type { ProduceWaiter } from './produce-waiters.ts'
@@ -179,10 +179,11 @@ export class Partition implements StateMachine, Advancing {
     if (this.#shard.clean({ floor, tombstonesBelow, graceMs, keepsSequence })) this.#tombstonesGone = tombstonesBelow
   }
 
-  /** What keeps the log from starting higher; null where this node does not decide it. */
-  get keptBy(): string | null {
-    if (this.#term === 0) return null
-    return heldBy(this.#shard.lowWaterMark) ?? retainedBy(this.settings, this.#retention.stored, this.#clock.wall())
+  /** What keeps the log from starting higher; empty where this node does not decide it. */
+  get holds(): readonly Hold[] {
+    if (this.#term === 0) return []
+    const holds = holdsOn(this.#shard.lowWaterMark)
+    return holds.length > 0 ? holds : retainedBy(this.settings, this.#retention.stored, this.#clock.wall())
   }
 
   /**

@@ -19,7 +19,7 @@
 import type { Clock } from '../platform/index.ts'
 import { CutReason, type Shard } from '../replication/index.ts'
 import type { LogStart, SegmentFacts } from '../storage/index.ts'
-import { type Compactions, floorDue } from './compaction.ts'
+import { type Compactions, type FloorWait, floorDue } from './compaction.ts'
 import type { StoredLog } from './low-water.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 
@@ -84,13 +84,9 @@ function youngestIn(segments: readonly SegmentFacts[], i: number): number {
   return next.createdMs > 0 ? next.createdMs : Number.POSITIVE_INFINITY
 }
 
-function storedIn(segments: readonly SegmentFacts[]): StoredLog {
-  let [bytes, cleanedBytes] = [0, 0]
-  for (const segment of segments) {
-    bytes += segment.bytes
-    if (segment.cleaned === true) cleanedBytes += segment.bytes
-  }
-  return { bytes, cleanedBytes, oldestMs: segments[0]?.maxTimestamp ?? -1 }
+function storedIn(segments: readonly SegmentFacts[], floorWaits: FloorWait | null): StoredLog {
+  const bytes = segments.reduce((sum, segment) => sum + segment.bytes, 0)
+  return { bytes, oldestMs: segments[0]?.maxTimestamp ?? -1, floorWaits }
 }
 
 /** The leader's look at one partition, now and then. */
@@ -127,18 +123,17 @@ export class RetentionCheck {
         end: { index: commitIndex + 1, offset: committedOffset },
         heldFrom: shard.lowWaterMark.heldBy?.index ?? Number.MAX_SAFE_INTEGER,
       }
-      this.stored = storedIn(log.segments)
-      const cut = retentionCut(log, limits, this.#clock.wall())
+      const wallMs = this.#clock.wall()
+      const cut = retentionCut(log, limits, wallMs)
       if (cut !== null) shard.requestCut(cut.start, cut.reason)
-      if (limits.compacted) this.#compact(log, limits)
+      const look = limits.compacted ? floorDue(log, limits, wallMs) : null
+      this.stored = storedIn(log.segments, look?.waits ?? null)
+      if (look !== null) this.#compact(look.floor, limits, wallMs)
     })
   }
 
-  #compact(log: RetainedLog, settings: PartitionSettings): void {
-    const wallMs = this.#clock.wall()
-    const floor = floorDue(log, settings, wallMs)
+  #compact(floor: LogStart | null, { deleteRetentionMs }: PartitionSettings, wallMs: number): void {
     const decided = this.#compactions.floor.index
-    const { deleteRetentionMs } = settings
     const shownBelow = this.#shard.shownFor(deleteRetentionMs)
     if (floor !== null && floor.index > decided)
       this.#shard.requestCompaction(this.#compactions.draft(floor, deleteRetentionMs, wallMs, shownBelow))

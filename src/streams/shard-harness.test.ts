@@ -93,7 +93,7 @@ export class ManualShard implements Shard {
   readonly cleanings: CleaningRequest[] = []
   files: SegmentFacts[] = []
   limits: Partial<SegmentLimits> = {}
-  lowWaterMark: LowWaterMark = { moved: null, heldBy: null, floorWaitsFor: null }
+  lowWaterMark: LowWaterMark = { moved: null, heldBy: null, floorWaitsFor: null, untilSnapshot: null }
   /** Reads complete only when the test says so. */
   slowReads = false
   readonly #awaitingReads: (() => void)[] = []

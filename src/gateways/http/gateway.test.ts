@@ -55,6 +55,7 @@ const NODE: NodeStatus = {
       storedBytes: 512,
       startMovedBy: 'request',
       startHeldBy: 'everything is kept',
+      startHoldKinds: ['unlimited'],
     },
   ],
 }

@@ -41,6 +41,7 @@ function replica(changes: Partial<ReplicaStatus>): ReplicaStatus {
     storedBytes: 512,
     startMovedBy: null,
     startHeldBy: null,
+    startHoldKinds: [],
     ...changes,
   }
 }

@@ -97,6 +97,8 @@ export interface ReplicaStatus extends KeptStatus {
   readonly recovering: boolean
   readonly term: number
   readonly leader: number | null
+  /** The same as `startHeldBy` for programs: names of settings, pin, follower, snapshot, compaction, segment-in-use, unlimited. */
+  readonly startHoldKinds: readonly string[]
   /** Low-water mark: the log starts here. */
   readonly startOffset: number
   /** High-water mark: nothing at or above is shown. */
