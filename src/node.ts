@@ -167,6 +167,7 @@ export class TidemarkNode {
     this.#log = new NodeLog(collaborators.log)
     this.#metrics = new Metrics({
       shards: () => this.#report.replicas(),
+      journal: () => storage.journalKept,
       memoryBytes: collaborators.memoryBytes,
       disk: () => this.#disk.status,
       damagedRanges: () => storage.caretaker.damages.length,

@@ -6,6 +6,7 @@ import type { NodeEvent } from './node-event.ts'
 type ShardView = ReturnType<MetricsSources['shards']> extends Iterable<infer S> ? S : never
 
 const SHARD: ShardView = {
+  shard: 16,
   topic: 'orders',
   partition: 2,
   role: 'leader',
@@ -15,7 +16,10 @@ const SHARD: ShardView = {
   endOffset: 44,
   storedBytes: 900,
   startMovedBy: 'retention.bytes',
+  startHoldKinds: ['segment-in-use', 'retention.ms'],
 }
+
+const HELD = { segments: 3, heldBy: 16 }
 
 /** `name{labels}` → value, as a scraper reads it. */
 async function scrape(metrics: Metrics): Promise<Map<string, number>> {
@@ -30,9 +34,15 @@ async function scrape(metrics: Metrics): Promise<Map<string, number>> {
   return values
 }
 
-function metricsOf(shards: ShardView[] = []): Metrics {
+function metricsOf(shards: ShardView[] = [], journal: ReturnType<MetricsSources['journal']> = HELD): Metrics {
   const disk = { freeBytes: 99, reserveBytes: 100, low: 'low', stuckMs: 0 }
-  return new Metrics({ shards: () => shards, memoryBytes: () => 1234, disk: () => disk, damagedRanges: () => 2 })
+  return new Metrics({
+    shards: () => shards,
+    journal: () => journal,
+    memoryBytes: () => 1234,
+    disk: () => disk,
+    damagedRanges: () => 2,
+  })
 }
 
 test('events are counted, states are read when somebody asks', async () => {
@@ -76,6 +86,10 @@ test('events are counted, states are read when somebody asks', async () => {
     ['tidemark_end_offset{topic="orders",partition="2"}', 44],
     ['tidemark_stored_bytes{topic="orders",partition="2"}', 900],
     ['tidemark_low_water_mark_moved_by{topic="orders",partition="2",reason="retention.bytes"}', 1],
+    ['tidemark_low_water_mark_held_by{topic="orders",partition="2",reason="segment-in-use"}', 1],
+    ['tidemark_low_water_mark_held_by{topic="orders",partition="2",reason="retention.ms"}', 1],
+    ['tidemark_journal_segments', 3],
+    ['tidemark_journal_held_by{shard="16",topic="orders",partition="2"}', 1],
     ['tidemark_term{topic="orders",partition="2"}', 7],
     ['tidemark_leads{topic="orders",partition="2"}', 1],
   ]
@@ -92,6 +106,11 @@ test('events are counted, states are read when somebody asks', async () => {
   // A shard that is gone is not shown for ever.
   shards.length = 0
   assert.equal((await scrape(metrics)).has('tidemark_term{topic="orders",partition="2"}'), false)
+  const free = await scrape(metricsOf(shards, { segments: 0, heldBy: null }))
+  assert.deepEqual(
+    [...free.keys()].filter((name) => /held_by/.test(name)),
+    [],
+  )
 })
 
 test('nodes that share a process do not share numbers', async () => {

@@ -8,6 +8,7 @@ import type { NodeEvent } from './node-event.ts'
 
 export interface MetricsSources {
   readonly shards: () => Iterable<{
+    readonly shard: number
     readonly topic: string | null
     readonly partition: number | null
     readonly role: string
@@ -17,7 +18,9 @@ export interface MetricsSources {
     readonly endOffset: number
     readonly storedBytes: number | null
     readonly startMovedBy: string | null
+    readonly startHoldKinds: readonly string[]
   }>
+  readonly journal: () => { readonly segments: number; readonly heldBy: number | null }
   readonly memoryBytes: () => number
   readonly disk: () => {
     readonly freeBytes: number | null
@@ -112,6 +115,7 @@ export class Metrics {
     this.#recordsReplaced = counter('tidemark_cleaning_records_dropped_total', 'Records that cleanings have left out')
     this.#connections = new Gauge({ name: 'tidemark_kafka_connections', help: 'Open Kafka connections', registers })
     this.#readOnDemand(sources)
+    this.#readJournal(sources)
     this.#readDisk(sources)
   }
 
@@ -157,6 +161,17 @@ export class Metrics {
       },
     })
     new Gauge({
+      name: 'tidemark_low_water_mark_held_by',
+      help: '1 for each kind of reason why the log starts no higher; a partition has them where it is led',
+      labelNames: ['topic', 'partition', 'reason'],
+      registers,
+      collect() {
+        this.reset()
+        for (const { topic, partition, startHoldKinds } of sources.shards())
+          for (const reason of startHoldKinds) this.set({ topic: topic ?? '', partition: partition ?? 0, reason }, 1)
+      },
+    })
+    new Gauge({
       name: 'tidemark_log_damages',
       help: 'Damaged ranges of shard logs that are not repaired',
       registers,
@@ -170,6 +185,33 @@ export class Metrics {
       registers,
       collect() {
         this.set(sources.memoryBytes())
+      },
+    })
+  }
+
+  #readJournal({ journal, shards }: MetricsSources): void {
+    const registers = [this.#registry]
+    new Gauge({
+      name: 'tidemark_journal_segments',
+      help: 'Closed segments of the journal that are still there',
+      registers,
+      collect() {
+        this.set(journal().segments)
+      },
+    })
+    new Gauge({
+      name: 'tidemark_journal_held_by',
+      help: '1 for a shard that needs the oldest closed segment of the journal; none: it goes with the next checkpoint',
+      labelNames: ['shard', 'topic', 'partition'],
+      registers,
+      collect() {
+        this.reset()
+        const { heldBy } = journal()
+        if (heldBy === null) return
+        let labels = { shard: heldBy, topic: '', partition: 0 }
+        for (const { shard, topic, partition } of shards())
+          if (shard === heldBy) labels = { shard, topic: topic ?? '', partition: partition ?? 0 }
+        this.set(labels, 1)
       },
     })
   }
