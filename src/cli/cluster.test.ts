@@ -5,6 +5,7 @@ import path from 'node:path'
 import test from 'node:test'
 import type { ClusterStatus } from '../gateways/http/index.ts'
 import {
+  freePorts,
   type NodePlan,
   type Outcome,
   planCluster,
@@ -20,7 +21,8 @@ async function withCluster(
 ): Promise<void> {
   await withDirectory(async (directory) => {
     const nodes = await planCluster(directory, count)
-    const running = nodes.map(({ args }) => new Running(args))
+    // A slow machine is no failure.
+    const running = nodes.map(({ args }) => new Running(args, { timeoutMs: 110_000 }))
     try {
       await untilReady(nodes)
       await use(nodes, running, directory)
@@ -42,7 +44,7 @@ function jsonLines(text: string): Record<string, unknown>[] {
     .map((line) => JSON.parse(line) as Record<string, unknown>)
 }
 
-test('one node: topic, produce, consume, status, for people and as JSON', { timeout: 60_000 }, async () => {
+test('one node: topic, produce, consume, status, for people and as JSON', { timeout: 120_000 }, async () => {
   await withCluster(1, async ([node], [running]) => {
     const brokers = ['--brokers', node!.kafka]
     const json = async (args: string[], input = ''): Promise<Record<string, unknown>[]> =>
@@ -110,10 +112,18 @@ test('one node: topic, produce, consume, status, for people and as JSON', { time
       assert.ok((storedBytes as number) > 0)
       assert.deepEqual([startMovedBy, /^retention.ms 7 d/.test(`${startHeldBy}`)], [null, true])
     }
+    assert.deepEqual(kept!.damages, [])
     assert.match(
       done(await tidemark(['topic', 'describe', 'orders', '--http', node!.http, ...brokers])).stdout,
       /start held by/,
     )
+    // Nobody answers at the default address, or another cluster does.
+    const without = done(await tidemark(['topic', 'describe', 'orders', ...brokers]))
+    assert.doesNotMatch(without.stdout, /start held by/)
+    assert.match(without.stderr, /^what is stored, damaged and .* is not shown: .*--http http:\/\/127.0.0.1:9644.*\n$/)
+    const [nobody] = await freePorts(1)
+    const given = await tidemark(['topic', 'describe', 'orders', '--http', `127.0.0.1:${nobody}`, ...brokers])
+    assert.deepEqual([given.code, /no node answers at --http/.test(given.stderr)], [1, true])
     done(await tidemark(['topic', 'delete', 'orders', ...brokers]))
     assert.equal((await tidemark(['topic', 'delete', 'orders', ...brokers])).code, 1)
     const stopped = await running!.stop()

@@ -105,10 +105,15 @@ function build(finish: (code: number) => void): Command {
     .addOption(
       new Option(
         '--http <URL>',
-        'HTTP address of any node of the cluster: also show what is stored and why logs start where they do',
-      ).env('TIDEMARK_STATUS_HTTP'),
+        'HTTP address of any node of the cluster, which says what is stored, what is damaged and why logs start where they do',
+      )
+        .env('TIDEMARK_STATUS_HTTP')
+        .default('http://127.0.0.1:9644'),
     )
-    .action(async (name, flags) => finish(await (await import('./topic.ts')).describeTopic(name, flags)))
+    .action(async (name, flags, described: Command) => {
+      const wasGiven = described.getOptionValueSource('http') !== 'default'
+      finish(await (await import('./topic.ts')).describeTopic(name, flags, wasGiven))
+    })
   client('delete', 'Delete a topic and its data.', topic)
     .argument('<name>')
     .action(async (name, flags) => finish(await (await import('./topic.ts')).deleteTopic(name, flags)))

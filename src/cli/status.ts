@@ -1,6 +1,6 @@
 /** `tidemark status`: what the page shows, in a terminal. */
 
-import type { ClusterStatus, ShardStatus } from '../gateways/http/index.ts'
+import type { ClusterStatus, FilesStatus, ShardStatus } from '../gateways/http/index.ts'
 import { colors } from './colors.ts'
 import { CliError } from './errors.ts'
 import { bytes, count, duration, table } from './print.ts'
@@ -41,7 +41,9 @@ export async function ask(address: string): Promise<ClusterStatus> {
       { code: 'REFUSED', subject: address },
       `${address} answers ${response.status}: ${await response.text()}`,
     )
-  return (await response.json()) as ClusterStatus
+  return response.json().catch(() => {
+    throw new CliError({ code: 'REFUSED', subject: address }, `--http ${address}: what answers there is not a node`)
+  }) as Promise<ClusterStatus>
 }
 
 export function render(cluster: ClusterStatus): string {
@@ -75,13 +77,7 @@ export function render(cluster: ClusterStatus): string {
         `node ${node}: ${journal!.segments} journal segments are kept for shard ${journal!.heldBy}`,
     )
     .join('\n')
-  const damages = cluster.nodes.flatMap(({ node, files }) =>
-    (files?.damages ?? []).map(
-      ({ shard, file, position, reason, unrepaired }) =>
-        `node ${node}: the log of shard ${shard} is damaged at byte ${position} of ${file} (${reason}), ` +
-        (unrepaired === null ? 'being repaired' : `not repaired: ${unrepaired}`),
-    ),
-  )
+  const damages = damagesOf(cluster).map(damageLine)
   const repaired = cluster.nodes
     .filter(({ files }) => files !== null && files.repaired + files.rewritten > 0)
     .map(({ node, files }) => `node ${node}: ${files!.repaired} damaged ranges and ${files!.rewritten} files repaired`)
@@ -113,6 +109,19 @@ export function render(cluster: ClusterStatus): string {
     },
   ])
   return `cluster ${colors.bold(cluster.cluster ?? 'being formed')}, controller ${cluster.controller ?? 'none'}\n\n${nodes}\n\n${shards}${notes}`
+}
+
+type Damage = FilesStatus['damages'][number] & { readonly node: number }
+
+export function damagesOf(cluster: ClusterStatus): Damage[] {
+  return cluster.nodes.flatMap(({ node, files }) => (files?.damages ?? []).map((damage) => ({ node, ...damage })))
+}
+
+export function damageLine({ node, shard, file, position, reason, unrepaired }: Damage): string {
+  return (
+    `node ${node}: the log of shard ${shard} is damaged at byte ${position} of ${file} (${reason}), ` +
+    (unrepaired === null ? 'being repaired' : `not repaired: ${unrepaired}`)
+  )
 }
 
 function name(shard: ShardStatus): string {

@@ -1,9 +1,11 @@
 /** `tidemark topic create | list | describe | delete`. */
 import type kafkajs from 'kafkajs'
+import type { ClusterStatus, ShardStatus } from '../gateways/http/index.ts'
+import { colors } from './colors.ts'
 import { CliError } from './errors.ts'
 import { type ClientFlags, kafkaClient, speaking } from './kafka-client.ts'
 import { bytes, count, table } from './print.ts'
-import { ask } from './status.ts'
+import { ask, damageLine, damagesOf } from './status.ts'
 
 interface CreateFlags extends ClientFlags {
   readonly partitions?: string
@@ -63,16 +65,16 @@ export async function listTopics(flags: ClientFlags): Promise<number> {
 }
 
 interface DescribeFlags extends ClientFlags {
-  readonly http?: string
+  readonly http: string
 }
 
-export async function describeTopic(name: string, flags: DescribeFlags): Promise<number> {
-  const kept = flags.http === undefined ? null : await keptBy(flags.http, name)
-  const rows = await withAdmin(flags, `topic ${name}`, async (admin) => {
+/** `wasGiven`: the HTTP address is not the default, so that a node must answer there. */
+export async function describeTopic(name: string, flags: DescribeFlags, wasGiven: boolean): Promise<number> {
+  const { clusterId, described } = await withAdmin(flags, `topic ${name}`, async (admin) => {
     if (!(await admin.listTopics()).includes(name)) throw unknown(name)
     const { topics } = await admin.fetchTopicMetadata({ topics: [name] })
     const offsets = new Map((await admin.fetchTopicOffsets(name)).map((offset) => [offset.partition, offset]))
-    return topics[0]!.partitions
+    const described = topics[0]!.partitions
       .map(({ partitionId, leader, replicas, isr }) => ({
         partition: partitionId,
         leader,
@@ -80,25 +82,49 @@ export async function describeTopic(name: string, flags: DescribeFlags): Promise
         inSync: isr,
         logStart: Number(offsets.get(partitionId)?.low ?? 0),
         highWatermark: Number(offsets.get(partitionId)?.high ?? 0),
-        ...kept?.get(partitionId),
       }))
       .sort((a, b) => a.partition - b.partition)
+    return { clusterId: (await admin.describeCluster()).clusterId, described }
   })
-  if (flags.json === true) console.log(JSON.stringify({ topic: name, partitions: rows }))
-  else {
-    console.log(
-      table(rows, [
-        { title: 'partition', value: (row) => String(row.partition), right: true },
-        { title: 'leader', value: (row) => (row.leader < 0 ? 'none' : String(row.leader)), right: true },
-        { title: 'replicas', value: (row) => row.replicas.join(',') },
-        { title: 'in sync', value: (row) => row.inSync.join(',') },
-        { title: 'log start', value: (row) => count(row.logStart), right: true },
-        { title: 'high-water mark', value: (row) => count(row.highWatermark), right: true },
-        ...(kept === null ? [] : KEPT_COLUMNS),
-      ]),
-    )
+  const told = await toldBy(flags, clusterId).catch((error: unknown) => {
+    if (wasGiven || !(error instanceof CliError)) throw error
+    process.stderr.write(`what is stored, damaged and why logs start where they do is not shown: ${error.message}\n`)
+    return null
+  })
+  const shards = (told?.shards ?? []).filter(({ topic }) => topic === name)
+  const kept = new Map(shards.map((shard) => [shard.partition, keptOf(shard)]))
+  const rows = described.map((row) => ({ ...row, ...kept.get(row.partition) }))
+  const partitionOf = new Map(shards.map(({ shard, partition }) => [shard, partition]))
+  const damages = told === null ? [] : damagesOf(told).filter(({ shard }) => partitionOf.has(shard))
+  if (flags.json === true) {
+    const withPlaces = damages.map((damage) => ({ partition: partitionOf.get(damage.shard)!, ...damage }))
+    console.log(JSON.stringify({ topic: name, partitions: rows, ...(told === null ? {} : { damages: withPlaces }) }))
+    return 0
   }
+  console.log(
+    table(rows, [
+      { title: 'partition', value: (row) => String(row.partition), right: true },
+      { title: 'leader', value: (row) => (row.leader < 0 ? 'none' : String(row.leader)), right: true },
+      { title: 'replicas', value: (row) => row.replicas.join(',') },
+      { title: 'in sync', value: (row) => row.inSync.join(',') },
+      { title: 'log start', value: (row) => count(row.logStart), right: true },
+      { title: 'high-water mark', value: (row) => count(row.highWatermark), right: true },
+      ...(told === null ? [] : KEPT_COLUMNS),
+    ]),
+  )
+  for (const damage of damages)
+    console.log(colors.red(`partition ${partitionOf.get(damage.shard)}, ${damageLine(damage)}`))
   return 0
+}
+
+/** What a node says of its cluster, if it is the one that was asked for the topic. */
+async function toldBy({ http, brokers }: DescribeFlags, clusterId: string): Promise<ClusterStatus> {
+  const told = await ask(http)
+  if (told.cluster === clusterId) return told
+  throw new CliError(
+    { code: 'REFUSED', subject: http },
+    `--http ${http} is of cluster ${told.cluster}, --brokers ${brokers} of ${clusterId}; give the HTTP address of a node of that one`,
+  )
 }
 
 interface Kept {
@@ -117,17 +143,9 @@ const KEPT_COLUMNS = [
   { title: 'start held by', value: ({ startHeldBy }: Kept) => startHeldBy ?? '-' },
 ]
 
-/** By partition: what the leaders say of what they keep. */
-async function keptBy(http: string, name: string): Promise<Map<number, Kept>> {
-  const { shards } = await ask(http)
-  return new Map(
-    shards
-      .filter(({ topic }) => topic === name)
-      .map(({ partition, storedBytes, startMovedBy, startHeldBy }) => [
-        partition ?? 0,
-        { storedBytes, startMovedBy, startHeldBy },
-      ]),
-  )
+/** As the partition's leader says. */
+function keptOf({ storedBytes, startMovedBy, startHeldBy }: ShardStatus): Kept {
+  return { storedBytes, startMovedBy, startHeldBy }
 }
 
 export async function deleteTopic(name: string, flags: ClientFlags): Promise<number> {
