@@ -7,6 +7,9 @@ import type { Admin } from 'kafkajs'
 import { CliError } from './errors.ts'
 import { type ClientFlags, kafkaClient, reach, speaking } from './kafka-client.ts'
 
+/** How long leaving the group may take. What was printed is committed by then, or will be printed again. */
+const LEAVE_MS = 2000
+
 interface ConsumeFlags extends ClientFlags {
   readonly group?: string
   readonly from: string
@@ -38,12 +41,13 @@ export async function consume(topic: string, flags: ConsumeFlags): Promise<numbe
     }
     const consumer = kafka.consumer({ groupId, sessionTimeout: 10_000, heartbeatInterval: 1000, maxWaitTimeInMs: 500 })
     let printed = 0
-    await new Promise<void>((resolve, reject) => {
+    const over = new Promise<void>((resolve, reject) => {
       process.once('SIGINT', resolve)
       process.once('SIGTERM', resolve)
       process.stdout.on('error', () => resolve()) // `| head` has seen enough
-      consumer.on(consumer.events.CRASH, ({ payload }) => {
-        if (!payload.restart) reject(payload.error)
+      consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
+        if (restart) process.stderr.write(`topic ${topic}: reading fails and is begun again: ${error.message}\n`)
+        else reject(error)
       })
       const run = async (): Promise<void> => {
         await consumer.connect()
@@ -69,10 +73,26 @@ export async function consume(topic: string, flags: ConsumeFlags): Promise<numbe
       }
       run().catch(reject)
     })
-    await consumer.disconnect()
-    await leave(admin, flags, groupId)
+    try {
+      await over
+    } finally {
+      // A client that fails again and again goes on trying while it is told to stop: the process does not wait for that.
+      setTimeout(() => process.exit(), 2 * LEAVE_MS).unref()
+      await atMost(LEAVE_MS, async () => {
+        await consumer.disconnect()
+        await leave(admin, flags, groupId)
+      }).catch(() => {}) // the group notices by itself
+    }
     return 0
   })
+}
+
+async function atMost(milliseconds: number, work: () => Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds)
+  })
+  await Promise.race([work(), late]).finally(() => clearTimeout(timer))
 }
 
 /** End offset of each partition that has something for this group. */

@@ -58,7 +58,7 @@ export class NodeLog {
         return info(`leads shard ${event.shard} no longer (term ${event.term}: ${event.reason})`)
       case 'shard-log-damaged':
         return error(
-          `the log of shard ${event.shard} is damaged at byte ${event.position} of ${event.file} (${event.reason}); it will be repaired from another replica`,
+          `the log of shard ${event.shard} is damaged at byte ${event.position} of ${event.file} (${event.reason}); it will be repaired from another replica, if one has it`,
         )
       case 'shard-log-repaired': {
         const range = `entries ${event.firstIndex} to ${event.lastIndex}`
