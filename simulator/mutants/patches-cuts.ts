@@ -42,8 +42,8 @@ export const CUT_PATCHES: readonly PatchMutant[] = [
       },
       {
         file: 'replication/low-water-mark',
-        find: 'requested === null || !isLater(requested.start, from) ||',
-        replace: 'requested === null || from === undefined ||',
+        find: 'requested === null || !isLater(requested.start, from) ?',
+        replace: 'requested === null || from === undefined ?',
       },
       {
         file: 'replication/replica',

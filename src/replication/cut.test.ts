@@ -126,15 +126,31 @@ test('cuts: of those that are asked for the one that cuts most counts, once, and
   assert.equal(requests.take(from), null)
   const [high, low] = [requests.pin('b', 9), requests.pin('a', 6)]
   assert.deepEqual(requests.heldBy, { name: 'a', index: 6 })
-  requests.ask({ index: 7, offset: 70 }, CutReason.request)
+  requests.ask({ index: 7, offset: 70 }, CutReason.retentionTime)
   assert.equal(requests.take(from), null)
   low()
-  requests.ask({ index: 9, offset: 90 }, CutReason.request)
+  requests.ask({ index: 9, offset: 90 }, CutReason.retentionTime)
   assert.deepEqual(requests.take(from)!.start, { index: 9, offset: 90 })
-  requests.ask({ index: 10, offset: 90 }, CutReason.request)
+  requests.ask({ index: 10, offset: 90 }, CutReason.retentionBytes)
   assert.equal(requests.take(from), null)
   high()
   assert.equal(requests.heldBy, null)
+})
+
+test('cuts: a command is not held by a pin, nor lost behind a policy that is', () => {
+  const requests = new CutRequests()
+  const from = { index: 5, offset: 50 }
+  requests.pin('a backup', 6)
+  requests.ask({ index: 9, offset: 91 }, CutReason.request)
+  requests.ask({ index: 12, offset: 120 }, CutReason.retentionBytes)
+  assert.deepEqual(requests.take(from), { start: { index: 9, offset: 91 }, reason: CutReason.request })
+  assert.ok(!requests.isAsked)
+  requests.ask({ index: 9, offset: 91 }, CutReason.request)
+  requests.ask({ index: 6, offset: 60 }, CutReason.retentionBytes)
+  assert.equal(requests.take(from)!.reason, CutReason.request)
+  requests.ask({ index: 9, offset: 91 }, CutReason.request)
+  requests.drop()
+  assert.ok(!requests.isAsked)
 })
 
 test('a floor waits for whoever follows, and says for whom', () => {

@@ -5,8 +5,8 @@
  *     retention: too old, too large ─────────────┼──► due ◄────────┤
  *     DeleteRecords ─────────────────────────────┘                 └── the cut before is not applied yet
  *
- * A pin is stronger than a request, and is this node's alone: it holds no other leader back. A follower that is behind pins
- * nothing: it is sent what it needs instead.
+ * A pin is stronger than a policy, weaker than a command (DeleteRecords), and this node's alone: it holds no other leader back.
+ * A follower that is behind pins nothing: it is sent what it needs instead.
  */
 import { type Entry, isLater, type LogStart } from '../storage/index.ts'
 import { type Compaction, type CutOptions, CutPlanner, CutReason, type Growth } from './cut.ts'
@@ -44,6 +44,8 @@ export interface Cut {
 export class CutRequests {
   readonly #pins = new Set<Pin>()
   #requested: Cut | null = null
+  /** By DeleteRecords, which no pin holds. It waits beside the other, so that one which is held does not take its place. */
+  #commanded: Cut | null = null
   #compaction: Compaction | null = null
   #floorWaitsFor: Pin | null = null
 
@@ -71,7 +73,9 @@ export class CutRequests {
 
   /** Of several that wait the one that cuts the most. */
   ask(start: LogStart, reason: CutReason): void {
-    if (this.#requested === null || isLater(start, this.#requested.start)) this.#requested = { start, reason }
+    const cut = { start, reason }
+    if (reason === CutReason.request) this.#commanded = laterOf(this.#commanded, cut)
+    else this.#requested = laterOf(this.#requested, cut)
   }
 
   askCompaction(compaction: Compaction): void {
@@ -91,21 +95,27 @@ export class CutRequests {
 
   /** What was asked for, if it may be done to a log that starts at `from`. */
   take(from: LogStart): Cut | null {
-    const requested = this.#requested
-    this.#requested = null
-    if (requested === null || !isLater(requested.start, from) || this.isHeld(requested.start)) return null
-    return requested
+    const allowed = this.#requested === null || this.isHeld(this.#requested.start) ? null : this.#requested
+    const requested = laterOf(this.#commanded, allowed)
+    this.#requested = this.#commanded = null
+    return requested === null || !isLater(requested.start, from) ? null : requested
   }
 
   /** This node does not lead any more. */
   drop(): void {
-    this.#requested = null
+    this.#requested = this.#commanded = null
     this.#compaction = this.#floorWaitsFor = null
   }
 
   get isAsked(): boolean {
-    return this.#requested !== null || this.#compaction !== null
+    return this.#requested !== null || this.#commanded !== null || this.#compaction !== null
   }
+}
+
+/** The first of two that cut as much. */
+function laterOf(one: Cut | null, other: Cut | null): Cut | null {
+  if (one === null || other === null) return one ?? other
+  return isLater(other.start, one.start) ? other : one
 }
 
 export class LowWaterMarks {

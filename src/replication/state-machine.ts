@@ -110,7 +110,10 @@ export interface Shard {
   clean(request: CleaningRequest): boolean
   /** The offset below which readers of this replica have been shown the log as compaction has left it for so long. */
   shownFor(ms: number): number
-  /** Nothing from `index` on is cut while this node leads, until the answer is called. `name` says who needs it. */
+  /**
+   * Nothing from `index` on is cut while this node leads, until the answer is called, but by a command (`CutReason.request`). `name`
+   * says who needs it.
+   */
   pin(name: string, index: number): () => void
   /** What the files of this node hold of the log, oldest first. */
   segments(done: (error: PlatformError | null, segments: readonly SegmentFacts[]) => void): void

@@ -79,11 +79,9 @@ test('delete records: an offset that has to be looked up on the disk, a pin, a p
   one.partition.remove()
   assert.deepEqual(answers, [[KafkaError.UNKNOWN_TOPIC_OR_PARTITION, -1]])
   const pinned = filled()
-  const release = pinned.shard.pin('a backup', 2)
-  assert.deepEqual(asked(pinned, 7), [[KafkaError.POLICY_VIOLATION, -1]])
-  release()
+  pinned.shard.pin('a backup', 2)
   assert.deepEqual(asked(pinned, 7), [])
-  assert.equal(pinned.shard.cuts.length, 1)
+  assert.equal(pinned.shard.cuts.length, 1, 'a command is not held')
 })
 
 test('delete records: a read from the disk that comes back after them shows nothing of what they deleted', () => {

@@ -6,10 +6,12 @@
  *
  * The start then lies at that very record, which may be in the middle of an entry and of a batch: the entry stays, and readers
  * are told of nothing below.
+ *
+ * It is a command: whoever holds the log (log-holds.ts) is told by the log's start that it was cut, and does not stop it.
  */
 import type { Clock, Timer } from '../platform/index.ts'
 import { CutReason, type Shard } from '../replication/index.ts'
-import type { Entry } from '../storage/index.ts'
+import { indexOf } from './entry-index.ts'
 import { KafkaError, type KafkaErrorCode } from './errors.ts'
 
 export type DeletionDone = (error: KafkaErrorCode, lowWatermark: number) => void
@@ -46,23 +48,17 @@ export class RecordDeletions {
     if (offset <= shard.startOffset) return done(KafkaError.NONE, shard.startOffset)
     const waiter = { offset, done, timer: this.#clock.after(Math.max(1, timeoutMs), () => this.#expire(waiter)) }
     this.#waiters.add(waiter)
-    if (offset === shard.committedOffset) return this.#cut(waiter, shard.commitIndex + 1, leads)
-    const found = (error: Error | null, entries: readonly Entry[]): void => {
-      const entry = entries.find(({ firstOffset, recordCount }) => firstOffset + recordCount > offset)
-      if (error === null && entry !== undefined) this.#cut(waiter, entry.index, leads)
+    indexOf(shard, offset, (index) => {
+      if (index !== null) this.#cut(waiter, index, leads)
       // The log may have been cut while it was read.
       else if (offset <= shard.startOffset) this.settle()
       else this.#answer(waiter, KafkaError.KAFKA_STORAGE_ERROR)
-    }
-    const entries = shard.readCommitted(offset, 1, found)
-    if (entries !== null) found(null, entries)
+    })
   }
 
   #cut(waiter: Waiter, index: number, leads: () => boolean): void {
     if (!this.#waiters.has(waiter)) return
     if (!leads()) return this.#answer(waiter, KafkaError.NOT_LEADER_OR_FOLLOWER)
-    const { heldBy } = this.#shard.lowWaterMark
-    if (heldBy !== null && heldBy.index < index) return this.#answer(waiter, KafkaError.POLICY_VIOLATION)
     this.#shard.requestCut({ index, offset: waiter.offset }, CutReason.request)
   }
 

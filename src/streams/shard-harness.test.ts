@@ -153,11 +153,16 @@ export class ManualShard implements Shard {
   pin(name: string, index: number): () => void {
     const pin = { name, index }
     this.pins.add(pin)
-    this.lowWaterMark = { ...this.lowWaterMark, heldBy: pin }
+    this.#pinned()
     return () => {
       this.pins.delete(pin)
-      this.lowWaterMark = { ...this.lowWaterMark, heldBy: null }
+      this.#pinned()
     }
+  }
+
+  #pinned(): void {
+    const lowest = [...this.pins].sort((a, b) => a.index - b.index)[0] ?? null
+    this.lowWaterMark = { ...this.lowWaterMark, heldBy: lowest }
   }
 
   segments(done: (error: null, segments: readonly SegmentFacts[]) => void): void {
