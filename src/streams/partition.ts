@@ -42,6 +42,7 @@ import type { EpochEnd } from './epochs.ts'
 import { KafkaError, type KafkaErrorCode } from './errors.ts'
 import type { StreamsEvent } from './events.ts'
 import type { AdvanceListener, Advancing } from './fetch-wait.ts'
+import { type HoldDone, type HoldRequest, LogHolds } from './log-holds.ts'
 import { type Hold, holdsOn, retainedBy } from './low-water.ts'
 import { type FetchResult, type OffsetDone, PartitionReader } from './partition-reader.ts'
 import type { PartitionSettings } from './partition-settings.ts'
@@ -96,6 +97,8 @@ export class Partition implements StateMachine, Advancing {
   readonly #gate: BatchGate
   readonly #retention: RetentionCheck
   readonly #deletions: RecordDeletions
+  /** Of those who need what it has. */
+  readonly #leases: LogHolds
   readonly #restored: RestoredPart | null
   readonly #listeners = new Set<AdvanceListener>()
 
@@ -135,6 +138,7 @@ export class Partition implements StateMachine, Advancing {
     this.#gate = new BatchGate(options.settings)
     this.#retention = new RetentionCheck(this.#shard, this.#clock, this.#derived.compactions)
     this.#deletions = new RecordDeletions(this.#shard, this.#clock)
+    this.#leases = new LogHolds(this.#shard, this.#clock, () => this.checkRetention())
     this.#configureLog(options.settings)
     this.#restored = options.restored ?? null
     this.roleChanged(this.#standing)
@@ -163,6 +167,8 @@ export class Partition implements StateMachine, Advancing {
   /** Cuts what is older, or more, than the topic's settings say; on the leader. And goes on with a compaction that was given up. */
   checkRetention(): void {
     this.#clean()
+    // Retention is what makes room: writes win over whoever wants to read.
+    if (this.#leases.count > 0 && this.#shard.refusal !== null) this.#leases.releaseAll()
     this.#retention.check(() => (this.#term === 0 || this.#removed || this.restoring ? null : this.settings))
   }
 
@@ -195,6 +201,15 @@ export class Partition implements StateMachine, Advancing {
       this.#deletions.delete(before, timeoutMs, () => this.#term !== 0 && this.#shard.leadsNow(), done)
     // A record of such a topic goes when there is a newer one with its key.
     else done(KafkaError.POLICY_VIOLATION, -1)
+  }
+
+  /** Retention and compaction leave what somebody needs, until he has not said so for a while: log-holds.ts. */
+  hold(request: HoldRequest, done: HoldDone): void {
+    this.#leases.hold(request, () => this.#term !== 0 && this.#shard.leadsNow(), done)
+  }
+
+  endHold(holder: string): void {
+    this.#leases.release(holder)
   }
 
   /** A restore fills it: it is shown to nobody else. */
@@ -480,6 +495,7 @@ export class Partition implements StateMachine, Advancing {
     const { startOffset } = this.#shard
     this.#waiting.failAll(error, startOffset, message)
     this.#deletions.failAll(error)
+    this.#leases.releaseAll()
     for (const { batch, waiter, slot } of held) {
       this.#expectAgain(batch)
       waiter.produced(slot, error, -1, -1, startOffset, message)
