@@ -23,6 +23,7 @@ import { describeGroupsRequest, describeGroupsResponse } from './messages/descri
 import { fetchRequest, fetchResponse } from './messages/fetch.ts'
 import { findCoordinatorRequest, findCoordinatorResponse } from './messages/find-coordinator.ts'
 import { heartbeatRequest, heartbeatResponse } from './messages/heartbeat.ts'
+import { holdLogRequest, holdLogResponse } from './messages/hold-log.ts'
 import {
   incrementalAlterConfigsRequest,
   incrementalAlterConfigsResponse,
@@ -112,6 +113,7 @@ export const apis = {
   restoreTopics: api('RestoreTopics', restoreTopicsRequest, restoreTopicsResponse),
   restoreRecords: api('RestoreRecords', restoreRecordsRequest, restoreRecordsResponse),
   finishRestore: api('FinishRestore', finishRestoreRequest, finishRestoreResponse),
+  holdLog: api('HoldLog', holdLogRequest, holdLogResponse),
 } as const
 
 /** From here on keys are our own; Kafka's stay below. */

@@ -92,6 +92,28 @@ describe('codec', () => {
     )
   })
 
+  test('HoldLog, our own: these bytes are what other versions send', () => {
+    const request = {
+      name: 'tides',
+      topicId: 'ab'.repeat(16),
+      partitionIndex: 3,
+      holder: 'cd'.repeat(16),
+      holderName: 'a backup',
+      offset: 0x0102,
+      leaseMs: 30_000,
+    }
+    const asked = hex(
+      `06 7469646573 | ${'ab'.repeat(16)} | 00000003 | ${'cd'.repeat(16)} | 09 61206261636b7570 | 0000000000000102 | 00007530 | 00`,
+    )
+    deepStrictEqual(apis.holdLog.request.encodeToBuffer(request, 0), asked)
+    deepStrictEqual(apis.holdLog.request.decodeFrom(asked, 0), request)
+    const response = { errorCode: 1, errorMessage: 'gone', logStartOffset: 7 }
+    const told = hex('0001 | 05 676f6e65 | 0000000000000007 | 00')
+    deepStrictEqual(apis.holdLog.response.encodeToBuffer(response, 0), told)
+    deepStrictEqual(apis.holdLog.response.decodeFrom(told, 0), response)
+    strictEqual(apiByKey(1003), apis.holdLog)
+  })
+
   test('the answer to an unknown ApiVersions version, as Kafka writes it', () => {
     const writer = new Writer()
     writeResponse(writer, apis.apiVersions, 0, 9, {

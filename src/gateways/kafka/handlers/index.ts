@@ -18,6 +18,7 @@ import {
   offsetFetch,
   syncGroup,
 } from './groups.ts'
+import { holdLog } from './hold-log.ts'
 import { metadata } from './metadata.ts'
 import { listOffsets, offsetForLeaderEpoch } from './offsets.ts'
 import { produce } from './produce.ts'
@@ -42,6 +43,7 @@ export const HANDLERS: Readonly<Record<ApiName, AnyHandler>> = {
   fetch: fetch as AnyHandler,
   findCoordinator: findCoordinator as AnyHandler,
   heartbeat: heartbeat as AnyHandler,
+  holdLog: holdLog as AnyHandler,
   incrementalAlterConfigs: incrementalAlterConfigs as AnyHandler,
   initProducerId: initProducerId as AnyHandler,
   joinGroup: joinGroup as AnyHandler,
