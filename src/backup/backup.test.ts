@@ -25,6 +25,7 @@ import { BACKUP_DEFAULTS, type BackupOptions, takeBackup } from './taking.ts'
 const platform = nodePlatform()
 const FOLDER = '/backup'
 const TOPIC_ID = 'ab'.repeat(16)
+const HOLDER = { id: 'cd'.repeat(16), name: 'a backup of the tests' }
 
 const newDisk = (): MemoryDisk => new MemoryDisk({ powerLoss: false }, { clock: platform.clock })
 
@@ -110,7 +111,7 @@ async function withNode<T>(use: (rig: Rig) => Promise<T>): Promise<T> {
       events,
       backup: (disk, options = {}) =>
         takeBackup(
-          { ...BACKUP_DEFAULTS, folder: FOLDER, topics: null, version: 't', ...options },
+          { ...BACKUP_DEFAULTS, folder: FOLDER, topics: null, holder: HOLDER, version: 't', ...options },
           { disk, clock: platform.clock, client, progress },
         ),
       restore: (disk, options = {}) =>

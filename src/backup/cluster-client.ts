@@ -177,6 +177,12 @@ export class ClusterClient {
     this.#topics = topics
   }
 
+  /** As the last answer of the cluster has it; null: there is none, or the topic is another one. */
+  leaderOf({ name, id }: { readonly name: string; readonly id: string }, partition: number): Address | null {
+    const known = this.#topics.get(name)
+    return known?.id === id ? (known.leaders[partition] ?? null) : null
+  }
+
   /** Asks the partition's leader, again and again where there is none or another one. Null: the topic is gone. */
   askLeader<T>(
     topic: { readonly name: string; readonly id: string },
@@ -189,7 +195,7 @@ export class ClusterClient {
         await this.refresh()
         if (this.#topics.get(topic.name)?.id !== topic.id) return { value: null }
       }
-      const leader = this.#topics.get(topic.name)?.leaders[partition] ?? null
+      const leader = this.leaderOf(topic, partition)
       return leader === null ? { again: 'no leader' } : attempt(leader)
     })
   }

@@ -2,6 +2,7 @@
 export { ClusterClient } from './cluster-client.ts'
 export * from './errors.ts'
 export { BackupFolder } from './folder.ts'
+export type { Holder } from './holding.ts'
 export type * from './manifest.ts'
 export { pickFrom, verifyTopics } from './plan.ts'
 export type * from './progress.ts'

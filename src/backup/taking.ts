@@ -6,12 +6,16 @@
  * Positions come first, so that none lies above the data. A partition's high-water mark is asked for when its turn begins, and
  * nothing at or above it is kept: what is below is committed, and committed records never change. So each partition is as it was
  * at one moment, and the next run has to copy only what came since; sealed segments are never touched again.
+ *
+ * While a partition is read its leader holds its log for it (holding.ts), from the next offset on: what is copied may go. What goes
+ * nevertheless is told, each time.
  */
 import type { Clock, Disk } from '../platform/index.ts'
 import { baseOffsetOf, hollowBatches, lastOffsetOf, recordCountOf } from '../records/index.ts'
 import type { ClusterClient, TopicInCluster } from './cluster-client.ts'
 import { BackupError } from './errors.ts'
 import { BackupFolder, type Leftovers } from './folder.ts'
+import { type Holder, LogHold } from './holding.ts'
 import {
   MANIFEST_VERSION,
   type Manifest,
@@ -34,6 +38,7 @@ export interface BackupOptions {
   readonly fetchBytes: number
   /** Partitions read at the same time. */
   readonly width: number
+  readonly holder: Holder
   /** Of this Tidemark. */
   readonly version: string
 }
@@ -178,20 +183,25 @@ class Taking {
       )
     const reading = new Reading(topic, partition, marks.startOffset, segments)
     this.#skipTo(reading, have, marks.startOffset)
+    const hold = new LogHold(client, this.#with.clock, this.#options.holder, topic, partition)
     try {
       while (reading.next < highWatermark && !stopped()) {
+        await hold.keep(reading.next)
         const fetched = await fetchBatches(client, topic, partition, reading.next, {
           maxBytes: this.#options.fetchBytes,
         })
         if (fetched === null) return null
         if (fetched === 'out-of-range') {
-          if (!(await this.#logWasCut(reading))) return null
+          if (!(await this.#logWasCut(reading, hold))) return null
         } else if ((await this.#keep(reading, fetched.batches, highWatermark)) === 'end') break
       }
       await reading.seal()
     } finally {
       await reading.abandon()
+      await hold.release()
     }
+    if (hold.refusal !== null)
+      progress({ type: 'note', text: `${placeOf(reading)}: was not held against retention at last: ${hold.refusal}` })
     progress({ type: 'partition-done', topic: topic.name, partition })
     return {
       startOffset: Math.min(reading.startOffset, reading.next),
@@ -204,18 +214,27 @@ class Taking {
     reading.startOffset = startOffset
     reading.next = Math.max(have, startOffset)
     if (have >= startOffset) return
-    const place = `topic ${reading.topic.name}, partition ${reading.partition}`
-    const text = `${place}: offsets ${have} to ${startOffset - 1} were cut from the log before they were backed up`
+    const text = `${placeOf(reading)}: offsets ${have} to ${startOffset - 1} were cut from the log before they were backed up`
     this.#with.progress({ type: 'warning', text })
   }
 
-  /** Below the log's start: retention or DeleteRecords was faster. False: the topic is gone. */
-  async #logWasCut(reading: Reading): Promise<boolean> {
+  /** Below the log's start: DeleteRecords was faster, or retention where nothing held it. False: the topic is gone. */
+  async #logWasCut(reading: Reading, hold: LogHold): Promise<boolean> {
     await reading.seal()
+    hold.lost()
     const marks = await readMarks(this.#with.client, reading.topic, reading.partition)
     if (marks === null) return false
-    if (marks.startOffset > reading.next) this.#skipTo(reading, reading.next, marks.startOffset)
-    else await this.#with.client.pause()
+    const { next: from, topic, partition } = reading
+    const to = marks.startOffset
+    if (to <= from) await this.#with.client.pause()
+    else if (reading.hasBegun) {
+      reading.startOffset = reading.next = to
+      const by = hold.refusal === null ? 'deleted, or cut as leadership moved' : `the log was not held: ${hold.refusal}`
+      const text = `${placeOf(reading)}: offsets ${from} to ${to - 1} went while it was backed up, and are not in the backup (${by})`
+      this.#with.progress({ type: 'cut', topic: topic.name, partition, from, to, text })
+    }
+    // The cut was decided before the log was held.
+    else this.#skipTo(reading, from, to)
     return true
   }
 
@@ -249,11 +268,16 @@ class Taking {
     }
     await reading.writer.append(kept)
     reading.next = next
+    reading.hasBegun = true
     const bytes = kept.reduce((sum, batch) => sum + batch.length, 0)
     this.#with.progress({ type: 'moved', topic: topic.name, partition, records, bytes })
     if (reading.writer.bytes >= this.#options.segmentBytes) await reading.seal()
     return count < batches.length ? 'end' : 'more'
   }
+}
+
+function placeOf({ topic, partition }: Reading): string {
+  return `topic ${topic.name}, partition ${partition}`
 }
 
 /** What compaction has taken out is said in so many words: in a backup, offsets are dense. */
@@ -273,6 +297,8 @@ class Reading {
   readonly segments: ManifestSegment[]
   startOffset: number
   next = 0
+  /** In this run something of it was copied. */
+  hasBegun = false
   writer: SegmentWriter | null = null
 
   constructor(topic: TopicInCluster, partition: number, startOffset: number, segments: ManifestSegment[]) {

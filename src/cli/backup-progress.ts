@@ -1,6 +1,6 @@
 /** The progress of a backup: one line that is rewritten on a terminal, a line every few seconds elsewhere; on standard error. */
 
-import type { Progress } from '../backup/index.ts'
+import type { CutMeanwhile, Progress } from '../backup/index.ts'
 import type { Clock } from '../platform/index.ts'
 import { colors } from './colors.ts'
 import { bytes, count } from './print.ts'
@@ -20,6 +20,7 @@ export class BackupProgress {
   records = 0
   bytes = 0
   checked = 0
+  readonly cut: CutMeanwhile[] = []
 
   constructor(what: string, json: boolean, clock: Clock) {
     this.#what = what
@@ -43,6 +44,12 @@ export class BackupProgress {
       case 'partition-done':
         this.#done++
         break
+      case 'cut': {
+        const { topic, partition, from, to, text } = event
+        this.cut.push({ topic, partition, from, to })
+        this.#say('warning', text)
+        return
+      }
       default:
         this.#say(event.type, event.text)
         return

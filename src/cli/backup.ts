@@ -1,9 +1,11 @@
 /** `tidemark backup FOLDER` and `tidemark restore FOLDER`: what is asked, what is shown while it works, and what came of it. */
+import { hostname } from 'node:os'
 import {
   BACKUP_DEFAULTS,
   BackupError,
   BackupFolder,
   ClusterClient,
+  type Holder,
   type Manifest,
   type ManifestTopic,
   pickFrom,
@@ -21,6 +23,9 @@ import { BackupProgress } from './backup-progress.ts'
 import { CliError } from './errors.ts'
 import type { ClientFlags } from './kafka-client.ts'
 import { bytes, count, duration, table } from './print.ts'
+
+/** The backup is whole as far as it goes, and can be restored; 1 is for one that was not finished. */
+const CUT_MEANWHILE = 2
 
 export interface BackupFlags extends ClientFlags {
   readonly topic?: readonly string[]
@@ -43,7 +48,7 @@ export async function backup(folder: string, flags: BackupFlags): Promise<number
     const before = await manifestOrNull(new BackupFolder(folder, disk))
     const topics = flags.topic ?? null
     const segmentBytes = wholeNumber('segment-bytes', flags.segmentBytes) ?? BACKUP_DEFAULTS.segmentBytes
-    const options = { ...BACKUP_DEFAULTS, folder, topics, segmentBytes, version: VERSION }
+    const options = { ...BACKUP_DEFAULTS, folder, topics, segmentBytes, holder: holderOf(platform), version: VERSION }
     const manifest = await takeBackup(options, { disk, clock: platform.clock, client, progress: progress.take })
     progress.end()
     report(flags, {
@@ -53,10 +58,23 @@ export async function backup(folder: string, flags: BackupFlags): Promise<number
       copiedRecords: progress.records,
       copiedBytes: progress.bytes,
       groups: manifest.groups.length,
+      cutMeanwhile: progress.cut,
       topics: manifest.topics.map((topic) => told(topic, before)),
     })
-    return 0
+    if (progress.cut.length === 0) return 0
+    process.stderr.write(
+      `backup: done, without records that went from the log meanwhile (${progress.cut.length} times, see above); exit code ${CUT_MEANWHILE}\n`,
+    )
+    return CUT_MEANWHILE
   })
+}
+
+/** Who is shown as what holds a log that is being read. */
+function holderOf({ random }: Platform): Holder {
+  const host = hostname()
+    .replaceAll(/[^\x21-\x7e]/g, '?')
+    .slice(0, 40)
+  return { id: random.bytes(16).toString('hex'), name: `a backup on ${host}, process ${process.pid}` }
 }
 
 export async function restore(folder: string, flags: RestoreFlags): Promise<number> {

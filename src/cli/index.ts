@@ -146,7 +146,8 @@ function backupCommands(client: (name: string, description: string) => Command, 
     .option('--segment-bytes <N>', 'how large one file of the backup may grow (default: 64 MiB)')
     .addHelpText(
       'after',
-      '\nMay be stopped at any time: the same command goes on. Each partition is as it was when its turn began.',
+      '\nMay be stopped at any time: the same command goes on. Each partition is as it was when its turn began.' +
+        '\nExit code 2: done, but records were deleted from a log while it was read.',
     )
     .action(async (folder, flags) => finish(await (await import('./backup.ts')).backup(folder, flags)))
   patient(

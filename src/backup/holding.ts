@@ -1,0 +1,91 @@
+/**
+ * A backup's hold on a partition: what it has still to read is not cut meanwhile, as far as the leader can help it
+ * (docs/decisions/0005-backup.md).
+ *
+ * The loop that reads comes by between any two fetches; a hold is renewed after a third of its lease, and at once where another node
+ * leads. Nothing is tried twice in a row, and no refusal ends the run: a backup without a hold is a backup that has to be quick.
+ */
+import { apis } from '../gateways/kafka/index.ts'
+import type { Address, Clock } from '../platform/index.ts'
+import { KafkaError, kafkaErrorName } from '../streams/index.ts'
+import type { ClusterClient, TopicInCluster } from './cluster-client.ts'
+import { LinkLost } from './link.ts'
+
+export interface Holder {
+  /** Drawn anew for each run: 32 hexadecimal digits. */
+  readonly id: string
+  /** For people, who see it as what holds the log. */
+  readonly name: string
+}
+
+const LEASE_MS = 30_000
+const RENEW_MS = LEASE_MS / 3
+/** After a refusal: soon, but not with every fetch. */
+const AGAIN_MS = 1000
+
+export class LogHold {
+  readonly #client: ClusterClient
+  readonly #clock: Clock
+  readonly #holder: Holder
+  readonly #topic: TopicInCluster
+  readonly #partition: number
+  /** The leader that was asked last. */
+  #at: Address | null = null
+  #nextMs = 0
+  #heldBy: Address | null = null
+  /** Why the last attempt came to nothing; null: it did not. */
+  refusal: string | null = null
+
+  constructor(client: ClusterClient, clock: Clock, holder: Holder, topic: TopicInCluster, partition: number) {
+    this.#client = client
+    this.#clock = clock
+    this.#holder = holder
+    this.#topic = topic
+    this.#partition = partition
+  }
+
+  /** What lies below `offset` is not needed any more. */
+  async keep(offset: number): Promise<void> {
+    const leader = this.#client.leaderOf(this.#topic, this.#partition)
+    if (leader === null || (isSame(leader, this.#at) && this.#clock.now() < this.#nextMs)) return
+    this.#at = leader
+    this.refusal = await this.#ask(leader, offset, LEASE_MS)
+    if (this.refusal === null) this.#heldBy = leader
+    this.#nextMs = this.#clock.now() + (this.refusal === null ? RENEW_MS : AGAIN_MS)
+  }
+
+  /** The log was cut above what was held. */
+  lost(): void {
+    this.#nextMs = 0
+  }
+
+  /** It would end by itself; so nobody waits for it, and disks have their room sooner. */
+  async release(): Promise<void> {
+    if (this.#heldBy !== null) await this.#ask(this.#heldBy, 0, 0)
+    this.#heldBy = null
+  }
+
+  async #ask(leader: Address, offset: number, leaseMs: number): Promise<string | null> {
+    try {
+      const { errorCode, errorMessage } = await this.#client.ask(leader, apis.holdLog, 0, {
+        name: this.#topic.name,
+        topicId: this.#topic.id,
+        partitionIndex: this.#partition,
+        holder: this.#holder.id,
+        holderName: this.#holder.name,
+        offset,
+        leaseMs,
+      })
+      // It was cut: the next fetch says so, too, and goes on above.
+      if (errorCode === KafkaError.OFFSET_OUT_OF_RANGE) return null
+      return errorCode === KafkaError.NONE ? null : (errorMessage ?? kafkaErrorName(errorCode))
+    } catch (error) {
+      if (!(error instanceof LinkLost)) throw error
+      return error.message
+    }
+  }
+}
+
+function isSame(one: Address, other: Address | null): boolean {
+  return one.host === other?.host && one.port === other.port
+}
