@@ -20,8 +20,13 @@ export interface Holder {
 
 const LEASE_MS = 30_000
 const RENEW_MS = LEASE_MS / 3
-/** After a refusal: soon, but not with every fetch. */
+/** After a refusal: soon, but not with every fetch. One that does not answer may not know the request, and close the connection of others. */
 const AGAIN_MS = 1000
+
+interface Outcome {
+  readonly refusal: string | null
+  readonly answered: boolean
+}
 
 export class LogHold {
   readonly #client: ClusterClient
@@ -49,9 +54,10 @@ export class LogHold {
     const leader = this.#client.leaderOf(this.#topic, this.#partition)
     if (leader === null || (isSame(leader, this.#at) && this.#clock.now() < this.#nextMs)) return
     this.#at = leader
-    this.refusal = await this.#ask(leader, offset, LEASE_MS)
-    if (this.refusal === null) this.#heldBy = leader
-    this.#nextMs = this.#clock.now() + (this.refusal === null ? RENEW_MS : AGAIN_MS)
+    const { refusal, answered } = await this.#ask(leader, offset, LEASE_MS)
+    this.refusal = refusal
+    if (refusal === null) this.#heldBy = leader
+    this.#nextMs = this.#clock.now() + (refusal !== null && answered ? AGAIN_MS : RENEW_MS)
   }
 
   /** The log was cut above what was held. */
@@ -65,7 +71,7 @@ export class LogHold {
     this.#heldBy = null
   }
 
-  async #ask(leader: Address, offset: number, leaseMs: number): Promise<string | null> {
+  async #ask(leader: Address, offset: number, leaseMs: number): Promise<Outcome> {
     try {
       const { errorCode, errorMessage } = await this.#client.ask(leader, apis.holdLog, 0, {
         name: this.#topic.name,
@@ -77,11 +83,11 @@ export class LogHold {
         leaseMs,
       })
       // It was cut: the next fetch says so, too, and goes on above.
-      if (errorCode === KafkaError.OFFSET_OUT_OF_RANGE) return null
-      return errorCode === KafkaError.NONE ? null : (errorMessage ?? kafkaErrorName(errorCode))
+      const fine = errorCode === KafkaError.NONE || errorCode === KafkaError.OFFSET_OUT_OF_RANGE
+      return { refusal: fine ? null : (errorMessage ?? kafkaErrorName(errorCode)), answered: true }
     } catch (error) {
       if (!(error instanceof LinkLost)) throw error
-      return error.message
+      return { refusal: error.message, answered: false }
     }
   }
 }
