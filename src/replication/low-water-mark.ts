@@ -6,7 +6,7 @@
  *     DeleteRecords ─────────────────────────────┘                 └── the cut before is not applied yet
  *
  * A pin is stronger than a policy, weaker than a command (DeleteRecords), and this node's alone: it holds no other leader back.
- * A follower that is behind pins nothing: it is sent what it needs instead.
+ * A follower that is behind pins nothing: it is sent what it needs instead. Only a floor waits for those who follow.
  */
 import { type Entry, isLater, type LogStart } from '../storage/index.ts'
 import { type Compaction, type CutOptions, CutPlanner, CutReason, type Growth } from './cut.ts'
