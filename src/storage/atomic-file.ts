@@ -28,9 +28,9 @@ export function* replaceFile(disk: Disk, path: string, parts: readonly Uint8Arra
 }
 
 /** Its name is durable: what is put there is not lost with it. */
-export function* makeFolder(disk: Disk, path: string): Procedure<void> {
-  yield* call<void>((done) => disk.makeDirectory(path, done))
-  yield* call<void>((done) => disk.syncDirectory(dirname(path), done))
+export function* makeFolder(disk: Disk, folder: string): Procedure<void> {
+  yield* call<void>((done) => disk.makeDirectory(folder, done))
+  yield* call<void>((done) => disk.syncDirectory(dirname(folder), done))
 }
 
 /** At most `maxBytes`: a file that claims to be longer is not one of ours. */

@@ -55,7 +55,7 @@ test('holds: retention leaves what is needed, says for whom, and goes on when th
   assert.equal(heldFrom(one), 3)
   assert.equal(wanted(one), 3)
   const name = 'held by a backup (until it ends, or 30 s after its last sign) at entry 3'
-  assert.equal(one.partition.keptBy, name)
+  assert.deepEqual(one.partition.holds, [{ kind: 'pin', text: name }])
   one.clock.advance(29_999)
   assert.equal(heldFrom(one), 3)
   one.shard.cuts.length = 0
