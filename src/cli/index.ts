@@ -2,7 +2,7 @@
  * `tidemark COMMAND`: every command prints for people, or JSON with `--json`; answers go to standard output, everything else to
  * standard error; an error is one line that names the thing, the value and the way out.
  *
- * Exit codes: 0 done (or stopped on request), 1 refused or failed, 70 a node stopped itself to protect data.
+ * Exit codes: 0 done (or stopped on request), 1 refused or failed, 2 a backup whose records went meanwhile, 70 a node stopped itself to protect data.
  */
 import { Command, CommanderError, Option } from 'commander'
 import { OptionError, SETTINGS } from '../node-options.ts'
