@@ -3,6 +3,7 @@
  *
  * A segment of a shard log may go
  *   - when a cut is committed that starts the log above it, or
+ *   - when it is the log of a machine whose state says as much, and the node's checkpoint has that and says where the log starts, or
  *   - when its shard's removal is committed, or
  *   - when the node holds a snapshot from another replica in its place, which covers it, or
  *   - when its checkpoint never vouched for it: it was begun before a crash, and its entries are in the journal, or in the
@@ -39,6 +40,10 @@ export class Deletions implements Checker {
   readonly #segments = new Map<string, Set<number>>()
   /** By node and shard: the last file that the checkpoint on the disk vouches for. One behind it may hold what is in this one. */
   readonly #vouched = new Map<string, number>()
+  /** Where it says that the log starts. */
+  readonly #starts = new Map<string, number>()
+  /** Shards that hold records, as their leaders tell: no state stands for those. */
+  readonly #partitions = new Set<number>()
   deleted = 0
 
   constructor(truth: Truth, history: OneHistory, violated: (violation: Violation) => void) {
@@ -58,15 +63,20 @@ export class Deletions implements Checker {
   }
 
   node(_node: number, { event }: NodeEvent): void {
+    if (event.type === 'stream-appended') this.#partitions.add(event.shard)
     if (event.type === 'topic-removed') for (const shard of event.shards) this.#removed.add(shard)
   }
 
   checkpointed(node: number, { shards }: Checkpoint): void {
-    for (const [shard, { log }] of shards) this.#vouched.set(`${node}/${shard}`, log?.firstIndex ?? 0)
+    for (const [shard, { log, state }] of shards) {
+      this.#vouched.set(`${node}/${shard}`, log?.firstIndex ?? 0)
+      this.#starts.set(`${node}/${shard}`, state.startIndex)
+    }
   }
 
   wiped(node: number): void {
-    for (const key of [...this.#vouched.keys()]) if (key.startsWith(`${node}/`)) this.#vouched.delete(key)
+    for (const known of [this.#vouched, this.#starts])
+      for (const key of [...known.keys()]) if (key.startsWith(`${node}/`)) known.delete(key)
     for (const key of [...this.#segments.keys()]) if (key.startsWith(`${node}:`)) this.#segments.delete(key)
   }
 
@@ -113,6 +123,7 @@ export class Deletions implements Checker {
     for (const other of segments ?? []) if (other > first) end = Math.min(end, other)
     const start = this.#start(shard)
     if (end <= start) return
+    if (!this.#partitions.has(shard) && end <= (this.#starts.get(`${node}/${shard}`) ?? 0)) return
     const holds = end === Number.POSITIVE_INFINITY ? `from index ${first} on` : `indexes ${first} to ${end - 1}`
     const what = `node ${node} deletes ${path}, which holds ${holds}; the log of shard ${shard} starts at ${start}`
     this.#violated(new Violation(this.property, what))

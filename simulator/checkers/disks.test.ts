@@ -290,9 +290,9 @@ function historyOf(entries: readonly { index: number; term: number; crc: number;
   return { truth, history }
 }
 
-const vouchedUpTo = (firstIndex: number, lastIndex: number) => {
+const vouchedUpTo = (firstIndex: number, lastIndex: number, startIndex = 1) => {
   const log = { firstIndex, lastIndex }
-  return { shards: new Map([[SHARD, { log }]]) } as never
+  return { shards: new Map([[SHARD, { log, state: { startIndex } }]]) } as never
 }
 
 test('deletions: only what a committed cut lets go, or what was never vouched for', () => {
@@ -321,6 +321,16 @@ test('deletions: only what a committed cut lets go, or what was never vouched fo
   bench.open(name(1))
   // A cut that is on a disk and not committed lets nothing go.
   checker.durable(1, { shard: SHARD, index: 4, term: 1, crc: 4, cutTo: 10 })
+  assert.match(remove(1)!, /starts at 1/)
+  bench.open(name(1))
+  // The state of a machine stands for its log; for records nothing does.
+  checker.checkpointed(1, vouchedUpTo(20, 25, 9))
+  assert.match(remove(1)!, /starts at 1/)
+  bench.open(name(1))
+  checker.checkpointed(1, vouchedUpTo(20, 25, 10))
+  assert.equal(remove(1), undefined)
+  bench.open(name(1))
+  checker.node(1, { layer: 'streams', event: { type: 'stream-appended', shard: SHARD } } as never)
   assert.match(remove(1)!, /starts at 1/)
   bench.open(name(1))
   checker.durable(1, { shard: SHARD, index: 3, term: 1, crc: 3, cutTo: 10 })

@@ -49,7 +49,7 @@ export interface LogRepairCollaborators {
   readonly parts: PartFetch
   /** Who has a replica of the shard, whoever is likely to answer first. */
   readonly replicasOf: (shard: ShardId) => readonly NodeId[]
-  /** Nobody has what is damaged: where the shard's state says as much, its log is to start where that stands. */
+  /** All others say that they have not what is damaged: where the shard's state says as much, its log is to start where that stands. */
   readonly startAtState: (shard: ShardId) => void
   /** The shard's log can be read again where it could not. */
   readonly repaired: (shard: ShardId) => void
@@ -68,6 +68,8 @@ export class LogRepair {
   readonly #failures = new Map<ShardId, string>()
   #busy = false
   #stopped = false
+  /** Of the repair that is under way: a replica did not say what it has. */
+  #unheard = false
   #retry: Timer | null = null
   #retryMs = RETRY_MIN_MS
   /** Ranges, since the start of this node. */
@@ -103,6 +105,7 @@ export class LogRepair {
     if (shard === undefined) return this.#tryAgainLater()
     this.#due.delete(shard)
     this.#busy = true
+    this.#unheard = false
     const part = this.#the.caretaker.lostPart(shard)
     if (part !== null) return this.#fetchPart(part, (reason) => this.#failed(shard, reason))
     this.#the.caretaker.beginRepair(shard, (repair) => {
@@ -167,7 +170,7 @@ export class LogRepair {
     const file = this.#the.caretaker.damages.find((damage) => damage.shard === shard)?.file
     if (this.#failures.get(shard) !== failure && file !== undefined)
       this.#the.trace({ type: 'log-unrepaired', shard, file, reason: failure })
-    this.#the.startAtState(shard)
+    if (!this.#unheard) this.#the.startAtState(shard)
     // Where the log was cut, here or everywhere, this node's files may only not know yet.
     this.#the.caretaker.checkpoint()
     this.#over(shard, file === undefined ? null : failure)
@@ -186,7 +189,10 @@ export class LogRepair {
     const body = encodeRequest(shard, repair.nextIndex, repair.lastIndex, carry.length)
     this.#the.mesh.request(peer, METHOD, body, ASK_TIMEOUT_MS, (error, answer) => {
       if (this.#stopped) return
-      if (error !== null) return this.#fetch(repair, others, error.message)
+      if (error !== null) {
+        this.#unheard = true
+        return this.#fetch(repair, others, error.message)
+      }
       if (answer === undefined || answer.length === 0)
         return this.#fetch(repair, others, `node ${peer} has no entry ${repair.nextIndex}`)
       const bytes = carry.length === 0 ? answer : Buffer.concat([carry, answer])
