@@ -182,6 +182,8 @@ export class ShadowDisk {
   #follow({ shards }: Checkpoint): void {
     const journalAfter = new Map<number, number>()
     for (const [shard, { state, journalAfter: after }] of shards) {
+      // It may know of a vote that was on its way to the journal when its writer was killed.
+      if (state.term > 0) this.#voteSeen(shard, state.term, state.vote)
       if (after !== 0) journalAfter.set(shard, after)
       const log = this.durable.get(shard)
       const installed = after !== 0 && this.#journalAfter.get(shard) !== after

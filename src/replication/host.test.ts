@@ -114,6 +114,21 @@ test('messages for a shard that this node learns of later are kept for it', () =
   world.until(() => world.node(3).machine.map.a === '1', 'the third catches up, although nothing else happens')
 })
 
+test('what was said in a session that is over is not kept: its sender may have led then, and not since', () => {
+  const world = new HostWorld()
+  world.start(ALL)
+  world.node(1).open(SHARD, ALL)
+  world.node(2).open(SHARD, ALL)
+  world.until(() => world.node(1).replica.standing.settled, 'a leader')
+  const appends = world.sent.get('append') ?? 0
+  assert.ok(appends > 0)
+  world.node(3).host.peerDown(1)
+  world.node(3).host.peerUp(1)
+  world.node(3).open(SHARD, ALL)
+  assert.equal(world.node(3).replica.raft.leader, null)
+  assert.equal(world.node(3).replica.raft.term, 0)
+})
+
 test('a campaign that comes before the shard is answered as soon as the shard is there', () => {
   const world = new HostWorld()
   world.start(ALL)

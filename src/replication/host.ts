@@ -238,6 +238,15 @@ export class ReplicationHost implements WireEvents {
     if (early.length < EARLY_MESSAGES_MAX) early.push({ from, message })
   }
 
+  /** What was said in a session that is over is no news to a shard that opens later: its sender may have led then, and not since. */
+  #forgetEarly(node: NodeId): void {
+    for (const [shard, messages] of this.#early) {
+      const left = messages.filter(({ from }) => from !== node)
+      if (left.length === 0) this.#early.delete(shard)
+      else this.#early.set(shard, left)
+    }
+  }
+
   peerUp(node: NodeId): void {
     for (const replica of this.#replicas.values()) {
       replica.raft.peerUp(node)
@@ -248,6 +257,7 @@ export class ReplicationHost implements WireEvents {
 
   /** A closed session is evidence at once: the shards that this peer led are without a leader until they hear otherwise. */
   peerDown(node: NodeId): void {
+    this.#forgetEarly(node)
     for (const replica of this.#replicas.values()) {
       replica.raft.peerDown(node)
       if (replica.raft.hasReady() || replica.raft.needsTick) this.#schedule(replica)

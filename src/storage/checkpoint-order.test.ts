@@ -79,3 +79,33 @@ test('a checkpoint waits for the journal to hold what it stands for', () => {
     assert.ok(seed % 3 === 0 ? last === 5 : last >= 5, `recovered up to ${last}`)
   }
 })
+
+/** The capture may know of a vote that is still on its way to the journal. */
+test('what a start has found in a checkpoint is there after a power loss, wherever its writer was killed', () => {
+  const log = chain(16, 3)
+  const seen = new Set<number>()
+  for (let turns = 0; turns < 40; turns++) {
+    const world = new World(`killed ${turns}`)
+    const storage = world.open()
+    let term = 1
+    storage.setCheckpointSource({
+      activeShards: () => [16],
+      capture: () => ({ ...checkpointAt(16, log, 3), term, vote: term }),
+    })
+    const shardLog = storage.openShardLog(16)
+    storage.append(log, () => {})
+    for (const entry of log) shardLog.append(entry)
+    storage.checkpoint()
+    world.clock.settle()
+    term = 9
+    storage.checkpoint()
+    for (let turn = 0; turn < turns; turn++) world.clock.step()
+    world.kill()
+    const found = world.open().recovered.get(16)!
+    world.powerLoss()
+    const again = world.open().recovered.get(16)!
+    assert.deepEqual([again.term, again.vote], [found.term, found.vote], `after ${turns} turns`)
+    seen.add(found.term)
+  }
+  assert.deepEqual([...seen].sort(), [1, 9])
+})
