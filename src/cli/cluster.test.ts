@@ -120,7 +120,7 @@ test('one node: topic, produce, consume, status, for people and as JSON', { time
     // Nobody answers at the default address, or another cluster does.
     const without = done(await tidemark(['topic', 'describe', 'orders', ...brokers]))
     assert.doesNotMatch(without.stdout, /start held by/)
-    assert.match(without.stderr, /^what is stored, damaged and .* is not shown: .*--http http:\/\/127.0.0.1:9644.*\n$/)
+    assert.match(without.stderr, /^what is stored, damaged and .* is not shown: .*--http http:\/\/127.0.0.1:9644.*$/m)
     const [nobody] = await freePorts(1)
     const given = await tidemark(['topic', 'describe', 'orders', '--http', `127.0.0.1:${nobody}`, ...brokers])
     assert.deepEqual([given.code, /no node answers at --http/.test(given.stderr)], [1, true])
