@@ -183,6 +183,17 @@ async function withTopic(options: { data?: string }, use: (rig: Rig) => Promise<
   }
 }
 
+/** One partition at a time, a few batches with each fetch. */
+function beginBackup(client: ClusterClient) {
+  const disk = new MemoryDisk({ powerLoss: false }, { clock: platform.clock })
+  const events: Progress[] = []
+  const backup = takeBackup(
+    { ...BACKUP_DEFAULTS, fetchBytes: 100_000, width: 1, folder: '/b', topics: null, holder: HOLDER, version: 't' },
+    { disk, clock: platform.clock, client, progress: (event) => void events.push(event) },
+  )
+  return { disk, events, backup }
+}
+
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 test('a log that is backed up is held meanwhile, shown so, and cut afterwards; one whose turn has not come is cut', async () => {
@@ -190,12 +201,7 @@ test('a log that is backed up is held meanwhile, shown so, and cut afterwards; o
   try {
     await withTopic({ data: directory }, async ({ tidemark, client, send, alter, starts }) => {
       await Promise.all([send(0, 30), send(1, 30)])
-      const disk = new MemoryDisk({ powerLoss: false }, { clock: platform.clock })
-      const events: Progress[] = []
-      const backup = takeBackup(
-        { ...BACKUP_DEFAULTS, fetchBytes: 100_000, width: 1, folder: '/b', topics: null, holder: HOLDER, version: 't' },
-        { disk, clock: platform.clock, client, progress: (event) => void events.push(event) },
-      )
+      const { disk, events, backup } = beginBackup(client)
       await client.reached
       // What is written now, and what the settings say now, would move both starts far above what was read.
       await Promise.all([send(0, 10), send(1, 10)])
@@ -240,12 +246,7 @@ test('a log that is backed up is held meanwhile, shown so, and cut afterwards; o
 test('records that are deleted from a log while it is backed up are not held; the backup says which, and goes on above', async () => {
   await withTopic({}, async ({ admin, client, send, starts }) => {
     await send(0, 30)
-    const disk = new MemoryDisk({ powerLoss: false }, { clock: platform.clock })
-    const events: Progress[] = []
-    const backup = takeBackup(
-      { ...BACKUP_DEFAULTS, fetchBytes: 100_000, width: 1, folder: '/b', topics: null, holder: HOLDER, version: 't' },
-      { disk, clock: platform.clock, client, progress: (event) => void events.push(event) },
-    )
+    const { disk, events, backup } = beginBackup(client)
     await client.reached
     await starts()
     await admin.deleteTopicRecords({ topic: 'tides', partitions: [{ partition: 0, offset: '25' }] })

@@ -56,6 +56,15 @@ test('one node: topic, produce, consume, status, for people and as JSON', { time
     )
     const again = await tidemark(['topic', 'create', 'orders', ...brokers])
     assert.deepEqual([again.code, /exists already/.test(again.stderr)], [1, true])
+    for (const [config, said] of [
+      ['min.insync.replicas=3', /topic refused: .*3 .*min\.insync\.replicas.* at most 1/],
+      ['compression.type=gzip', /topic refused: .*gzip .*compression\.type.* must be producer/],
+      ['retention.ms=soon', /topic refused: .*soon .*retention\.ms.* whole number/],
+    ] as const) {
+      const refused = await tidemark(['topic', 'create', 'refused', '--config', config, ...brokers])
+      assert.equal(refused.code, 1)
+      assert.match(refused.stderr, said, 'the setting, the value and the way out')
+    }
     assert.deepEqual(await json(['produce', 'orders', '--key-separator', ':'], 'a:1\nb:2\nplain\na:3\n'), [
       { topic: 'orders', records: 4 },
     ])

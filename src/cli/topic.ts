@@ -1,11 +1,26 @@
 /** `tidemark topic create | list | describe | delete`. */
 import type kafkajs from 'kafkajs'
+import { ClusterClient, LinkLost } from '../backup/index.ts'
 import type { ClusterStatus, ShardStatus } from '../gateways/http/index.ts'
+import { apis } from '../gateways/kafka/index.ts'
+import { parseAddress } from '../node-options.ts'
+import { nodePlatform } from '../platform/nodejs/index.ts'
 import { colors } from './colors.ts'
 import { CliError } from './errors.ts'
 import { type ClientFlags, kafkaClient, speaking } from './kafka-client.ts'
 import { bytes, count, table } from './print.ts'
 import { ask, damageLine, damagesOf } from './status.ts'
+
+const CREATE_VERSION = 7
+
+interface NewTopic {
+  readonly name: string
+  /** −1: what the broker does where nothing is said. */
+  readonly numPartitions: number
+  readonly replicationFactor: number
+  readonly assignments: readonly never[]
+  readonly configs: readonly { readonly name: string; readonly value: string }[]
+}
 
 interface CreateFlags extends ClientFlags {
   readonly partitions?: string
@@ -30,7 +45,11 @@ export async function createTopic(name: string, flags: CreateFlags): Promise<num
       waitForLeaders: false,
       topics: [{ topic: name, numPartitions, replicationFactor, configEntries }],
     }),
-  )
+  ).catch(async (error: CliError) => {
+    if (error.code !== 'REFUSED') throw error
+    const topic = { name, numPartitions: numPartitions ?? -1, replicationFactor: replicationFactor ?? -1 }
+    throw await inFull(error, flags, { ...topic, assignments: [], configs: configEntries })
+  })
   if (!created)
     throw new CliError(
       { code: 'REFUSED', subject: name },
@@ -39,6 +58,24 @@ export async function createTopic(name: string, flags: CreateFlags): Promise<num
   if (flags.json === true) console.log(JSON.stringify({ topic: name, created: true }))
   else console.log(`created topic ${name}`)
   return 0
+}
+
+/** The client drops the sentence with which a broker refuses. Asked once more, to try it only, the broker says it again. */
+async function inFull(refusal: CliError, flags: ClientFlags, topic: NewTopic): Promise<CliError> {
+  const brokers = flags.brokers.split(',').map((broker) => parseAddress('brokers', broker))
+  const client = new ClusterClient({ brokers, patienceMs: 0 }, nodePlatform())
+  try {
+    const request = { topics: [topic], timeoutMs: 5000, validateOnly: true }
+    const answer = await client.ask(client.anyBroker(), apis.createTopics, CREATE_VERSION, request)
+    const message = answer.topics[0]?.errorMessage ?? null
+    return message === null ? refusal : new CliError(refusal.details, `topic ${topic.name}: ${message}`)
+  } catch (error) {
+    // The broker went away: what is known is told.
+    if (error instanceof LinkLost) return refusal
+    throw error
+  } finally {
+    client.close()
+  }
 }
 
 export async function listTopics(flags: ClientFlags): Promise<number> {

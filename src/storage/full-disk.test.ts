@@ -11,6 +11,7 @@ import { checkpointAt, World } from './harness.test.ts'
 import { shardDirectory } from './layout.ts'
 import { SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { SegmentSupply } from './segment-supply.ts'
+import type { Storage } from './storage.ts'
 
 test('full disk: a segment that is left after a write that failed in its middle ends where its entries end', () => {
   const world = new World()
@@ -159,7 +160,8 @@ test('full disk: a sync that fails for lack of room ends the storage, and is not
   assert.equal(storage.awaitsRoom, false)
 })
 
-test('full disk: a shard whose log has no room can be removed, and makes some', () => {
+/** Eight steps in, and the log that is to be removed waits for room; `asks` for it. */
+function waitingForRoom(asks: (storage: Storage) => void): { world: World; storage: Storage; driver: Driver } {
   const world = new World()
   const storage = world.open(SIZES)
   const driver = new Driver(storage)
@@ -169,9 +171,14 @@ test('full disk: a shard whose log has no room can be removed, and makes some', 
   }
   const folder = shardDirectory('/data', REMOVED)
   world.disk.fault = (operation, path) => (operation === 'write' && path.includes(folder) ? 'ENOSPC' : null)
-  storage.checkpoint()
+  asks(storage)
   world.clock.settle()
   assert.ok(storage.awaitsRoom)
+  return { world, storage, driver }
+}
+
+test('full disk: a shard whose log has no room can be removed, and makes some', () => {
+  const { world, storage, driver } = waitingForRoom((asked) => asked.checkpoint())
   driver.special(REMOVED_AT)
   world.clock.settle()
   assert.equal(storage.awaitsRoom, false)
@@ -181,21 +188,9 @@ test('full disk: a shard whose log has no room can be removed, and makes some', 
 })
 
 test('full disk: a shard that is removed while its log waits for room to become a snapshot keeps no checkpoint waiting', () => {
-  const world = new World()
-  const storage = world.open(SIZES)
-  const driver = new Driver(storage)
-  for (let step = 0; step < 8; step++) {
-    driver.step(step)
-    world.clock.settle()
-  }
-  const folder = shardDirectory('/data', REMOVED)
-  const log = storage.openShardLog(REMOVED)
-  world.disk.fault = (operation, path) => (operation === 'write' && path.includes(folder) ? 'ENOSPC' : null)
-  log.flush()
-  world.clock.settle()
-  assert.ok(storage.awaitsRoom)
+  const { world, storage, driver } = waitingForRoom((asked) => asked.openShardLog(REMOVED).flush())
   let replaced = false
-  log.replace({ index: 1000, offset: 1000 }, null, () => {
+  storage.openShardLog(REMOVED).replace({ index: 1000, offset: 1000 }, null, () => {
     replaced = true
   })
   driver.special(REMOVED_AT)
