@@ -38,7 +38,7 @@ export interface ScanRequest {
   readonly from: number
   /** The checkpoint was written when everything up to here was synced; 0 for none. */
   readonly through: number
-  /** The segment in service was written down when its first block was synced: this one; 0 for none. */
+  /** The first block that only the segment in service has, as was written down when it was synced; 0 for none. */
   readonly entered: number
   /** Null refuses the entry as none that we write; false: it counts for nothing, so nothing is kept for it. */
   readonly take: (entry: Entry, sequence: number) => boolean | null
