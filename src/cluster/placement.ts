@@ -82,6 +82,7 @@ class Placement {
   readonly #ring: HashRing
   /** Leaders of this topic that each node may still take. Sums to the partitions not yet placed. */
   readonly #quota = new Map<PlacementNode, number>()
+  /** What each node carries, with the leaders that it will take: a follower must not get the place that one of those needs. */
   readonly #replicas = new Map<PlacementNode, number>()
   readonly #replicaBound: number
 
@@ -115,7 +116,9 @@ class Placement {
     // The sort is stable: nodes that lead equally many stay in ring order, which differs from topic to topic.
     const leastFirst = [...walk].sort((a, b) => leads(a) - leads(b))
     leastFirst.forEach((node, i) => {
-      this.#quota.set(node, each + (i < remainder ? 1 : 0))
+      const quota = each + (i < remainder ? 1 : 0)
+      this.#quota.set(node, quota)
+      this.#replicas.set(node, this.#replicas.get(node)! + quota)
     })
   }
 
@@ -126,11 +129,10 @@ class Placement {
       const leader = walk.find((node) => this.#quota.get(node)! > 0)!
       this.#quota.set(leader, this.#quota.get(leader)! - 1)
       const replicas = [leader]
-      this.#count(leader)
       while (replicas.length < this.#replicationFactor) {
         const follower = this.#nextFollower(walk, replicas)
         replicas.push(follower)
-        this.#count(follower)
+        this.#replicas.set(follower, this.#replicas.get(follower)! + 1)
       }
       placed.push(replicas.map(({ id, disk }) => ({ node: id, disk })))
     }
@@ -149,10 +151,6 @@ class Placement {
 
   #walk(key: string): PlacementNode[] {
     return this.#ring.walk(key).map((id) => this.#hosts.get(id)!)
-  }
-
-  #count(node: PlacementNode): void {
-    this.#replicas.set(node, this.#replicas.get(node)! + 1)
   }
 }
 
