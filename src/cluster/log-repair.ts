@@ -110,7 +110,8 @@ export class LogRepair {
     if (part !== null) return this.#fetchPart(part, (reason) => this.#failed(shard, reason))
     this.#the.caretaker.beginRepair(shard, (repair) => {
       if (this.#stopped) return
-      if (repair === null) this.#over(shard, this.#isDamaged(shard) ? 'what the range ends with is not known' : null)
+      const waits = 'what it ends with is not known, or what has come in its place waits for a checkpoint'
+      if (repair === null) this.#over(shard, this.#isDamaged(shard) ? waits : null)
       else this.#fetch(repair, this.#peers(shard))
     })
   }
@@ -147,7 +148,7 @@ export class LogRepair {
     const { caretaker } = this.#the
     repair.discard(() => {
       if (this.#stopped) return
-      const mayBe = (floor: LogStart): boolean => caretaker.mayReplace(shard, lastIndex, floor)
+      const mayBe = (floor: LogStart): boolean => caretaker.mayReplace(shard, firstIndex, floor)
       const question = { shard, floor: null, startOffset: caretaker.startOffset(shard), mayBe }
       this.#fetchPart(question, () => this.#failed(shard, `entries ${firstIndex} to ${lastIndex}: ${reason}`))
     })

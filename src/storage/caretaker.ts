@@ -77,10 +77,13 @@ export class Caretaker {
     return { shard, floor: { index, offset: cleaner.view.floorOffset }, startOffset }
   }
 
-  /** Where another replica's floor must be for what lies below it to take the place of everything here up to `lastIndex`. */
-  mayReplace(shard: number, lastIndex: number, floor: LogStart): boolean {
+  /**
+   * Where another replica's floor must be for what lies below it to take the place of what is here, of damage from `firstIndex` on
+   * some at least: what that replica has cut lies below its floor, and it has the rest.
+   */
+  mayReplace(shard: number, firstIndex: number, floor: LogStart): boolean {
     const log = this.#the.logs.get(shard)
-    return log !== undefined && floor.index > Math.max(lastIndex, log.firstIndex) && floor.index <= log.lastIndex
+    return log !== undefined && floor.index > Math.max(firstIndex, log.firstIndex) && floor.index <= log.lastIndex
   }
 
   /** What was cut is damaged no longer, once a checkpoint says that it was cut. */

@@ -155,7 +155,8 @@ export class Checkpointer {
     if (stamp > this.#highestStamp) this.#highestStamp = stamp
   }
 
-  noteCleaned(shard: number): void {
+  /** The next one has something to say of this shard, and is to come soon. */
+  noteDue(shard: number): void {
     this.#due.add(shard)
     this.take(() => {})
   }

@@ -43,7 +43,7 @@ export interface CleanerCollaborators {
   /** Resumes when so many bytes more may be worked on. */
   readonly cleaningPause: (bytes: number, resume: () => void) => void
   /** A checkpoint is to name what was cleaned. */
-  readonly cleaned: (shard: number) => void
+  readonly checkpointDue: (shard: number) => void
 }
 
 export interface CleanerOptions {
@@ -159,7 +159,7 @@ export class LogCleaner {
     this.#started = this.#with.clock.now()
     const nothing = { bytesRead: 0, recordsKept: 0, recordsDropped: 0, tombstonesBelow: 0, tombstonesKept: 0 }
     this.#finished = { floorIndex: floor.index, part, ...nothing, hasArrived: true }
-    this.#with.cleaned(this.#options.shard)
+    this.#with.checkpointDue(this.#options.shard)
   }
 
   /** Somebody is reading the part, a piece at a time. */
@@ -209,7 +209,7 @@ export class LogCleaner {
           this.onUseless(writer.segments)
         }
         this.#ended(over)
-        if (this.#finished !== null) this.#with.cleaned(this.#options.shard)
+        if (this.#finished !== null) this.#with.checkpointDue(this.#options.shard)
       })
     })
   }

@@ -9,6 +9,13 @@
  *     61.log.repair  ──rename──►  61.log
  *          crash between the two: 61.log is missing, which is damage like any other
  *
+ * Other replicas may have cut theirs since, and give back only what counts: from the log's start on, which is the new file's name. A
+ * checkpoint may name the old one as the one in use, and an opening keeps nothing behind that one. So the old one stays where it is,
+ * and damaged, until a checkpoint knows the new one:
+ *
+ *     61.log.repair  ──rename──►  70.log    ─ checkpoint ─►    61.log  ──rename──►  quarantine
+ *          crash before the checkpoint: 70.log goes, and 61.log is as damaged as it was
+ *
  * A file's range goes from its first index to before the next one's, or to the end of what was written: so a file that is missing
  * is a hole behind the one before it, and repaired with it. Only where the hole is at the front there is none before.
  */
@@ -48,6 +55,15 @@ export interface LogRepairsCollaborators {
   readonly below: (bound: number) => number
   /** There is something to repair that was not known before. */
   readonly damageFound: (shard: number) => void
+  /** The next checkpoint has something to say of this shard, and is to come soon. */
+  readonly checkpointDue: (shard: number) => void
+}
+
+/** Under the name of another segment, in the place of `old`. */
+interface Renamed {
+  readonly old: Segment
+  readonly segment: Segment
+  readonly lastIndex: number
 }
 
 /** The log begins with a hole: its first file is not there. */
@@ -67,6 +83,8 @@ export class LogRepairs {
   readonly #damages = new Map<number, LogDamage>()
   /** Until they are in the quarantine, whatever has become of the log. */
   readonly #damagedFiles = new Set<string>()
+  /** Of those that are damaged still: replaced in memory, and not in a checkpoint yet. */
+  #renamed: Renamed[] = []
 
   constructor(
     options: LogRepairsOptions,
@@ -116,9 +134,15 @@ export class LogRepairs {
     if (damage !== undefined && !segments.some(({ path }) => path === damage.file)) this.#damages.delete(CLEANED)
   }
 
-  /** Of files that are to be removed: those that are damaged go to the quarantine instead. */
-  *keepDamaged(segments: readonly Segment[]): Procedure<void> {
-    for (const segment of segments) if (this.#damagedFiles.delete(segment.path)) yield* this.#quarantine(segment)
+  /** Of files that are to be removed: those that are damaged go to the quarantine instead. Answers the names of the others. */
+  *keepDamaged(segments: readonly Segment[]): Procedure<string[]> {
+    const others: string[] = []
+    for (const segment of segments) {
+      if (this.#damagedFiles.has(segment.path)) yield* this.#quarantine(segment)
+      else others.push(basename(segment.path))
+      this.#damagedFiles.delete(segment.path)
+    }
+    return others
   }
 
   noteFront(reason: string): void {
@@ -137,6 +161,7 @@ export class LogRepairs {
   /** What can be repaired next: the highest first, since a file is told to be right by the one behind it. */
   *next(): Procedure<SegmentRepair | null> {
     for (const firstIndex of [...this.#damages.keys()].sort((a, b) => b - a)) {
+      if (this.#renamed.some(({ old }) => old.firstIndex === firstIndex)) continue
       try {
         const range = yield* this.#rangeOf(firstIndex)
         if (range === 'unknown') continue
@@ -195,7 +220,7 @@ export class LogRepairs {
 
   /** One piece of the log's work: nothing else changes its files meanwhile, but a cut may take them off its list. */
   *swap(repair: SegmentRepair): Procedure<SwapOutcome> {
-    const { target, firstIndex } = repair.range
+    const { target } = repair.range
     const key = target?.firstIndex ?? FRONT
     const range = target === null || !target.dropped ? yield* this.#rangeOf(key) : null
     if (range === null || range === 'unknown' || range.target !== target || range.lastIndex < repair.lastIndex) {
@@ -207,33 +232,59 @@ export class LogRepairs {
       repair.extendTo(range.lastIndex, range.lastCrc)
       return 'more'
     }
-    const { disk, trace } = this.#the
+    const { disk } = this.#the
     const { shard, directory } = this.#options
     const { segments } = this.#writer
     yield* repair.seal()
     if (segments.at(-1) === target) yield* this.#writer.release()
-    const quarantined = target === null ? null : yield* this.#quarantine(target)
     const segment = repair.segment()
+    const renamed = target !== null && target.path !== segment.path
+    const quarantined = target === null || renamed ? null : yield* this.#quarantine(target)
     yield* call<void>((done) => disk.rename(repair.path, segment.path, done))
     yield* call<void>((done) => disk.syncDirectory(directory, done))
-    this.#damages.delete(key)
-    if (target !== null) this.#damagedFiles.delete(target.path)
-    if (target?.dropped === true || repair.lastIndex < this.#start().index) {
+    if (target !== null && !renamed) this.#damagedFiles.delete(target.path)
+    const { lastIndex } = repair
+    if (target?.dropped === true || lastIndex < this.#start().index) {
+      this.#damages.delete(key)
       yield* removeFiles(disk, directory, [basename(segment.path)])
       return 'moot'
     }
     yield* this.#writer.exchange(target, segment, repair)
-    const bytes = segment.bytes!
-    trace({
-      type: 'shard-log-repaired',
-      shard,
-      file: segment.path,
-      firstIndex,
-      lastIndex: repair.lastIndex,
-      bytes,
-      quarantined,
-    })
+    if (renamed) {
+      this.#renamed.push({ old: target, segment, lastIndex })
+      this.#the.checkpointDue(shard)
+    } else this.#isRepaired(key, segment, lastIndex, quarantined)
     return 'done'
+  }
+
+  /** A checkpoint on the disk names this segment as the one in use. Answers the files that are needed no more. */
+  named(inUse: number): Segment[] {
+    const [known, unknown] = [this.#renamed, [] as Renamed[]]
+    this.#renamed = unknown
+    const over: Segment[] = []
+    for (const renamed of known) {
+      const { old, segment, lastIndex } = renamed
+      if (inUse < segment.firstIndex) unknown.push(renamed)
+      else {
+        this.#isRepaired(old.firstIndex, segment, lastIndex, null)
+        over.push(old)
+      }
+    }
+    return over
+  }
+
+  /** The log begins anew: nothing of it is damaged any more, whatever was repaired. Answers the files that are on no list. */
+  beganAnew(): Segment[] {
+    const over = this.#renamed.map(({ old }) => old)
+    this.#renamed = []
+    for (const { firstIndex } of over) this.#damages.delete(firstIndex)
+    return over
+  }
+
+  #isRepaired(key: number, { path: file, firstIndex, bytes }: Segment, lastIndex: number, quarantined: string | null) {
+    this.#damages.delete(key)
+    const { shard } = this.#options
+    this.#the.trace({ type: 'shard-log-repaired', shard, file, firstIndex, lastIndex, bytes: bytes!, quarantined })
   }
 
   /** Null: there was nothing. */

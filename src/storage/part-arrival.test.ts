@@ -9,7 +9,7 @@ import { StorageError } from './errors.ts'
 import { checkpointAt, World } from './harness.test.ts'
 import type { LogStart } from './log-start.ts'
 import type { PartArrival } from './part-arrival.ts'
-import { damagesIn, flip, scrub } from './repair-harness.test.ts'
+import { addTo, beginRepair, damagesIn, flip, repairAll, scrub } from './repair-harness.test.ts'
 import type { ShardLog } from './shard-log.ts'
 import type { Storage } from './storage.ts'
 
@@ -154,6 +154,59 @@ test('entries as they were committed, below a floor above the damage, take its p
   world.clock.settle()
   assert.deepEqual([log.firstIndex, offsetsIn(world, log)], [FLOOR.index, LEFT])
   assert.equal(storage.caretaker.lostPart(SHARD), null)
+})
+
+test('a floor in the middle of a damaged file: what lies below it, and entries for the rest; a crash at any moment', () => {
+  const holder = (world: World): string => {
+    const names = world.list(FOLDER).filter((name) => /^\d+\.log$/.test(name))
+    return `${FOLDER}/${names.findLast((name) => Number.parseInt(name, 10) <= FLOOR.index)}`
+  }
+  /** Up to the moment in which what is whole again takes its place. */
+  const begun = (seed: string): { world: World; storage: Storage; finish: () => void; damaged: string } => {
+    const world = new World(seed)
+    // One file in use has all of it.
+    const { storage } = opened(world, { hasPeers: true, shardSegmentBytes: 1 << 20 })
+    storage.append(HISTORY, () => {})
+    for (const entry of HISTORY) storage.openShardLog(SHARD).append(entry)
+    storage.checkpoint()
+    world.clock.settle()
+    const damaged = holder(world)
+    flip(world, damaged, 300)
+    scrub(world, storage)
+    assert.deepEqual(damagesIn(storage), [damaged])
+    assert.ok(storage.caretaker.mayReplace(SHARD, 1, FLOOR))
+    take(storage, (part) => storage.caretaker.adoptPart(SHARD, part, FLOOR))
+    world.clock.settle()
+    const repair = beginRepair(world, storage, SHARD)!
+    assert.equal(repair.range.firstIndex, FLOOR.index)
+    assert.equal(addTo(world, repair, HISTORY.slice(FLOOR.index - 1)), null)
+    const finish = (): void => storage.caretaker.completeRepair(repair, (error) => assert.equal(error, null))
+    return { world, storage, finish, damaged }
+  }
+  const whole = begun('straddled')
+  whole.finish()
+  const turnsInAll = whole.world.turnsToRest()
+  whole.world.clock.settle()
+  assert.deepEqual(damagesIn(whole.storage), [])
+  assert.ok(whole.world.list('/data/quarantine').length > 0)
+  assert.ok(!whole.world.list(FOLDER).includes(whole.damaged.slice(FOLDER.length + 1)))
+  const found = { damaged: 0, whole: 0 }
+  for (let turns = turnsInAll; turns >= 0; turns--) {
+    const { world, storage, finish, damaged } = begun(`straddled ${turns}`)
+    finish()
+    for (let turn = 0; turn < turns; turn++) world.clock.step()
+    const said = damagesIn(storage)
+    world.powerLoss()
+    const again = opened(world, { hasPeers: true, shardSegmentBytes: 1 << 20 })
+    scrub(world, again.storage)
+    const left = damagesIn(again.storage)
+    if (said.length === 0) assert.deepEqual(left, [], `${turns}: said to be whole`)
+    found[left.length === 0 ? 'whole' : 'damaged']++
+    if (left.length > 0) assert.deepEqual([left, repairAll(world, again.storage, SHARD, HISTORY)], [[damaged], 1])
+    assert.deepEqual([offsetsIn(world, again.log), damagesIn(again.storage)], [LEFT, []], `${turns}`)
+    assert.deepEqual(world.fatals, [])
+  }
+  assert.ok(found.damaged > 3 && found.whole > 1, JSON.stringify(found))
 })
 
 test('a snapshot comes with what lies below it; a crash at any moment leaves the old log or all of the new one', () => {

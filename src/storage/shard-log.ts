@@ -319,7 +319,10 @@ export class ShardLog {
     this.#start = laterStart(start, this.#start)
     if (cleaned === null) this.cleaner.startsAt(this.#start.offset)
     else this.cleaner.named(cleaned, this.#start.offset)
-    if (position !== null) this.#discard(this.#writer.cut(this.#start.index, position.firstIndex))
+    if (position !== null) {
+      this.#discard(this.#writer.cut(this.#start.index, position.firstIndex))
+      this.#discard(this.repairs.named(position.firstIndex))
+    }
     this.#useless.push(...this.#notRemoved.splice(0))
     this.#work()
     this.repairs.cleanedReplaced(this.cleaner.view.segments)
@@ -432,6 +435,7 @@ export class ShardLog {
     this.#start = start
     this.#lastIndex = this.#writtenIndex = this.#flushThrough = start.index - 1
     this.#discard(segments)
+    this.#discard(this.repairs.beganAnew())
     // A checkpoint that went without this log: nobody waits for these any more.
     const waiters = this.#syncs.splice(0)
     return () => {
@@ -446,10 +450,10 @@ export class ShardLog {
    */
   *#removeSome(): Procedure<() => void> {
     const segments = this.#useless.splice(0, REMOVED_AT_ONCE)
-    const names = segments.flatMap(({ path, indexPath }) => [basename(path), basename(indexPath)])
+    const indexes = segments.map(({ indexPath }) => basename(indexPath))
     try {
-      yield* this.repairs.keepDamaged(segments)
-      yield* removeFiles(this.#collaborators.disk, this.#options.directory, names)
+      const names = yield* this.repairs.keepDamaged(segments)
+      yield* removeFiles(this.#collaborators.disk, this.#options.directory, [...names, ...indexes])
     } catch (error) {
       if (!(error instanceof TypedError)) throw error
       this.#notRemoved.push(...segments)

@@ -314,8 +314,8 @@ export class Storage {
         below: (bound) => random.below(bound),
         cleaningTurn: (start) => this.#cleanings.take(start),
         cleaningPause: (bytes, resume) => this.#cleanings.pause(bytes, resume),
-        cleaned: (cleaned) => {
-          if (this.#state === 'open' && this.#checkpointer.hasSource) this.#checkpointer.noteCleaned(cleaned)
+        checkpointDue: (due) => {
+          if (this.#state === 'open' && this.#checkpointer.hasSource) this.#checkpointer.noteDue(due)
         },
         damageFound: (damaged) => clock.endOfTurn(() => this.caretaker.onDamage(damaged)),
       },
