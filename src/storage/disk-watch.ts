@@ -35,7 +35,7 @@ export interface DiskWatchCollaborators {
     readonly awaitsRoom: boolean
     tryAgain(): void
     proveJournalEnd(): void
-    saveSpace(save: boolean): void
+    saveSpace(save: boolean, journalBytes: number): void
   }
   readonly trace: (event: StorageEvent) => void
   /** `low` or `stuck` is another, or may say something else. */
@@ -48,6 +48,8 @@ const SHARE_DEFAULT = 0.05
 const SHARE_MAX = 0.1
 /** Above the reserve by so much of it, the disk is ample again. */
 const MARGIN_SHARE = 0.25
+/** Of the reserve: what shard logs leave to the journal. */
+const JOURNAL_SHARE = 1 / 16
 const SPACE_INTERVAL_MS = 500
 const ANSWER_INTERVAL_MS = 100
 /** Room was missing so recently that it is not believed to be there. */
@@ -154,7 +156,7 @@ export class DiskWatch {
     }
     this.#low = low
     trace({ type: low ? 'disk-low' : 'disk-ample', freeBytes, reserveBytes })
-    storage.saveSpace(low)
+    storage.saveSpace(low, Math.floor(reserveBytes * JOURNAL_SHARE))
     this.#with.changed()
   }
 

@@ -234,6 +234,37 @@ test('full disk: a start and the journal go on with a quarter of what is left, a
   verify(world, goOn.acknowledged, 'low')
 })
 
+test('full disk: shard logs that do not all fit leave a low disk to the journal, and are written when they do', () => {
+  const world = new World()
+  const storage = world.open({ ...SIZES, journalSegmentBytes: 1 << 20, shardLogFlushBytes: 1 << 20 })
+  const driver = new Driver(storage)
+  for (let step = 0; step < 12; step++) driver.step(step)
+  world.clock.settle()
+  const logs = (): number => storage.openShardLog(KEPT).writtenIndex + storage.openShardLog(REMOVED).writtenIndex
+  assert.equal(logs(), 0)
+  const journalBytes = 64 << 10
+  // Enough for either log alone.
+  world.disk.capacityBytes = world.disk.usedBytes + journalBytes + (12 << 10)
+  storage.saveSpace(true, journalBytes)
+  world.clock.settle()
+  assert.ok(storage.awaitsRoom)
+  assert.equal(logs(), 0, 'half of them is of no use')
+  assert.match(JSON.stringify(world.events), /bytes are left in \/data, \d+ are to be written, and 65536 are the journal's/)
+  for (let step = 12; step < STEPS; step++) {
+    driver.step(step, true)
+    storage.tryAgain()
+    world.clock.settle()
+  }
+  assert.deepEqual([world.fatals, logs()], [[], 0])
+  world.disk.capacityBytes += 64 << 10
+  storage.tryAgain()
+  world.clock.settle()
+  assert.deepEqual([storage.awaitsRoom, logs()], [false, 24])
+  assert.ok(world.events.some(({ type }) => type === 'checkpointed'))
+  world.powerLoss()
+  verify(world, driver.acknowledged, 'left to the journal')
+})
+
 test('full disk: a start that finds no room takes it from segments that nothing needs', () => {
   const world = new World()
   const options = { ...SIZES, journalSegmentBytes: 256 << 10 }

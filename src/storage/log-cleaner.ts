@@ -23,6 +23,7 @@ import type { StorageEvent } from './events.ts'
 import type { LogStart } from './log-start.ts'
 import { PartArrival } from './part-arrival.ts'
 import { call, type Procedure, run } from './procedure.ts'
+import type { Room } from './room.ts'
 import { SeenFloors } from './seen-floors.ts'
 import type { Segment } from './segment.ts'
 
@@ -36,6 +37,7 @@ export interface CleanerCollaborators {
   readonly disk: Disk
   readonly clock: Clock
   readonly background: Background
+  readonly room: Room
   readonly trace: (event: StorageEvent) => void
   readonly chance: (site: string) => boolean
   /** Calls when it is this log's turn to be cleaned; `over` when it was. */
@@ -251,6 +253,7 @@ export class LogCleaner {
 
   *#pause(bytes: number): Procedure<void> {
     yield* call<void>((done) => this.#with.cleaningPause(bytes, () => done(null)))
+    yield* this.#with.room.leaveToJournal()
     const { shard } = this.#options
     if (this.#disowned) throw new StorageError({ code: 'CLEANING_ABANDONED', shard }, `shard ${shard} has another log`)
   }

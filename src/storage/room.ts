@@ -7,15 +7,23 @@
  *
  *     shard log ── attempt ──► refused: no room ──► waits ── tryAgain ──► attempt ──► done
  *
+ * A disk that is merely low has room, and a journal that needs it: there is nobody to whom it could leave its votes. What is written
+ * behind it gives room back when a checkpoint covers all of it, and only then. So on such a disk that is written if all of what waits to be
+ * written would fit, and the journal has something left (`leaveToJournal`). Half of it would take the journal's room and give none back.
+ *
  * Only refusals of a write, an open or the like are such. A sync that failed leaves nothing that could be tried again, and its
  * error has another code (platform/disk.ts).
  */
-import { PlatformError } from '../platform/index.ts'
+import { type Disk, type DiskSpace, PlatformError } from '../platform/index.ts'
 import type { Background } from './background.ts'
 import type { StorageEvent } from './events.ts'
-import { type Procedure, run } from './procedure.ts'
+import { call, type Procedure, run } from './procedure.ts'
 
 export interface RoomCollaborators {
+  readonly disk: Disk
+  readonly directory: string
+  /** Bytes that the shard logs have still to write. */
+  readonly unwrittenBytes: () => number
   readonly background: Background
   readonly trace: (event: StorageEvent) => void
   /** Something was refused for lack of room, the first time or again. */
@@ -31,6 +39,8 @@ export class Room {
   readonly #with: RoomCollaborators
   #waiting: Waiting[] = []
   #givenUp = false
+  /** Of a disk that is low, so much is for the journal alone; 0: it is not low. */
+  journalBytes = 0
 
   constructor(collaborators: RoomCollaborators) {
     this.#with = collaborators
@@ -68,6 +78,19 @@ export class Room {
       const at = waiting === null ? -1 : this.#waiting.indexOf(waiting)
       if (at >= 0) this.#waiting.splice(at, 1)[0]!.giveUp()
     }
+  }
+
+  /** Refuses as a full disk would. */
+  *leaveToJournal(): Procedure<void> {
+    const { disk, directory, unwrittenBytes } = this.#with
+    if (this.journalBytes === 0) return
+    const space = yield* call<DiskSpace | null>((done) => disk.space(directory, done))
+    const unwritten = unwrittenBytes()
+    if (space === null || space.freeBytes - unwritten >= this.journalBytes) return
+    throw new PlatformError(
+      { code: 'DISK_FULL', path: directory },
+      `${space.freeBytes} bytes are left in ${directory}, ${unwritten} are to be written, and ${this.journalBytes} are the journal's`,
+    )
   }
 
   tryAgain(): void {

@@ -482,6 +482,7 @@ export class ShardLog {
   }
 
   *#writeSome(): Procedure<() => void> {
+    yield* this.#collaborators.room.leaveToJournal()
     let bytes = 0
     let count = 0
     while (count < this.#buffer.length && (count === 0 || bytes < WRITE_BYTES_MAX))

@@ -156,7 +156,11 @@ export class Storage {
     const chance = (site: string): boolean => platform.random.chance(site)
     const fatal = (error: StorageError): void => this.#fatal(error)
     const segmentBytes = options.journalSegmentBytes ?? JOURNAL_SEGMENT_BYTES
-    this.#room = new Room({ background, trace, refused: () => this.#refused() })
+    this.#room = new Room({
+      ...{ disk, background, trace, directory: options.directory },
+      unwrittenBytes: () => this.#bufferedBytes,
+      refused: () => this.#refused(),
+    })
     supply.onFull = () => this.#refused()
     this.#onFull = collaborators.full ?? (() => {})
     this.#journal = new Journal(
@@ -240,9 +244,10 @@ export class Storage {
     if (this.#state === 'open') this.#journal.proveEnd()
   }
 
-  /** The disk is low: keep nothing that is not needed now, and let go of what a checkpoint can free. */
-  saveSpace(save: boolean): void {
+  /** The disk is low: keep nothing that is not needed now, let go of what a checkpoint can free, and leave the journal its last bytes. */
+  saveSpace(save: boolean, journalBytes = 0): void {
     const { supply } = this.#opened
+    this.#room.journalBytes = save ? journalBytes : 0
     if (supply.saving === save) return
     supply.saving = save
     if (save) this.#segmentClosed()
