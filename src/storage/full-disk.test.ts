@@ -249,7 +249,10 @@ test('full disk: shard logs that do not all fit leave a low disk to the journal,
   world.clock.settle()
   assert.ok(storage.awaitsRoom)
   assert.equal(logs(), 0, 'half of them is of no use')
-  assert.match(JSON.stringify(world.events), /bytes are left in \/data, \d+ are to be written, and 65536 are the journal's/)
+  assert.match(
+    JSON.stringify(world.events),
+    /bytes are left in \/data, \d+ are to be written, and 65536 are the journal's/,
+  )
   for (let step = 12; step < STEPS; step++) {
     driver.step(step, true)
     storage.tryAgain()
