@@ -23,8 +23,6 @@ import {
   metadataMembers,
   type NodeRecord,
   PeerMesh,
-  type ReplicaPlace,
-  type Topic,
   welcomeNewcomers,
 } from './cluster/index.ts'
 import { type ClusterStatus, HttpGateway, type NodeStatus } from './gateways/http/index.ts'
@@ -33,28 +31,13 @@ import { CARE_DEFAULTS, type CareOptions, NodeCare } from './node-care.ts'
 import { NodeDisk } from './node-disk.ts'
 import { formatAddress, type NodeOptions } from './node-options.ts'
 import { NodeReport } from './node-report.ts'
+import { NodeShards } from './node-shards.ts'
 import { type LogLine, Metrics, type NodeEvent, NodeLog, type TraceFile } from './observability/index.ts'
 import type { Address, Network, Platform, Timer } from './platform/index.ts'
-import {
-  HOST_DEFAULTS,
-  type HostOptions,
-  LamportClock,
-  ReplicationHost,
-  type Shard,
-  type ShardSpec,
-  type Standing,
-} from './replication/index.ts'
+import { HOST_DEFAULTS, type HostOptions, LamportClock, ReplicationHost, type ShardSpec } from './replication/index.ts'
 import { assert, must, TypedError } from './stdx/index.ts'
 import { Storage, type StorageOptions } from './storage/index.ts'
-import {
-  GROUPS_TOPIC,
-  GroupCoordinator,
-  GroupCoordinators,
-  partitionSettings,
-  STREAMS_DEFAULTS,
-  Streams,
-  type StreamsOptions,
-} from './streams/index.ts'
+import type { StreamsOptions } from './streams/index.ts'
 
 export { type LogLine, TraceFile } from './observability/index.ts'
 
@@ -103,8 +86,7 @@ export class TidemarkNode {
   readonly #disk: NodeDisk
   readonly #cluster: Cluster
   readonly #host: ReplicationHost
-  readonly #streams: Streams
-  readonly #groups = new GroupCoordinators()
+  readonly #shards: NodeShards
   readonly #kafka: KafkaGateway
   readonly #http: HttpGateway | null
   #pageTimer: Timer | null = null
@@ -113,8 +95,6 @@ export class TidemarkNode {
   readonly #report: NodeReport
   readonly #care: NodeCare
   readonly #startedAt: number
-  /** Term in which this node was last announced as a shard's leader. */
-  readonly #announced = new Map<number, number>()
   #state: 'starting' | 'running' | 'stopping' | 'stopped' = 'starting'
 
   static async start(options: NodeOptions, collaborators: NodeCollaborators): Promise<TidemarkNode> {
@@ -222,25 +202,29 @@ export class TidemarkNode {
         self: () => this.#record(),
         hooks: {
           clusterIdKnown: (id) => this.#rememberClusterId(id),
-          replicaAdded: (topic, partition, shard, replicas) => this.#openPartition(topic, partition, shard, replicas),
-          replicaConfigured: (topic, _partition, shard) =>
-            this.#streams.partition(shard)?.configure(partitionSettings(topic.configs)),
-          replicaRemoved: (topic, partition, shard) => this.#removePartition(topic, partition, shard),
+          replicaAdded: (topic, partition, shard, replicas) => this.#shards.open(topic, partition, shard, replicas),
+          replicaConfigured: (topic, _partition, shard) => this.#shards.configure(topic, shard),
+          replicaRemoved: (topic, partition, shard) => this.#shards.remove(topic, partition, shard),
           learnerKnown: () => {},
           isCaughtUp: (shard, peer) => this.#isCaughtUp(shard, peer),
           transferLeadership: (shard, to) => this.#host.transfer(shard, to),
-          // A later topic of the same name must not be read from where this one was left.
-          topicRemoved: (topic) => {
-            for (const coordinator of this.#groups.all()) coordinator.forgetTopic(topic.name, () => {})
-          },
+          topicRemoved: (topic) => this.#shards.forgetPositions(topic),
           evicted: (message) =>
             this.#terminate(new NodeError({ code: 'REFUSED_BY_CLUSTER', exitCode: 1, refusal: 'EVICTED' }, message)),
         },
       },
     )
-    this.#streams = new Streams(
-      { ...STREAMS_DEFAULTS, ...collaborators.tuning?.streams },
-      { clock, random, trace: (event) => this.#note({ layer: 'streams', event }) },
+    const { groupInitialRebalanceDelayMs } = options
+    this.#shards = new NodeShards(
+      { groupInitialRebalanceDelayMs, streams: collaborators.tuning?.streams },
+      {
+        clock,
+        random,
+        mesh: this.#mesh,
+        trace: (event) => this.#note({ layer: 'streams', event }),
+        host: () => this.#host,
+        topicById: (id) => this.#cluster.topicById(id),
+      },
     )
     this.#kafka = new KafkaGateway(
       { ...GATEWAY_DEFAULTS, listen: options.kafka, defaultPartitions: options.defaultPartitions },
@@ -249,8 +233,8 @@ export class TidemarkNode {
         clock,
         chance: (site) => random.chance(site),
         cluster: this.#cluster,
-        streams: this.#streams,
-        groups: this.#groups,
+        streams: this.#shards.streams,
+        groups: this.#shards.groups,
         trace: (event) => this.#note({ layer: 'kafka', event }),
       },
     )
@@ -265,7 +249,7 @@ export class TidemarkNode {
         disks: this.#disk.all,
         lamport,
         trace: (event) => this.#note({ layer: 'replication', event }),
-        standingChanged: (shard, standing) => this.#standingChanged(shard, standing),
+        standingChanged: (shard, standing) => this.#shards.standingChanged(shard, standing),
         endOfTurn: () => {
           this.#mesh.flush()
           this.#kafka.flush()
@@ -280,7 +264,7 @@ export class TidemarkNode {
       cluster: this.#cluster,
       host: this.#host,
       mesh: this.#mesh,
-      partition: (shard) => this.#streams.partition(shard),
+      partition: (shard) => this.#shards.streams.partition(shard),
       journal: () => this.#storage.journalKept,
       disk: this.#disk,
       files: () => this.#care.status,
@@ -400,39 +384,6 @@ export class TidemarkNode {
 
   // ── shards ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #openPartition(topic: Topic, partition: number, shard: number, replicas: readonly ReplicaPlace[]): void {
-    const voters = replicas.map(({ node }) => node)
-    const origin = topic.partitions[partition]?.restored
-    const machine = (handle: Shard) => this.#machine(topic, partition, handle)
-    this.#host.open({ shard, voters, learners: [], machine, ...(origin === undefined ? {} : { origin }) })
-  }
-
-  #machine(topic: Topic, index: number, shard: Shard) {
-    const { clock, random } = this.#with.platform
-    if (topic.name !== GROUPS_TOPIC) {
-      const { id, name, configs, newProducersFrom } = topic
-      const settings = partitionSettings(configs)
-      const range = topic.partitions[index]?.restored
-      const finished = (): boolean => this.#cluster.topicById(id)?.restoring !== true
-      const restored = range === undefined ? {} : { restored: { endOffset: range.endOffset, finished } }
-      return this.#streams.create({ topic: name, index, settings, newProducersFrom, ...restored }, shard)
-    }
-    const coordinator = new GroupCoordinator(
-      { groupInitialRebalanceDelayMs: this.#options.groupInitialRebalanceDelayMs },
-      { shard, clock, random, trace: (event) => this.#note({ layer: 'streams', event }) },
-    )
-    this.#groups.add(index, coordinator)
-    return coordinator
-  }
-
-  #removePartition(topic: Topic, partition: number, shard: number): void {
-    if (topic.name === GROUPS_TOPIC) this.#groups.remove(partition)
-    else this.#streams.remove(shard)
-    this.#host.remove(shard, METADATA_SHARD)
-    this.#mesh.leaders.forget(shard)
-    this.#announced.delete(shard)
-  }
-
   /**
    * Metadata that came as a snapshot may be ahead of the shards on this disk: after a crash between the two nobody tells of the
    * removals that it skipped, and what they left would hold the journal for ever.
@@ -450,18 +401,6 @@ export class TidemarkNode {
     const metadata = this.#host.replica(METADATA_SHARD)
     if (this.#state !== 'running' || metadata === undefined || metadata.raft.recovering) return
     if (metadata.commitIndex === metadata.raft.commit) this.#storage.allKnown()
-  }
-
-  #standingChanged(shard: number, { role, term }: Standing): void {
-    const announced = this.#announced.get(shard)
-    if (announced !== undefined && (role !== 'leader' || announced !== term)) {
-      this.#announced.delete(shard)
-      this.#mesh.announceNotLeading(shard, announced)
-    }
-    if (role === 'leader' && announced !== term) {
-      this.#announced.set(shard, term)
-      this.#mesh.announceLeading(shard, term)
-    }
   }
 
   #isCaughtUp(shard: number, peer: number): boolean {
@@ -501,7 +440,7 @@ export class TidemarkNode {
     this.#state = 'stopping'
     if (wasRunning) await new Promise<void>((resolve) => this.#host.resign(RESIGN_PATIENCE_MS, resolve))
     this.#care.stop()
-    this.#streams.close()
+    this.#shards.streams.close()
     this.#cluster.stop()
     await new Promise<void>((resolve) => this.#kafka.stop(resolve))
     this.#pageTimer?.cancel()
@@ -533,7 +472,7 @@ export class TidemarkNode {
     this.#host.stop()
     // Where the process goes on without this node, its clients and peers must not wait for answers that never come.
     this.#with.platform.clock.endOfTurn(() => {
-      this.#streams.close()
+      this.#shards.streams.close()
       this.#cluster.stop()
       this.#kafka.stop(() => {})
       void this.#http?.stop()
