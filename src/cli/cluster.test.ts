@@ -141,6 +141,35 @@ test('one node: topic, produce, consume, status, for people and as JSON', { time
   })
 })
 
+test('produce into a pipe that stays open: a line goes out without a second one, a refusal ends it', {
+  timeout: 60_000,
+}, async () => {
+  await withCluster(1, async ([node]) => {
+    const brokers = ['--brokers', node!.kafka]
+    for (const [topic, policy] of [
+      ['plain', 'delete'],
+      ['keyed', 'compact'],
+    ] as const)
+      done(await tidemark(['topic', 'create', topic, '--config', `cleanup.policy=${policy}`, ...brokers]))
+    const open = new Running(['produce', 'plain', ...brokers])
+    open.process.stdin!.write('first\n')
+    assert.equal(
+      done(await tidemark(['consume', 'plain', '--from', 'start', '--max', '1', ...brokers])).stdout,
+      'first\n',
+    )
+    open.process.stdin!.end('second\n')
+    assert.match(done(await open.ended).stderr, /2 records acknowledged/)
+
+    const refused = new Running(['produce', 'keyed', '--key-separator', ':', ...brokers])
+    refused.process.stdin!.write('a:1\n')
+    assert.equal(done(await tidemark(['consume', 'keyed', '--from', 'start', '--max', '1', ...brokers])).stdout, '1\n')
+    refused.process.stdin!.write('without a key\n')
+    const { code, stderr } = await refused.ended
+    assert.equal(code, 1, stderr)
+    assert.match(stderr, /^1 records acknowledged before this:\ntidemark: topic keyed: /)
+  })
+})
+
 test('three nodes: a clean stop hands over, the rest goes on; a wiped disk and an impostor stay outside', {
   timeout: 120_000,
 }, async () => {

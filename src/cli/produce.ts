@@ -11,7 +11,7 @@ interface ProduceFlags extends ClientFlags {
 }
 
 const LINES_PER_SEND = 1000
-/** A slow writer at a terminal should see its line go out. */
+/** A line goes out at the latest so long after it came, whether or not there is another. */
 const LINGER_MS = 50
 
 export async function produce(topic: string, flags: ProduceFlags): Promise<number> {
@@ -27,28 +27,53 @@ export async function produce(topic: string, flags: ProduceFlags): Promise<numbe
     })
     await producer.connect()
     let sent = 0
-    let waiting: { key: string | null; value: string }[] = []
-    const flush = async (): Promise<void> => {
-      if (waiting.length === 0) return
-      const messages = waiting
-      waiting = []
-      await producer.send({ topic, acks, messages })
-      sent += messages.length
+    try {
+      await inBatches(process.stdin, async (lines) => {
+        const messages = lines.map((line) => record(line, flags.keySeparator))
+        await producer.send({ topic, acks, messages })
+        sent += messages.length
+      })
+    } catch (error) {
+      if (sent > 0) process.stderr.write(`${said(sent, acks)} before this:\n`)
+      throw error
+    } finally {
+      await producer.disconnect()
     }
-    const lines = readline.createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY })
-    let oldest = 0
-    for await (const line of lines) {
-      if (waiting.length === 0) oldest = performance.now()
-      waiting.push(record(line, flags.keySeparator))
-      if (waiting.length >= LINES_PER_SEND || process.stdin.isTTY || performance.now() - oldest > LINGER_MS)
-        await flush()
-    }
-    await flush()
-    await producer.disconnect()
     if (flags.json === true) console.log(JSON.stringify({ topic, records: sent }))
-    else process.stderr.write(`${count(sent)} records ${acks === 0 ? 'sent' : 'acknowledged'}\n`)
+    else process.stderr.write(`${said(sent, acks)}\n`)
     return 0
   })
+}
+
+const said = (sent: number, acks: number): string => `${count(sent)} records ${acks === 0 ? 'sent' : 'acknowledged'}`
+
+/** The input's lines, one call of `send` after the other. The first that fails ends it, whoever still holds the other end of a pipe. */
+async function inBatches(input: NodeJS.ReadStream, send: (lines: string[]) => Promise<void>): Promise<void> {
+  const reader = readline.createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })
+  let waiting: string[] = []
+  let timer: NodeJS.Timeout | null = null
+  let sending = Promise.resolve()
+  const flush = (): Promise<void> => {
+    if (timer !== null) clearTimeout(timer)
+    timer = null
+    const lines = waiting
+    waiting = []
+    if (lines.length > 0) sending = sending.then(() => send(lines))
+    // Whoever awaits it is told as well.
+    sending.catch(() => reader.close())
+    return sending
+  }
+  try {
+    for await (const line of reader) {
+      waiting.push(line)
+      if (waiting.length >= LINES_PER_SEND) await flush()
+      else timer ??= setTimeout(flush, LINGER_MS)
+    }
+    await flush()
+  } finally {
+    if (timer !== null) clearTimeout(timer)
+    input.destroy()
+  }
 }
 
 function record(line: string, separator: string | undefined): { key: string | null; value: string } {
