@@ -239,6 +239,9 @@ test('files: each bit that is turned is found, and the file is named; so is a mi
   await assert.rejects(verify(), coded('SEGMENT_FOREIGN', /it is segment 2/))
   await promised<void>((done) => disk.remove(one, done))
   await assert.rejects(verify(), coded('SEGMENT_MISSING', /00000001.batches: .*missing/))
+  const manifest = await folder.finishedManifest()
+  // The next run would vouch for what nobody can restore.
+  await assert.rejects(folder.survey(manifest), coded('SEGMENT_MISSING', /00000001.batches: .*missing/))
 })
 
 test('plans: the log starts in a batch; a time ends each partition before its first later batch', async () => {

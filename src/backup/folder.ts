@@ -19,7 +19,7 @@ import {
   type ManifestSegment,
 } from './manifest.ts'
 import { type FoundSegment, inspectSegment, verifySegment } from './segment-file.ts'
-import { segmentNumberOf } from './segment-format.ts'
+import { segmentName, segmentNumberOf } from './segment-format.ts'
 
 const SEGMENTS = 'segments'
 const MANIFEST_BYTES_MAX = 1 << 30
@@ -105,6 +105,7 @@ export class BackupFolder {
     for (const number of named) highest = Math.max(highest, number)
     const found: FoundSegment[] = []
     const useless: number[] = []
+    const missing = new Set(named)
     for (const name of await this.#names()) {
       const file = segmentNumberOf(name)
       if (file === null) continue
@@ -112,13 +113,20 @@ export class BackupFolder {
       if (!file.sealed) {
         await promised<void>((done) => this.#disk.remove(join(this.segments, name), done))
         removed++
-      } else if (!named.has(file.number)) {
+      } else if (!missing.delete(file.number)) {
         const sealed = await this.#wholeOrNull(file.number)
         if (sealed === null) useless.push(file.number)
         else found.push(sealed)
       }
     }
+    for (const number of missing) throw this.#missing(number)
     return new Leftovers(found, useless, removed, highest + 1)
+  }
+
+  #missing(number: number): BackupError {
+    const path = join(this.segments, segmentName(number))
+    const message = `${path}: this file of the backup is missing, and without it the backup cannot be restored; take it from a copy of the folder, or back up into another folder`
+    return new BackupError({ code: 'SEGMENT_MISSING', path }, message)
   }
 
   /** Read as a whole: no manifest vouches for it. */

@@ -40,7 +40,14 @@ export interface RestoreFlags extends ClientFlags {
   readonly patience: string
 }
 
+/** An empty one is an unset variable of some script: the current directory is not what it meant. */
+function refuseEmpty(folder: string): void {
+  if (folder !== '') return
+  throw new CliError({ code: 'USAGE', option: 'folder' }, 'FOLDER is empty: name the folder of the backup')
+}
+
 export async function backup(folder: string, flags: BackupFlags): Promise<number> {
+  refuseEmpty(folder)
   const platform = nodePlatform()
   const { disk } = platform
   if (flags.verify === true) return verify(folder, flags, platform)
@@ -78,6 +85,7 @@ function holderOf({ random }: Platform): Holder {
 }
 
 export async function restore(folder: string, flags: RestoreFlags): Promise<number> {
+  refuseEmpty(folder)
   const platform = nodePlatform()
   const untilMs = flags.until === undefined ? null : timeOf(flags.until)
   return withCluster(flags, platform, 'restore', async (client, progress) => {
@@ -226,12 +234,22 @@ const MILLISECONDS_LEAST = 1e12
 
 function timeOf(text: string): number {
   const bare = /^\d{1,15}$/.test(text)
-  const time = bare ? Number(text) : /^\d{4}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN
+  const time = bare ? Number(text) : isoTime(text)
   if (Number.isSafeInteger(time) && !(bare && time < MILLISECONDS_LEAST)) return time
   throw new CliError(
     { code: 'USAGE', option: 'until' },
-    `--until ${text}: must be a time like 2026-03-01T12:00:00Z, or milliseconds since 1970 like 1764000000000`,
+    `--until ${text}: must be a day like 2026-03-01, a time with its zone like 2026-03-01T12:00:00Z, or milliseconds since 1970 like 1764000000000`,
   )
+}
+
+/** A day, or a time of one with its zone; NaN for anything else, also for a day that its month does not have. */
+function isoTime(text: string): number {
+  const [, day, time, zone] =
+    /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.exec(text) ?? []
+  if (day === undefined || (time !== undefined && zone === undefined)) return Number.NaN
+  const midnight = Date.parse(`${day}T00:00:00Z`)
+  const exists = Number.isFinite(midnight) && new Date(midnight).toISOString().startsWith(day)
+  return exists ? Date.parse(text) : Number.NaN
 }
 
 function wholeNumber(option: string, text: string | undefined): number | null {

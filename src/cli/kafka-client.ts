@@ -36,6 +36,12 @@ export async function speaking<T>(flags: ClientFlags, subject: string, work: () 
   }
 }
 
+/** The client drops what the broker says of these. */
+const HINTS: Readonly<Record<string, string>> = {
+  INVALID_RECORD: 'a compacted topic takes only records that have a key: see --key-separator',
+  KAFKA_STORAGE_ERROR: 'a disk is low or broken, and takes no records: see tidemark status',
+}
+
 function explain(
   error: Error & { readonly errors?: readonly Error[]; readonly cause?: unknown; readonly type?: string },
   flags: ClientFlags,
@@ -55,5 +61,10 @@ function explain(
       )
     }
   }
-  return new CliError({ code: 'REFUSED', subject }, `${subject}: ${inner.message}`)
+  const type = (inner as { readonly type?: string }).type ?? ''
+  const hint = HINTS[type]
+  return new CliError(
+    { code: 'REFUSED', subject },
+    `${subject}: ${inner.message}${hint === undefined ? '' : `; ${hint}`}`,
+  )
 }

@@ -109,8 +109,16 @@ test('usage: unknown commands, flags and values', { timeout: 120_000 }, async ()
     [['topic', 'create', '--config', 'a=b', '--config', 'x', 't'], /--config x: must be KEY=VALUE/],
     [['backup', '--verify', '--topic', 'orders', 'nowhere/backup'], /nowhere\/backup/],
     [['restore', 'backup', '--until', '1764000000'], /--until 1764000000: must be .*1764000000000/],
-    [['restore', 'backup', '--until', '2026'], /--until 2026: must be a time like 2026-03-01T12:00:00Z/],
-    [['restore', 'backup', '--until', 'yesterday'], /--until yesterday: must be a time like/],
+    [
+      ['restore', 'backup', '--until', '2026'],
+      /--until 2026: must be a day like 2026-03-01, a time with its zone like 2026-03-01T12:00:00Z/,
+    ],
+    [['restore', 'backup', '--until', 'yesterday'], /--until yesterday: must be a day like/],
+    // February has no such day, and this hour has a different name in each zone.
+    [['restore', 'backup', '--until', '2026-02-31'], /--until 2026-02-31: must be a day/],
+    [['restore', 'backup', '--until', '2026-03-01T12:00'], /--until 2026-03-01T12:00: must be .* zone/],
+    [['backup', ''], /FOLDER is empty/],
+    [['topic', 'create', 't', '--config', 'a=1', '--config', 'a=2'], /--config a: is given twice/],
     [['topic', 'list', '--brokers', 'nowhere'], /--brokers nowhere: must be HOST:PORT/],
     [['produce', 't', '--acks', '2'], /--acks 2: must be all, 1 or 0/],
     [['consume', 't', '--from', 'middle'], /--from middle: must be start or end/],

@@ -81,7 +81,13 @@ export function render(cluster: ClusterStatus): string {
   const repaired = cluster.nodes
     .filter(({ files }) => files !== null && files.repaired + files.rewritten > 0)
     .map(({ node, files }) => `node ${node}: ${files!.repaired} damaged ranges and ${files!.rewritten} files repaired`)
-  const notes = [journals, damages.map((line) => colors.red(line)).join('\n'), repaired.join('\n')]
+  const disks = cluster.nodes.flatMap(({ node, disk }) => diskNotes(node, disk))
+  const notes = [
+    disks.map((line) => colors.red(line)).join('\n'),
+    journals,
+    damages.map((line) => colors.red(line)).join('\n'),
+    repaired.join('\n'),
+  ]
     .filter((note) => note !== '')
     .map((note) => `\n\n${note}`)
     .join('')
@@ -109,6 +115,12 @@ export function render(cluster: ClusterStatus): string {
     },
   ])
   return `cluster ${colors.bold(cluster.cluster ?? 'being formed')}, controller ${cluster.controller ?? 'none'}\n\n${nodes}\n\n${shards}${notes}`
+}
+
+function diskNotes(node: number, disk: ClusterStatus['nodes'][number]['disk']): string[] {
+  if (disk === null) return []
+  const stuck = `node ${node}'s disk has not answered a journal write for ${duration(disk.stuckMs)}: the node leads nothing until it does`
+  return [...(disk.low === null ? [] : [disk.low]), ...(disk.stuckMs > 0 ? [stuck] : [])]
 }
 
 type Damage = FilesStatus['damages'][number] & { readonly node: number }

@@ -38,6 +38,10 @@ export async function createTopic(name: string, flags: CreateFlags): Promise<num
       )
     return { name: pair.slice(0, at), value: pair.slice(at + 1) }
   })
+  const names = configEntries.map((entry) => entry.name)
+  const twice = names.find((setting, i) => names.indexOf(setting) !== i)
+  if (twice !== undefined)
+    throw new CliError({ code: 'USAGE', option: 'config' }, `--config ${twice}: is given twice; give one value`)
   const numPartitions = wholeNumber('partitions', flags.partitions)
   const replicationFactor = wholeNumber('replication', flags.replication)
   const created = await withAdmin(flags, `topic ${name}`, (admin) =>

@@ -56,6 +56,8 @@ test('alterations: more in-sync replicas than a majority are refused, unless the
   assert.equal(code(set('min.insync.replicas', '3')), 'INVALID_CONFIG')
   assert.equal(code(set('min.insync.replicas', '2')), null)
   assert.equal(code(set('retention.ms', '5')), null)
+  assert.equal(code(set('min.compaction.lag.ms', '5'), set('max.compaction.lag.ms', '4')), 'INVALID_CONFIG')
+  assert.equal(code(set('min.compaction.lag.ms', '5'), set('max.compaction.lag.ms', '5')), null)
 })
 
 test('alterations: one that is wrong changes nothing', () => {

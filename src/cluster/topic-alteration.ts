@@ -4,7 +4,7 @@
  */
 import type { AlterTopicRequest, CommandErrorCode, SettingChange, TopicResult } from './commands.ts'
 import type { MetadataDraft } from './metadata-draft.ts'
-import { replicasDefect, TOPIC_SETTINGS, topicSettingDefect } from './topic-config.ts'
+import { conflictDefect, replicasDefect, TOPIC_SETTINGS, topicSettingDefect } from './topic-config.ts'
 import { refusedEarlier } from './topic-planner.ts'
 
 /**
@@ -47,8 +47,9 @@ export function planAlteration(request: AlterTopicRequest, draft: MetadataDraft)
   const replicas = topic.partitions[0]?.replicas.length
   // What was there before stays: other settings can be changed all the same.
   const isNew = seen.has('min.insync.replicas') && replicas !== undefined
-  const tooMany = isNew ? replicasDefect(configs, replicas) : null
-  if (tooMany !== null) return refuse('INVALID_CONFIG', tooMany)
+  const lagIsNew = seen.has('min.compaction.lag.ms') || seen.has('max.compaction.lag.ms')
+  const defect = (lagIsNew ? conflictDefect(configs) : null) ?? (isNew ? replicasDefect(configs, replicas) : null)
+  if (defect !== null) return refuse('INVALID_CONFIG', defect)
   const altered = { ...topic, configs }
   const same = JSON.stringify(sorted(configs)) === JSON.stringify(sorted(topic.configs))
   if (!validateOnly && !same) draft.putTopic(altered)

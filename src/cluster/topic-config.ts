@@ -113,6 +113,14 @@ export function topicSettingDefect(name: string, value: string): string | null {
   return defect === null ? null : `Invalid value ${value} for configuration ${name}: ${defect}`
 }
 
+/** The same for settings that contradict each other. */
+export function conflictDefect(configs: Readonly<Record<string, string>>): string | null {
+  const [least, most] = ['min.compaction.lag.ms', 'max.compaction.lag.ms'] as const
+  const inForce = (name: string): string => configs[name] ?? TOPIC_SETTINGS[name]!.defaultValue
+  if (BigInt(inForce(least)) <= BigInt(inForce(most))) return null
+  return `Invalid value ${inForce(least)} for configuration ${least}: must be at most ${most}, which is ${inForce(most)}`
+}
+
 /** The same for what depends on how many replicas the topic's partitions have. */
 export function replicasDefect(configs: Readonly<Record<string, string>>, replicas: number): string | null {
   const name = 'min.insync.replicas'

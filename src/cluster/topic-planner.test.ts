@@ -102,6 +102,18 @@ test('more in-sync replicas than a majority are refused, with the value that is 
   assert.equal(draft.topic('orders'), undefined)
 })
 
+test('a compaction that may begin only after it must is refused', () => {
+  const [least, most] = ['min.compaction.lag.ms', 'max.compaction.lag.ms'] as const
+  assert.equal(answer({ configs: { [least]: '5000', [most]: '5000' } }), 'created')
+  assert.equal(answer({ configs: { [least]: '5000' } }), 'created')
+  assert.equal(answer({ configs: { [least]: '5000', [most]: '4999' } }), 'INVALID_CONFIG')
+  const result = planCreation(ask({ configs: { [least]: '5000', [most]: '1000' } }), draftOf(), ALL_UP)
+  assert.match(
+    result === 'wait' ? '' : result.error!.message!,
+    /value 5000 .*min.* must be at most max.*, which is 1000/,
+  )
+})
+
 test('a placement by the client is taken as it is, or refused', () => {
   const draft = draftOf()
   const assignments = [

@@ -22,7 +22,7 @@ import {
   placePartitions,
   type ReplicaPlace,
 } from './placement.ts'
-import { replicasDefect, topicSettingDefect } from './topic-config.ts'
+import { conflictDefect, replicasDefect, topicSettingDefect } from './topic-config.ts'
 
 export interface PlanContext {
   readonly isUp: (node: number) => boolean
@@ -113,8 +113,10 @@ export function planCreation(request: Creation, draft: MetadataDraft, context: P
       : place(request, nodes, draft, context)
   if (placed === 'wait') return placed
   if ('code' in placed) return { name, error: placed }
-  const tooMany = replicasDefect(configs, placed[0]!.length)
-  if (tooMany !== null) return refuse('INVALID_CONFIG', tooMany)
+  // What is restored was in force: what contradicts itself in it does no more harm than it did.
+  const conflict = request.restored == null ? conflictDefect(configs) : null
+  const defect = conflict ?? replicasDefect(configs, placed[0]!.length)
+  if (defect !== null) return refuse('INVALID_CONFIG', defect)
   const firstShard = request.validateOnly ? draft.nextShardId : draft.takeShardIds(placed.length)
   const { restored } = request
   const partitions = placed.map((replicas, i) => ({

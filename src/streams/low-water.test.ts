@@ -91,6 +91,9 @@ test('low-water marks: the leader knows what keeps its records, others do not', 
   const release = shard.pin('a backup', 2)
   assert.equal(heldBy(partition.holds), 'held by a backup at entry 2')
   release()
+  shard.startOffset = shard.committedOffset
+  partition.checkRetention()
+  assert.equal(heldBy(partition.holds), null, 'nothing is left')
   shard.depose(2)
   assert.equal(heldBy(partition.holds), null)
 })

@@ -185,11 +185,12 @@ export class Partition implements StateMachine, Advancing {
     if (this.#shard.clean({ floor, tombstonesBelow, graceMs, keepsSequence })) this.#tombstonesGone = tombstonesBelow
   }
 
-  /** What keeps the log from starting higher; empty where this node does not decide it. */
+  /** What keeps the log from starting higher; empty where this node does not decide it, or nothing is left. */
   get holds(): readonly Hold[] {
     if (this.#term === 0) return []
     const holds = holdsOn(this.#shard.lowWaterMark)
-    return holds.length > 0 ? holds : retainedBy(this.settings, this.#retention.stored, this.#clock.wall())
+    const isEmpty = this.#shard.startOffset === this.#shard.committedOffset
+    return holds.length > 0 || isEmpty ? holds : retainedBy(this.settings, this.#retention.stored, this.#clock.wall())
   }
 
   /**
