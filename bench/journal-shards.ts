@@ -69,7 +69,9 @@ class LoadedNode {
   readonly #clients: RawClient[]
   readonly #records = sameRecords(1, VALUE_BYTES)
   readonly #rates: { requests: number; syncs: number }[] = []
-  readonly #active = new Set<number>()
+  /** When each shard moved on: first, and last, since the checkpoint before was begun. */
+  readonly #moved = new Map<number, { firstMs: number; lastMs: number }>()
+  readonly #nowMs: () => number
   readonly #checkpoints: { captured: number; active: number }[] = []
   #segments = 0
   readonly #syncedBefore: number
@@ -89,11 +91,18 @@ class LoadedNode {
       storage: { journalSegmentBytes: JOURNAL_SEGMENT_BYTES },
     })
     const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => RawClient.connect(broker)))
-    loaded = new LoadedNode(node, disk, clients, shards)
+    loaded = new LoadedNode(node, disk, clients, shards, () => real.clock.now())
     return loaded
   }
 
-  private constructor(node: TidemarkNode, disk: CountingDisk, clients: RawClient[], shards: number) {
+  private constructor(
+    node: TidemarkNode,
+    disk: CountingDisk,
+    clients: RawClient[],
+    shards: number,
+    nowMs: () => number,
+  ) {
+    this.#nowMs = nowMs
     this.#node = node
     this.#disk = disk
     this.#clients = clients
@@ -102,16 +111,33 @@ class LoadedNode {
   }
 
   note({ event }: NodeEvent): void {
-    if (event.type === 'stream-appended') this.#active.add(event.shard)
+    if (event.type === 'committed') this.#move(event.shard)
     else if (event.type === 'segment-entered') this.#segments++
     else if (event.type === 'checkpointed') {
-      const active = this.#active.size
-      // Metadata moves too, without a stream.
+      const active = this.#movedBefore(this.#nowMs() - event.milliseconds)
+      // Metadata moved before anybody looked.
       if (event.captured > active + 1)
-        this.excess.push(`${this.shards} shards: a checkpoint captured ${event.captured}, ${active} were written to`)
+        this.excess.push(`${this.shards} shards: a checkpoint captured ${event.captured}, ${active} had moved on`)
       this.#checkpoints.push({ captured: event.captured, active })
-      this.#active.clear()
     }
+  }
+
+  #move(shard: number): void {
+    const now = this.#nowMs()
+    const moved = this.#moved.get(shard)
+    if (moved === undefined) this.#moved.set(shard, { firstMs: now, lastMs: now })
+    else moved.lastMs = now
+  }
+
+  /** How many shards did between the capture before and this one. Many do again while it is written: those are for the next. */
+  #movedBefore(capturedMs: number): number {
+    let count = 0
+    for (const [shard, moved] of this.#moved) {
+      if (moved.firstMs <= capturedMs) count++
+      if (moved.lastMs <= capturedMs) this.#moved.delete(shard)
+      else if (moved.firstMs <= capturedMs) moved.firstMs = moved.lastMs
+    }
+    return count
   }
 
   async run(seconds: number, counts: boolean): Promise<void> {
