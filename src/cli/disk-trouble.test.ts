@@ -6,7 +6,7 @@ import path from 'node:path'
 import test, { type TestContext } from 'node:test'
 import type { Producer } from 'kafkajs'
 import type { NodeStatus } from '../gateways/http/index.ts'
-import { planCluster, Running, untilReady, withDirectory } from './cli-harness.test.ts'
+import { planCluster, Running, tidemark, untilReady, withDirectory } from './cli-harness.test.ts'
 import { kafkaClient } from './kafka-client.ts'
 
 const MIB = 1 << 20
@@ -79,6 +79,8 @@ test('others fill the disk: records are refused by name, the rest goes on, and s
           await writeFile(filler, Buffer.alloc((await status()).freeBytes! - 3 * MIB))
           await eventually('the disk is low', async () => (await status()).low !== null)
           assert.match((await status()).low ?? '', /^node 1's disk has \d+ MiB left, below its reserve of 6 MiB/)
+          const shown = await tidemark(['status', '--http', node!.http])
+          assert.match(shown.stdout, /node 1's disk has \d+ MiB left, below its reserve of 6 MiB: writes are refused/)
           await assert.rejects(send(producer, 1), (error: Error) =>
             /STORAGE|[Dd]isk error/.test(`${error} ${error.cause}`),
           )
