@@ -18,7 +18,7 @@ import {
   type ManifestPartition,
   type ManifestSegment,
 } from './manifest.ts'
-import { type FoundSegment, inspectSegment, verifySegment } from './segment-file.ts'
+import { type FoundSegment, inspectSegment, segmentMissing, verifySegment } from './segment-file.ts'
 import { segmentName, segmentNumberOf } from './segment-format.ts'
 
 const SEGMENTS = 'segments'
@@ -119,14 +119,8 @@ export class BackupFolder {
         else found.push(sealed)
       }
     }
-    for (const number of missing) throw this.#missing(number)
+    for (const number of missing) throw segmentMissing(join(this.segments, segmentName(number)))
     return new Leftovers(found, useless, removed, highest + 1)
-  }
-
-  #missing(number: number): BackupError {
-    const path = join(this.segments, segmentName(number))
-    const message = `${path}: this file of the backup is missing, and without it the backup cannot be restored; take it from a copy of the folder, or back up into another folder`
-    return new BackupError({ code: 'SEGMENT_MISSING', path }, message)
   }
 
   /** Read as a whole: no manifest vouches for it. */

@@ -202,12 +202,12 @@ async function opened<T>(disk: Disk, path: string, use: (file: DiskFile) => Prom
 }
 
 function missingOr(error: unknown, path: string): unknown {
-  if (!(error instanceof PlatformError && error.code === 'DISK_NOT_FOUND')) return error
-  return new BackupError(
-    { code: 'SEGMENT_MISSING', path },
-    `${path}: this file of the backup is missing; take it from a copy of the folder`,
-    { cause: error },
-  )
+  return error instanceof PlatformError && error.code === 'DISK_NOT_FOUND' ? segmentMissing(path, error) : error
+}
+
+export function segmentMissing(path: string, cause?: Error): BackupError {
+  const message = `${path}: this file of the backup is missing; take it from a copy of the folder, or back up into another one`
+  return new BackupError({ code: 'SEGMENT_MISSING', path }, message, cause === undefined ? {} : { cause })
 }
 
 export function segmentDamaged(path: string, position: number, reason: string): BackupError {

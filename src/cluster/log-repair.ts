@@ -23,6 +23,7 @@ import {
   type LogStart,
   readU64,
   type SegmentRepair,
+  StorageError,
   writeU64,
 } from '../storage/index.ts'
 import { entriesIn, PIECE_BYTES } from './entry-pieces.ts'
@@ -201,8 +202,11 @@ export class LogRepair {
       if (defect !== null) return this.#fetch(repair, others, `node ${peer} sent what is no entry (${defect})`)
       repair.add(entries, (failure) => {
         if (this.#stopped) return
-        if (failure !== null) this.#startAnew(repair, others, `${failure.message} (from node ${peer})`)
-        else if (repair.complete) this.#complete(repair, peers)
+        if (failure !== null) {
+          // What this disk does not take says nothing of what the others have.
+          if (!(failure instanceof StorageError && failure.code === 'REPAIR_REFUSED')) this.#unheard = true
+          this.#startAnew(repair, others, `${failure.message} (from node ${peer})`)
+        } else if (repair.complete) this.#complete(repair, peers)
         else this.#fetch(repair, peers, reason, rest)
       })
     })
@@ -226,7 +230,10 @@ export class LogRepair {
     const { shard } = repair.range
     this.#the.caretaker.completeRepair(repair, (error, outcome) => {
       if (this.#stopped) return
-      if (error !== null) return this.#giveUp(repair, error.message)
+      if (error !== null) {
+        this.#unheard = true
+        return this.#giveUp(repair, error.message)
+      }
       if (outcome === 'more') return this.#fetch(repair, peers)
       if (outcome === 'done') {
         this.repaired++

@@ -375,6 +375,8 @@ export class Checkpointer {
         captured.delete(shard)
         this.#namings.delete(shard)
         this.#due.add(shard)
+        // Nobody else may ask for the one in which it has its turn.
+        this.#next ??= []
       }
       done(positions)
     }

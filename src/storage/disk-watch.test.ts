@@ -18,12 +18,14 @@ class Bench {
     awaitsRoom: false,
     tries: 0,
     saves: [] as boolean[],
+    journalBytes: 0,
     proveJournalEnd() {},
     tryAgain() {
       this.tries++
     },
-    saveSpace(save: boolean) {
-      this.saves.push(save)
+    saveSpace(save: boolean, journalBytes: number) {
+      this.journalBytes = save ? journalBytes : 0
+      if ((this.saves.at(-1) ?? false) !== save) this.saves.push(save)
     },
   }
   readonly events: StorageEvent[] = []
@@ -134,6 +136,17 @@ test('where nobody says how much is free only refusals count; where the question
   bench.error = new PlatformError({ code: 'DISK_FAILED', path: '/data', operation: 'x', errno: 'EIO' }, 'x')
   bench.pass(5000)
   assert.match(bench.watch.low ?? '', /100 MiB/)
+})
+
+test('low before anybody has said how large it is: the journal has its share as soon as somebody does', () => {
+  const bench = new Bench()
+  bench.space = null
+  bench.pass(1000)
+  bench.storage.awaitsRoom = true
+  bench.watch.refused()
+  assert.notEqual(bench.watch.low, null)
+  bench.free(180)
+  assert.equal(bench.storage.journalBytes, 16 * MIB)
 })
 
 test('stuck when one block is on its way for too long; many that take a while are only slow', () => {

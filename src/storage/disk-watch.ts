@@ -149,6 +149,8 @@ export class DiskWatch {
     const { reserveBytes } = this
     const needed = this.#low ? this.#ampleBytes : reserveBytes
     const low = refused || (freeBytes !== null && freeBytes < needed)
+    // Also where nothing else is new: it may have been low before its size was known, and the reserve with it.
+    storage.saveSpace(low, Math.floor(reserveBytes * JOURNAL_SHARE))
     if (low === this.#low) {
       // With another figure in the sentence.
       if (low) this.#with.changed()
@@ -156,7 +158,6 @@ export class DiskWatch {
     }
     this.#low = low
     trace({ type: low ? 'disk-low' : 'disk-ample', freeBytes, reserveBytes })
-    storage.saveSpace(low, Math.floor(reserveBytes * JOURNAL_SHARE))
     this.#with.changed()
   }
 

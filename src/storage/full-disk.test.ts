@@ -259,6 +259,12 @@ test('full disk: shard logs that do not all fit leave a low disk to the journal,
     world.clock.settle()
   }
   assert.deepEqual([world.fatals, logs()], [[], 0])
+  // A disk that does not say what is left is asked by the write itself.
+  world.disk.fault = (operation) => (operation === 'space' ? 'EIO' : null)
+  storage.tryAgain()
+  world.clock.settle()
+  assert.deepEqual(world.fatals, [])
+  world.disk.fault = null
   world.disk.capacityBytes += 64 << 10
   storage.tryAgain()
   world.clock.settle()

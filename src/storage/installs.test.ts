@@ -327,6 +327,35 @@ for (const [when, isTaken, removes] of [
   })
 }
 
+test('installs: the log that a hurried checkpoint left out is in the next one, which nobody has to ask for', () => {
+  const world = new World('left out')
+  const driver = driven(world)
+  const { storage } = driver
+  const slow = chain(18, 10, 2000)
+  const logs = new Map([slow, OURS.slice(0, COMMITTED)].map((log) => [log[0]!.shard, log]))
+  let active = [18]
+  storage.setCheckpointSource({
+    activeShards: () => active.splice(0),
+    capture: (shard) => checkpointAt(shard, logs.get(shard)!, logs.get(shard)!.length),
+  })
+  const log = storage.openShardLog(18)
+  storage.append(slow, () => {})
+  world.clock.settle()
+  world.disk.fault = (operation, path) => (operation === 'open' && path.includes('/shards/18/') ? 'ENOSPC' : null)
+  for (const entry of slow) log.append(entry)
+  log.flush()
+  active = [18]
+  const told: string[] = []
+  install(driver, SNAPSHOT, told)
+  world.clock.settle()
+  assert.equal(told.length, 1)
+  world.disk.fault = null
+  storage.tryAgain()
+  world.clock.settle()
+  world.kill()
+  assert.equal(world.open().recovered.get(18)!.checkpoint?.index, slow.length)
+})
+
 test('installs: a removal waits for the log of the shard that says so, whoever is in a hurry', () => {
   const world = new World('hurry')
   const driver = driven(world)

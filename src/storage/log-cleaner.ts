@@ -155,9 +155,14 @@ export class LogCleaner {
     this.#begin()
   }
 
-  /** A part that has arrived takes the place of what lies below its floor. */
+  /** A part that has arrived takes the place of what lies below its floor; not where the log has come to start above that meanwhile. */
   adopt(part: CleanedPart, floor: LogStart): void {
     assert(this.#finished === null, 'a part arrives where another one waits for its checkpoint')
+    if (floor.index < this.#source.firstIndex) {
+      const { shard, directory } = this.#options
+      this.onUseless(cleanedSegments(shard, directory, part))
+      return
+    }
     this.#started = this.#with.clock.now()
     const nothing = { bytesRead: 0, recordsKept: 0, recordsDropped: 0, tombstonesBelow: 0, tombstonesKept: 0 }
     this.#finished = { floorIndex: floor.index, part, ...nothing, hasArrived: true }

@@ -24,10 +24,12 @@ import type { Disk } from '../platform/index.ts'
 import { TypedError } from '../stdx/index.ts'
 import { makeFolder } from './atomic-file.ts'
 import type { Background } from './background.ts'
+import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { isOfCleanedSegment, segmentNumberIn } from './layout.ts'
 import type { LogStart } from './log-start.ts'
 import { call, type Procedure } from './procedure.ts'
+import type { Room } from './room.ts'
 import { isDamage, openSegment, readHeader, type Segment } from './segment.ts'
 import { type RepairRange, SegmentRepair } from './segment-repair.ts'
 import type { SegmentWriter } from './segment-writer.ts'
@@ -50,6 +52,7 @@ export interface LogRepairsOptions {
 export interface LogRepairsCollaborators {
   readonly disk: Disk
   readonly background: Background
+  readonly room: Room
   readonly trace: (event: StorageEvent) => void
   /** `Random.below`. */
   readonly below: (bound: number) => number
@@ -236,15 +239,19 @@ export class LogRepairs {
     const { shard, directory } = this.#options
     const { segments } = this.#writer
     yield* repair.seal()
-    if (segments.at(-1) === target) yield* this.#writer.release()
+    if (segments.at(-1) === target) yield* this.#synced(target.path, this.#writer.release())
     const segment = repair.segment()
     const renamed = target !== null && target.path !== segment.path
     const quarantined = target === null || renamed ? null : yield* this.#quarantine(target)
     yield* call<void>((done) => disk.rename(repair.path, segment.path, done))
-    yield* call<void>((done) => disk.syncDirectory(directory, done))
+    yield* this.#synced(
+      directory,
+      call<void>((done) => disk.syncDirectory(directory, done)),
+    )
     if (target !== null && !renamed) this.#damagedFiles.delete(target.path)
     const { lastIndex } = repair
-    if (target?.dropped === true || lastIndex < this.#start().index) {
+    // One that is on the list still is named by a checkpoint, whatever of it counts: it stays, whole.
+    if (target === null ? lastIndex < this.#start().index : target.dropped) {
       this.#damages.delete(key)
       yield* removeFiles(disk, directory, [basename(segment.path)])
       return 'moot'
@@ -255,6 +262,18 @@ export class LogRepairs {
       this.#the.checkpointDue(shard)
     } else this.#isRepaired(key, segment, lastIndex, quarantined)
     return 'done'
+  }
+
+  /** A sync that fails ends the log here as everywhere: asked again it says yes to what it has lost. */
+  *#synced(file: string, sync: Procedure<void>): Procedure<void> {
+    const { shard } = this.#options
+    try {
+      yield* sync
+    } catch (cause) {
+      const reason = (cause as Error).message
+      const message = `the log of shard ${shard} could not be synced (${file}): ${reason}`
+      throw new StorageError({ code: 'SHARD_LOG_FAILED', shard, file, operation: 'sync', reason }, message, { cause })
+    }
   }
 
   /** A checkpoint on the disk names this segment as the one in use. Answers the files that are needed no more. */

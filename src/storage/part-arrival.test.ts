@@ -156,6 +156,27 @@ test('entries as they were committed, below a floor above the damage, take its p
   assert.equal(storage.caretaker.lostPart(SHARD), null)
 })
 
+test('a part whose floor the log has come to start above is for nobody', () => {
+  const world = new World('late')
+  const { storage, log } = opened(world)
+  storage.append(HISTORY, () => {})
+  for (const entry of HISTORY) log.append(entry)
+  storage.checkpoint()
+  world.clock.settle()
+  const lower = { index: FLOOR.index - 6, offset: FLOOR.offset - 6 }
+  const arrival = receive(world, storage, lower)
+  let part: CleanedPart | undefined
+  arrival.add(HISTORY.slice(0, lower.index - 1), () => arrival.finish((_error, whole) => (part = whole)))
+  world.clock.settle()
+  clean(log)
+  world.clock.settle()
+  assert.equal(log.firstIndex, FLOOR.index)
+  storage.caretaker.adoptPart(SHARD, part!, lower)
+  world.clock.settle()
+  assert.deepEqual([log.firstIndex, offsetsIn(world, log)], [FLOOR.index, LEFT])
+  assert.equal(cleanedFiles(world).length, log.cleaner.part!.segments.length, 'no litter')
+})
+
 test('a floor in the middle of a damaged file: what lies below it, and entries for the rest; a crash at any moment', () => {
   const holder = (world: World): string => {
     const names = world.list(FOLDER).filter((name) => /^\d+\.log$/.test(name))

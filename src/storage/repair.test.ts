@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { crc32c, Prng } from '../stdx/index.ts'
 import { encodeCheckpoint } from './checkpoint-format.ts'
-import { type Entry, encodeEntry, payloadOf } from './entry.ts'
+import { type Entry, encodeEntry, nextOffsetAfter, payloadOf } from './entry.ts'
 import { StorageError } from './errors.ts'
 import { chain, checkpointAt, follow, World } from './harness.test.ts'
 import { copyOf, shardIndexFile, shardSegmentFile } from './layout.ts'
@@ -285,6 +285,96 @@ test('repair: an entry with a good sum that was never written is betrayed by the
     repairLog(world, storage)
     readsAll(world, storage)
   }
+})
+
+test('repair: the file in use stays, whole, when all of it is cut off at any moment of its replacement', () => {
+  for (let lead = -20; lead <= 20; lead++) {
+    const { world, firsts } = closed(`in use ${lead}`)
+    const inUse = path(firsts.at(-1))
+    flip(world, inUse, 200)
+    const storage = open(world)
+    scrub(world, storage)
+    const repair = begin(world, storage)!
+    assert.equal(addTo(world, repair, LOG.slice(repair.nextIndex - 1)), null)
+    const cut = (): void => {
+      const after = { startIndex: LOG.length + 1, startOffset: nextOffsetAfter(LOG.at(-1)!) }
+      const capture = () => ({ ...checkpointAt(16, LOG, LOG.length), ...after })
+      storage.setCheckpointSource({ activeShards: () => [16], capture })
+      storage.checkpoint()
+    }
+    const steps = [cut, () => storage.caretaker.completeRepair(repair, (error) => assert.equal(error, null))]
+    if (lead > 0) steps.reverse()
+    steps[0]!()
+    for (let turns = Math.abs(lead); turns > 0; turns--) world.clock.step()
+    steps[1]!()
+    world.clock.settle()
+    assert.deepEqual([world.fatals, damagesIn(storage)], [[], []])
+    assert.ok(world.list(FOLDER).includes(inUse.slice(FOLDER.length + 1)), `${lead}: a checkpoint names it`)
+  }
+})
+
+test('repair: a sync that fails while a file takes its place ends the log; asked again it would say yes', () => {
+  for (const failing of ['datasync', 'syncDirectory']) {
+    const { world, firsts } = closed(`unsynced ${failing}`)
+    flip(world, path(firsts.at(-1)), 200)
+    const storage = open(world)
+    scrub(world, storage)
+    const log = storage.openShardLog(16)
+    const longer = chain(16, 61, 1000)
+    log.append(longer.at(-1)!)
+    log.flush()
+    world.clock.settle()
+    const repair = begin(world, storage)!
+    assert.equal(addTo(world, repair, longer.slice(repair.nextIndex - 1)), null)
+    let sealed = false
+    world.disk.fault = (operation, at) => {
+      const fails = sealed && operation === failing && (failing === 'datasync' || at === FOLDER)
+      // The last step of the new file's own durability, which may fail without harm.
+      sealed ||= operation === 'syncDirectory' && at === FOLDER
+      return fails ? 'EIO' : null
+    }
+    storage.caretaker.completeRepair(repair, () => {})
+    world.clock.settle()
+    assert.deepEqual(
+      world.fatals.map(({ details }) => details.code),
+      ['SHARD_LOG_FAILED'],
+      failing,
+    )
+  }
+})
+
+test('repair: what the scrubber has at hand is not sound because it is no part of the log any more', () => {
+  const world = new World('dropped')
+  const options = { hasPeers: true, shardSegmentBytes: 1 << 20 }
+  const before = world.open(options)
+  const start = 30
+  for (const entry of LOG) before.openShardLog(16).append(entry)
+  before.append(LOG, () => {})
+  const { firstOffset: startOffset } = LOG[start - 1]!
+  const capture = () => ({ ...checkpointAt(16, LOG, LOG.length), startIndex: start, startOffset })
+  before.setCheckpointSource({ activeShards: () => [16], capture })
+  before.checkpoint()
+  world.clock.settle()
+  world.kill()
+  // No source: no checkpoint will name what is repaired.
+  const storage = world.open(options)
+  const log = storage.openShardLog(16)
+  const step = (): void => {
+    storage.caretaker.scrubber.step(() => {})
+    world.clock.settle()
+  }
+  step()
+  step()
+  const damaged = path(1)
+  flip(world, damaged, 50_000)
+  log.readFromIndex(start, 1 << 20, () => {})
+  world.clock.settle()
+  assert.deepEqual(damagesIn(storage), [damaged])
+  const repair = begin(world, storage)!
+  assert.equal(addTo(world, repair, LOG.slice(start - 1)), null)
+  assert.equal(complete(world, storage, repair), 'done')
+  step()
+  assert.deepEqual(damagesIn(storage), [damaged], 'until a checkpoint names the other')
 })
 
 test('repair: the log grows while the file in use is repaired', () => {

@@ -84,7 +84,10 @@ export class Room {
   *leaveToJournal(): Procedure<void> {
     const { disk, directory, unwrittenBytes } = this.#with
     if (this.journalBytes === 0) return
-    const space = yield* call<DiskSpace | null>((done) => disk.space(directory, done))
+    // A disk that cannot even say that is asked by the write itself.
+    const space = yield* call<DiskSpace | null>((done) =>
+      disk.space(directory, (_error, known) => done(null, known ?? null)),
+    )
     const unwritten = unwrittenBytes()
     if (space === null || space.freeBytes - unwritten >= this.journalBytes) return
     throw new PlatformError(

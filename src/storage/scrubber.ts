@@ -120,7 +120,8 @@ export class Scrubber {
     if (scrub.done) {
       this.#file = null
       this.#files++
-      if (scrub instanceof SegmentScrub) log.repairs.isSound(scrub.segment)
+      // Of one that is no part of the log any more nothing was read.
+      if (scrub instanceof SegmentScrub && !scrub.segment.dropped) log.repairs.isSound(scrub.segment)
     }
     return bytes
   }
@@ -142,6 +143,8 @@ export class Scrubber {
       if (expected !== undefined) return new CleanedScrub(segment, expected, this.#the.disk)
     }
     if (this.#cleanedSound) repairs.cleanedIsSound()
+    // Once: what is met while the other files are read is news.
+    this.#cleanedSound = false
     return null
   }
 

@@ -17,6 +17,7 @@ import { crcThrough, type Entry, nextOffsetAfter } from './entry.ts'
 import { StorageError } from './errors.ts'
 import { repairFile, shardSegmentFile } from './layout.ts'
 import { call, type Procedure, run } from './procedure.ts'
+import type { Room } from './room.ts'
 import { createFile, Segment } from './segment.ts'
 import { encodeSegmentIndex, encodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { SparseIndex } from './sparse-index.ts'
@@ -43,6 +44,7 @@ export class SegmentRepair {
   readonly #directory: string
   readonly #disk: Disk
   readonly #background: Background
+  readonly #room: Room
   #lastIndex: number
   #lastCrc: number
   #file: DiskFile | null = null
@@ -54,12 +56,17 @@ export class SegmentRepair {
   readonly #index = new SparseIndex()
 
   /** `directory`: the shard's folder. */
-  constructor(range: RepairRange, directory: string, collaborators: { disk: Disk; background: Background }) {
+  constructor(
+    range: RepairRange,
+    directory: string,
+    collaborators: { disk: Disk; background: Background; room: Room },
+  ) {
     this.range = range
     this.path = repairFile(shardSegmentFile(directory, range.firstIndex))
     this.#directory = directory
     this.#disk = collaborators.disk
     this.#background = collaborators.background
+    this.#room = collaborators.room
     this.#lastIndex = range.lastIndex
     this.#lastCrc = range.lastCrc
   }
@@ -185,6 +192,7 @@ export class SegmentRepair {
   *#write(entries: readonly Entry[]): Procedure<void> {
     const first = entries[0]
     if (first === undefined) return
+    yield* this.#room.leaveToJournal()
     const pieces = entries.map(({ bytes }) => bytes)
     if (this.#file === null) {
       const { shard, firstIndex, createdMs } = this.range

@@ -468,7 +468,7 @@ export class ShardLog {
       const outcome = yield* this.repairs.swap(repair)
       return () => done(null, outcome)
     } catch (error) {
-      if (!(error instanceof TypedError)) throw error
+      if (!(error instanceof TypedError) || error.code === 'SHARD_LOG_FAILED') throw error
       return () => done(error)
     }
   }
