@@ -209,6 +209,7 @@ export class TidemarkNode {
           isCaughtUp: (shard, peer) => this.#isCaughtUp(shard, peer),
           transferLeadership: (shard, to) => this.#host.transfer(shard, to),
           topicRemoved: (topic) => this.#shards.forgetPositions(topic),
+          metadataSkipped: () => this.#removeForgotten(),
           evicted: (message) =>
             this.#terminate(new NodeError({ code: 'REFUSED_BY_CLUSTER', exitCode: 1, refusal: 'EVICTED' }, message)),
         },
@@ -320,7 +321,6 @@ export class TidemarkNode {
     this.#cluster.recall(this.#storage.recovered.get(METADATA_SHARD)?.entries ?? [])
     const { voters, learners } = metadataMembers(this.#members)
     this.#host.open({ shard: METADATA_SHARD, voters, learners, machine: (shard) => this.#cluster.machine(shard) })
-    this.#removeForgotten()
     for (const spec of this.#with.ownShards ?? []) {
       assert(
         spec.shard > METADATA_SHARD && spec.shard < FIRST_PARTITION_SHARD,
@@ -385,8 +385,8 @@ export class TidemarkNode {
   // ── shards ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Metadata that came as a snapshot may be ahead of the shards on this disk: after a crash between the two nobody tells of the
-   * removals that it skipped, and what they left would hold the journal for ever.
+   * Metadata that came as a snapshot, now or before the start, may be ahead of the shards on this disk: nobody tells of the
+   * creations and removals that it skipped, and what they left would hold the journal for ever.
    */
   #removeForgotten(): void {
     for (const shard of [...this.#storage.recovered.keys()])

@@ -48,6 +48,8 @@ export interface ClusterHooks extends HostingEvents {
   transferLeadership(shard: number, to: number): void
   /** The topic is gone, wherever its replicas were: what else refers to it by name must forget it. */
   topicRemoved(topic: Topic): void
+  /** Metadata came as a snapshot, now or at the start: `wasRemoved` may know of shards of which nothing was ever told here. */
+  metadataSkipped(): void
   /** The metadata says that this node's id belongs to another data directory: it must stop, with this message. */
   evicted(message: string): void
 }

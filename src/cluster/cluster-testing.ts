@@ -273,6 +273,7 @@ export class World {
           isCaughtUp: () => true,
           transferLeadership: (shard, to) => told.push(`transfer ${shard} to ${to}`),
           topicRemoved: () => {},
+          metadataSkipped: () => told.push('snapshot'),
           evicted: (message) => told.push(`evicted: ${message}`),
         },
       },

@@ -208,10 +208,29 @@ test('a restarted node opens its replicas from the snapshot, then goes on with t
   world.clock.settle()
   world.nodes.delete(2)
   const again = world.add(2, [1, 2, 3], 'disk-2', snapshot)
-  assert.deepEqual(again.told, ['cluster', '+one/0@16'])
+  assert.deepEqual(again.told, ['cluster', '+one/0@16', 'snapshot'])
   again.replica.catchUp()
-  assert.deepEqual(again.told.slice(2), ['+two/0@17', '-one/0@16'])
+  assert.deepEqual(again.told.slice(3), ['+two/0@17', '-one/0@16'])
   assert.deepEqual(again.cluster.nodes(), world.node(1).cluster.nodes())
+})
+
+test('what came and went before a later snapshot is not told, and known to be free', () => {
+  const world = formed()
+  const { cluster, replica } = world.node(1)
+  const early = replica.machine!.snapshot()
+  for (const name of ['one', 'two']) {
+    create(cluster, request(name, { partitions: 1 }))
+    world.clock.settle()
+  }
+  remove(cluster, 'one')
+  world.clock.settle()
+  world.nodes.delete(2)
+  const again = world.add(2, [1, 2, 3], 'disk-2', early)
+  assert.equal(again.cluster.wasRemoved(16), false)
+  again.told.length = 0
+  again.replica.machine!.restore(replica.machine!.snapshot())
+  assert.deepEqual(again.told, ['+two/0@17', 'snapshot'])
+  assert.equal(again.cluster.wasRemoved(16), true)
 })
 
 test('replicas belong to a disk: under another one nothing is opened and the node is told to stop', () => {

@@ -379,6 +379,10 @@ export class Cluster implements MetadataListener {
     this.#announceChange()
   }
 
+  metadataSkipped(): void {
+    this.#with.hooks.metadataSkipped()
+  }
+
   #traceChange(change: MetadataChange): void {
     const { trace } = this.#with
     if (change.type === 'cluster') trace({ type: 'cluster-formed', clusterId: change.id })

@@ -16,6 +16,8 @@ export interface MetadataListener {
   metadataChanged(change: MetadataChange): void
   /** The whole state was replaced by a snapshot of the machine. */
   metadataRestored(): void
+  /** A snapshot was taken, first or later: what came and went in between was not told. */
+  metadataSkipped(): void
   /** All entries that this turn committed were applied. */
   metadataApplied(): void
   /** This node decides from now on, and everything ever committed is applied here. */
@@ -48,6 +50,11 @@ export class MetadataMachine extends KeyedMachine {
     this.state.clear()
     for (const [key, value] of this.committed) this.state.set(key, value)
     this.#listener.metadataRestored()
+  }
+
+  override restore(snapshot: Buffer): void {
+    super.restore(snapshot)
+    this.#listener.metadataSkipped()
   }
 
   protected override becameLeader(): void {
