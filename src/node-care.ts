@@ -65,7 +65,7 @@ export class NodeCare {
       parts: this.parts,
       read: (shard, index, maxBytes, done) => {
         const reading = replica(shard)?.reading
-        if (reading === undefined) done(null, [])
+        if (reading === undefined) done(null, null)
         else reading.forRepair(index, maxBytes, done)
       },
       startAtState: (shard) => void replica(shard)?.startAtState(),

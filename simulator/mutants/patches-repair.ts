@@ -29,8 +29,8 @@ export const REPAIR_PATCHES: readonly PatchMutant[] = [
       },
       {
         file: 'cluster/log-repair',
-        find: 'if (error !== null || entries[0]?.index !== from)',
-        replace: 'if (error !== null)',
+        find: 'if (entries?.[0]?.index !== from)',
+        replace: 'if (entries === null)',
       },
       {
         file: 'cluster/log-repair',

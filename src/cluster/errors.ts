@@ -11,6 +11,8 @@ export type ClusterFailure =
   | { code: 'UNKNOWN_METHOD'; node: number; method: string }
   /** The answer could not be understood. */
   | { code: 'BAD_RESPONSE'; node: number; method: string }
+  /** Whether the node has that entry it cannot say: its replica does not reach up to there yet, or its disk would not let it look. */
+  | { code: 'ENTRY_NOT_KNOWN'; node: number; shard: number; index: number }
   /** This node's wire is stopped. */
   | { code: 'MESH_STOPPED' }
 

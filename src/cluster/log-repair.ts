@@ -37,15 +37,17 @@ const REQUEST_BYTES = 32
 const ASK_TIMEOUT_MS = 5000
 const RETRY_MIN_MS = 500
 const RETRY_MAX_MS = 30_000
+/** Cut off, or damaged here as well: it is known by now, and being repaired, from whoever has it. */
+const LOST: ReadonlySet<string> = new Set(['BELOW_LOG_START', 'SHARD_LOG_DAMAGED', 'SHARD_LOG_MISSING'])
 
-export type EntriesDone = (error: Error | null, entries: readonly Entry[]) => void
+export type EntriesDone = (error: Error | null, entries: readonly Entry[] | null) => void
 
 export interface LogRepairCollaborators {
   readonly self: NodeId
   readonly clock: Clock
   readonly caretaker: Caretaker
   readonly mesh: Asking
-  /** Committed entries of this node's log from `index` on; none when there is none. */
+  /** Committed entries of this node's log from `index` on; none when it starts above; null when it does not reach up to there. */
   readonly read: (shard: ShardId, index: number, maxBytes: number, done: EntriesDone) => void
   readonly parts: PartFetch
   /** Who has a replica of the shard, whoever is likely to answer first. */
@@ -253,11 +255,20 @@ export class LogRepair {
     }
     const { shard, from, through, skip } = wanted
     this.#the.read(shard, from, skip + PIECE_BYTES, (error, entries) => {
-      // Ours may be damaged, too: it is known by now, and somebody else may have it.
-      if (error !== null || entries[0]?.index !== from) return reply(null, Buffer.alloc(0))
+      // Nothing is said only by who has it no more: where all say so, whoever asks may give up what it lacks for good.
+      const lost = error instanceof StorageError && LOST.has(error.code)
+      if (!lost && (error !== null || entries === null)) return reply(this.#notKnown(shard, from, error))
+      if (entries?.[0]?.index !== from) return reply(null, Buffer.alloc(0))
       const bytes = Buffer.concat(entries.filter(({ index }) => index <= through).map((entry) => entry.bytes))
       reply(null, bytes.subarray(skip, skip + PIECE_BYTES))
     })
+  }
+
+  #notKnown(shard: ShardId, index: number, error: Error | null): ClusterError {
+    const node = this.#the.self
+    const why = error?.message ?? 'its replica does not reach up to there yet'
+    const what = `node ${node} cannot say whether it has entry ${index} of shard ${shard}`
+    return new ClusterError({ code: 'ENTRY_NOT_KNOWN', node, shard, index }, `${what}: ${why}`)
   }
 }
 

@@ -1,7 +1,8 @@
 /** Cuts and snapshots through the whole of replication, with real storage on disks in memory. */
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { HostWorld } from './host-harness.test.ts'
+import { HostWorld, SHARD } from './host-harness.test.ts'
+import type { Message } from './messages.ts'
 
 const ALL = [1, 2, 3]
 const TINY = { snapshotEveryBytes: 2000, snapshotKeepEntries: 5, snapshotChunkBytes: 64 }
@@ -221,4 +222,41 @@ test('the files of what was cut are removed', () => {
   })
   world.until(() => answer !== null, 'an answer')
   assert.equal(answer, 'BELOW_LOG_START')
+})
+
+test('what a disk that was stuck has at last, and the log was cut above, is nothing to tell of', () => {
+  const world = trio({ snapshotEveryBytes: 4500, appendBytesMax: 300 })
+  putMany(world, 0, 3)
+  world.untilSame()
+  const { id: old } = world.electLeader()
+  const [next, stuck] = ALL.filter((id) => id !== old) as [number, number]
+  world.crash(stuck)
+  putMany(world, 3, 20)
+  world.node(old).host.transfer(SHARD, next)
+  world.until(() => world.leader?.id === next, 'another leads')
+  putMany(world, 23, 5)
+  // A message at a time, and from the second that has entries on nothing of it is on the disk; but it is committed, applied and cut.
+  const passed = new Set<Message>()
+  let [free, appends] = [0, 0]
+  world.lost = (from, to, message) => {
+    if (to !== stuck || passed.delete(message)) return false
+    if (message.type === 'append' && message.entries.length > 0 && ++appends > 1) world.stuck.add(stuck)
+    free = Math.max(free, world.clock.now()) + 1
+    world.clock.after(free - world.clock.now(), () => {
+      passed.add(message)
+      world.send(from, to, message)
+    })
+    return true
+  }
+  world.start([stuck], ALL)
+  const { replica } = world.node(stuck)
+  world.until(() => replica.lastIndex === world.node(next).replica.lastIndex, 'all of it in memory')
+  world.lost = () => false
+  putMany(world, 28, 200)
+  world.untilSame()
+  assert.ok(replica.raft.log.epochs[0]!.firstIndex > replica.raft.journaledIndex + 10)
+  world.unstick(stuck)
+  world.until(() => replica.raft.journaledIndex === replica.lastIndex, 'its disk has all of it')
+  putMany(world, 228, 5)
+  world.untilSame()
 })

@@ -56,19 +56,24 @@ export class LogReading {
     return null
   }
 
-  /** Committed entries from `index` on, for a replica that has lost them; none when this one has none there. */
-  forRepair(index: number, maxBytes: number, done: (error: Error | null, entries: readonly Entry[]) => void): void {
+  /**
+   * Committed entries from `index` on, for a replica that has lost them; none when this log starts above. Null: this replica does not
+   * reach up to there.
+   */
+  forRepair(
+    index: number,
+    maxBytes: number,
+    done: (error: Error | null, entries: readonly Entry[] | null) => void,
+  ): void {
     const { raft, shardLog, applied } = this.#with
     const { log } = raft
-    if (index < log.startIndex || index > applied().index) return done(null, [])
+    if (index > applied().index) return done(null, null)
+    if (index < log.startIndex) return done(null, [])
     if (index > log.anchorIndex) return done(null, log.slice(index, maxBytes, applied().index))
     shardLog.readFromIndex(index, maxBytes, (error, entries) => {
       if (error !== null) this.failed(error)
       const { index: commitIndex } = applied()
-      done(
-        error,
-        (entries ?? []).filter((entry) => entry.index <= commitIndex),
-      )
+      done(error, entries?.filter((entry) => entry.index <= commitIndex) ?? null)
     })
   }
 

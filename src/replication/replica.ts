@@ -465,6 +465,8 @@ export class Replica implements Shard {
 
   #noteJournaled(): void {
     const { journaledIndex: index, log } = this.raft
+    // Where the disk is behind what the others have committed, the log may be cut above that by now, and its term forgotten.
+    if (index < log.startIndex - 1) return
     this.#with.trace({ type: 'journaled', shard: this.id, term: log.termAt(index), index })
   }
 

@@ -90,7 +90,10 @@ export class Checkpointer {
   #highestStamp: number
   #source: CheckpointSource | null = null
   #running = false
+  /** A file is on its way to the disk, or waits for room there. */
+  #writing = false
   #stopped = false
+  #onStopped: (() => void) | null = null
   readonly #installs: Installs
   /** Shards of which the next checkpoint has something to say, whatever the driver thinks of them. */
   readonly #due = new Set<number>()
@@ -196,9 +199,11 @@ export class Checkpointer {
     return true
   }
 
-  /** From here on the directory may be somebody else's: none is taken any more, asked for or not. */
-  stop(): void {
+  /** None is taken any more, asked for or not. `done` when none is being written: from then on the directory may be somebody else's. */
+  stop(done: () => void): void {
     this.#stopped = true
+    if (this.#writing) this.#onStopped = done
+    else done()
   }
 
   /** Takes one; if one is being taken, another after it. `done` when what was removed before the call is gone from the file. */
@@ -231,9 +236,11 @@ export class Checkpointer {
         return replaceTwins(disk, checkpointFile(this.#options.directory), composed.pieces)
       }
       const written = (error: Error | null): void => {
+        this.#writing = false
         // Given up, with the storage: the journal has what the file would have said.
-        if (isFull(error)) return
-        if (error !== null) return this.#fail(error)
+        if (error !== null && !isFull(error)) this.#fail(error)
+        if (this.#stopped) return this.#onStopped?.()
+        if (error !== null) return
         this.#written(composed!, captured.size + installs.length, started)
         this.#cutLogs(captured, positions)
         this.#installs.finish(installs, () => {
@@ -247,7 +254,11 @@ export class Checkpointer {
           })
         })
       }
-      const write = (): void => void room.run('the checkpoint', attempt, written)
+      const write = (): void => {
+        if (this.#stopped) return
+        this.#writing = true
+        room.run('the checkpoint', attempt, written)
+      }
       // What is committed may not be on this disk yet. Were the file to speak of entries that the journal does not hold, those
       // that they replaced would stand behind it after a power loss, in a log that is none.
       if (journal.queuedBytes === 0) write()

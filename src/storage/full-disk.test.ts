@@ -144,6 +144,57 @@ test('full disk: a closing storage waits for no room', () => {
   verify(world, driver.acknowledged, 'close')
 })
 
+test('full disk: a closing storage waits for the checkpoint that is being written, and lets nobody in before', () => {
+  for (const outcome of ['written', 'no room', 'refused'] as const) {
+    const world = new World()
+    const storage = world.open(SIZES)
+    const driver = new Driver(storage)
+    for (let step = 0; step < 6; step++) {
+      driver.step(step)
+      world.clock.settle()
+    }
+    const logs = shardDirectory('/data', REMOVED)
+    world.disk.condition = {
+      troubleWith: ({ operation, path }) => {
+        if (operation === 'write' && path.startsWith(logs)) return { kind: 'fail', errno: 'ENOSPC' }
+        return operation === 'write' && path.includes('checkpoint') ? { kind: 'hold' } : null
+      },
+    }
+    storage.setCheckpointSource({
+      activeShards: () => [KEPT],
+      capture: (shard) => checkpointAt(shard, LOGS.get(shard)!, storage.openShardLog(shard).lastIndex),
+    })
+    storage.openShardLog(REMOVED).flush()
+    world.clock.settle()
+    storage.checkpoint()
+    world.clock.settle()
+    assert.ok(storage.awaitsRoom)
+    let closed = false
+    storage.close(() => {
+      closed = true
+    })
+    world.clock.settle()
+    assert.ok(!closed, outcome)
+    world.disk.condition = null
+    world.disk.fault = (operation, path) => {
+      if (outcome === 'written' || operation !== 'write' || !path.includes('checkpoint')) return null
+      return outcome === 'no room' ? 'ENOSPC' : 'EIO'
+    }
+    const before = world.events.length
+    world.disk.release()
+    world.clock.settle()
+    assert.ok(closed, outcome)
+    const freed = world.events.slice(before).filter(({ type }) => type === 'segments-freed' || type === 'checkpointed')
+    assert.deepEqual(freed, [], 'nothing of the journal goes any more')
+    assert.deepEqual(
+      world.fatals.map(({ code }) => code),
+      outcome === 'refused' ? ['CHECKPOINT_FAILED'] : [],
+    )
+    world.disk.fault = null
+    verify(world, driver.acknowledged, `close: ${outcome}`)
+  }
+})
+
 test('full disk: a sync that fails for lack of room ends the storage, and is not tried again', () => {
   const world = new World()
   const storage = world.open(SIZES)

@@ -1,6 +1,7 @@
 /** What compaction has left at another replica, in the place of what is damaged here, or below a snapshot. */
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
+import type { PlatformError } from '../platform/index.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import type { CleanedPart } from './cleaned-part.ts'
 import { CUT_AT, clean, FLOOR, historyOf, LEFT, offsetsIn, sentBelowFloor, takePart } from './compacted-harness.test.ts'
@@ -283,6 +284,22 @@ test('what is no part of this log is refused: other shards, going back, above th
   assert.equal(refusal([first, second]), 'taken')
   assert.deepEqual(offsetsIn(world, storage.openShardLog(SHARD)), LEFT)
   assert.equal(cleanedFiles(world).length, storage.openShardLog(SHARD).cleaner.part!.segments.length, 'no litter')
+})
+
+test('on a disk that is low nothing of a part is taken: what there is, is the journal’s', () => {
+  const { world, storage } = cleaned('low')
+  const arrival = receive(world, storage)
+  const before = cleanedFiles(world)
+  world.disk.capacityBytes = world.disk.usedBytes + (60 << 10)
+  storage.saveSpace(true, 64 << 10)
+  let error: Error | null = null
+  arrival.add(SENT, (failure) => {
+    error = failure
+  })
+  world.clock.settle()
+  assert.equal((error as PlatformError | null)?.code, 'DISK_FULL')
+  assert.deepEqual(cleanedFiles(world), before)
+  assert.equal(arrival.nextOffset, 0)
 })
 
 test('an arrival ends with its log, and one at a time is enough', () => {

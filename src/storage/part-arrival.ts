@@ -23,7 +23,7 @@ export interface ArrivalOptions {
   readonly generation: number
   /** Entries as they were committed begin here. */
   readonly floor: LogStart
-  /** Resumes when so many bytes more may be worked on. */
+  /** Resumes when so many bytes more may be worked on. `DISK_FULL`: the disk is low. */
   readonly pause: (bytes: number) => Procedure<void>
   /** Finished, or given up: with the files then. */
   readonly over: (part: CleanedPart | null) => void
@@ -109,7 +109,8 @@ export class PartArrival {
   }
 
   *#take(entries: readonly Entry[]): Procedure<void> {
-    let bytes = 0
+    // Before: on a disk that is low it is refused, and should not have taken what it was refused.
+    yield* this.#options.pause(entries.reduce((sum, { bytes }) => sum + bytes.length, 0))
     for (const entry of entries) {
       const reason = this.#wrongWith(entry)
       if (reason !== null) throw this.#refusal(entry.index, reason)
@@ -118,9 +119,7 @@ export class PartArrival {
       yield* this.#writer.add({ kind, shard, term, index, stamp, firstOffset, recordCount, previousCrc: 0, payload })
       this.#lastIndex = index
       this.#nextOffset = nextOffsetAfter(entry)
-      bytes += entry.bytes.length
     }
-    yield* this.#options.pause(bytes)
   }
 
   #wrongWith(entry: Entry): string | null {

@@ -2,6 +2,7 @@
 import { strict as assert } from 'node:assert'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { PlatformError } from '../platform/index.ts'
 import { crc32c, Prng } from '../stdx/index.ts'
 import { encodeCheckpoint } from './checkpoint-format.ts'
 import { type Entry, encodeEntry, nextOffsetAfter, payloadOf } from './entry.ts'
@@ -285,6 +286,24 @@ test('repair: an entry with a good sum that was never written is betrayed by the
     repairLog(world, storage)
     readsAll(world, storage)
   }
+})
+
+test('repair: on a disk that is low it leaves what there is to the journal, and writes nothing', () => {
+  const { world, firsts } = closed('low')
+  flip(world, path(firsts[2]), 1500)
+  const storage = open(world)
+  scrub(world, storage)
+  const repair = begin(world, storage)!
+  const [from, to] = [repair.nextIndex - 1, repair.lastIndex]
+  world.disk.capacityBytes = world.disk.usedBytes + (60 << 10)
+  storage.saveSpace(true, 64 << 10)
+  const refused = addTo(world, repair, LOG.slice(from, to))
+  assert.ok(refused instanceof PlatformError && refused.code === 'DISK_FULL', `${refused}`)
+  assert.ok(!world.list(FOLDER).some((name) => name.endsWith('.repair')))
+  world.disk.capacityBytes += 64 << 10
+  storage.saveSpace(false)
+  assert.equal(repairLog(world, storage), 1)
+  readsAll(world, storage)
 })
 
 test('repair: the file in use stays, whole, when all of it is cut off at any moment of its replacement', () => {

@@ -2,6 +2,8 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import { Prng } from '../stdx/index.ts'
+import type { ShardCheckpoint } from './checkpoint-format.ts'
+import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
 import { encodeHardState } from './hard-state.ts'
 import { chain, checkpointAt, follow, World } from './harness.test.ts'
@@ -208,6 +210,47 @@ test('reset: a snapshot is taken also where the files reach further than what is
   world.powerLoss()
   const again = world.open(PEERS).recovered.get(16)!
   assert.deepEqual([again.checkpoint?.index, again.entries.length, again.recovering], [23, 0, true])
+})
+
+test('reset: what begins anew with an entry with which an old file began keeps its file, however late the old ones go', () => {
+  const world = directory('same name', 30)
+  for (const name of world.list('/data/journal')) rotJournal(world, name)
+  const storage = world.open(PEERS)
+  const log = storage.openShardLog(16)
+  const first = log.files.segments.at(-1)!.firstIndex
+  assert.ok(first > 20)
+  const removesNothing = (operation: string): string | null => (operation === 'remove' ? 'EIO' : null)
+  world.disk.fault = removesNothing
+  const { term } = storage.recovered.get(16)!
+  let covered = first - 1
+  const capture = (): ShardCheckpoint => {
+    const [startIndex, startOffset] = [first, LOG[first - 1]!.firstOffset]
+    return { ...checkpointAt(16, LOG, covered), term, startIndex, startOffset, recovering: true }
+  }
+  storage.setCheckpointSource({ activeShards: () => [16], capture })
+  storage.installSnapshot({ ...checkpointAt(16, LOG, covered), term, recovering: true }, (error) =>
+    assert.equal(error, null),
+  )
+  world.clock.settle()
+  for (const entry of LOG.slice(first - 1)) log.append(entry)
+  log.flush()
+  world.clock.settle()
+  world.disk.fault = null
+  covered = LOG.length
+  storage.checkpoint()
+  world.clock.settle()
+  const logs = world.list('/data/shards/16').filter((name) => name.endsWith('.log'))
+  assert.deepEqual(
+    logs.map((name) => Number.parseInt(name, 10)),
+    log.files.segments.map(({ firstIndex }) => firstIndex),
+  )
+  world.powerLoss()
+  const again = world.open(PEERS).openShardLog(16)
+  const entries = world.await<Entry[]>((done) => again.readFromIndex(first, 1 << 20, done))
+  assert.deepEqual(
+    entries.map(({ crc }) => crc),
+    LOG.slice(first - 1).map(({ crc }) => crc),
+  )
 })
 
 test('terms: no hard state is on the disk before the bound is above it, whatever jumps', () => {

@@ -449,7 +449,9 @@ export class ShardLog {
    * loss brings back are known as useless by the checkpoint.
    */
   *#removeSome(): Procedure<() => void> {
-    const segments = this.#useless.splice(0, REMOVED_AT_ONCE)
+    // A log that has begun anew at the same entry has a file of that name again.
+    const isTaken = ({ path }: Segment): boolean => this.#writer.segments.some((segment) => segment.path === path)
+    const segments = this.#useless.splice(0, REMOVED_AT_ONCE).filter((segment) => !isTaken(segment))
     const indexes = segments.map(({ indexPath }) => basename(indexPath))
     try {
       const names = yield* this.repairs.keepDamaged(segments)

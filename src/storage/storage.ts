@@ -415,14 +415,13 @@ export class Storage {
       this.#finishClosing = null
       this.#state = 'closing'
       this.#room.giveUp()
-      this.#checkpointer.stop()
       const logs = [...this.#logs.values()]
       const next = (): void => {
         const log = logs.pop()
         if (log !== undefined) log.close(next)
         else this.#journal.close(() => this.#terms.close(() => this.#claim.release(done)))
       }
-      next()
+      this.#checkpointer.stop(next)
     }
     // On a full disk there is no checkpoint to wait for; the journal has everything.
     if (failed || this.#room.awaited || !(this.#checkpointer.hasSource || this.#checkpointer.busy)) {
