@@ -9,6 +9,7 @@
  * When is a replica behind? Under load every follower misses the entries that are just on their way, so a lag above zero
  * says nothing. Behind is a replica whose journal lacks what was already committed at the look before.
  */
+import { duration } from './elements.js'
 
 /** What the charts reach back. */
 export const WINDOW_MS = 120_000
@@ -201,6 +202,28 @@ export function listed(names, shown = 3) {
   return `${names.slice(0, shown).join(', ')} and ${names.length - shown} more`
 }
 
+/** The sentences of `tidemark status`. */
+function diskProblems({ node, disk, files }) {
+  const problems = []
+  if (disk?.low) problems.push({ key: `low ${node}`, severity: 'bad', text: `${capital(disk.low)}.` })
+  if (disk?.stuckMs > 0) {
+    const since = disk.stuckMs < 1000 ? `${Math.round(disk.stuckMs)} ms` : duration(disk.stuckMs)
+    const text = `Node ${node}’s disk has not answered a journal write for ${since}: the node leads nothing until it does.`
+    problems.push({ key: `stuck ${node}`, severity: 'bad', text })
+  }
+  const damages = files?.damages ?? []
+  if (damages.length === 0) return problems
+  const failed = damages.find(({ unrepaired }) => unrepaired !== null)
+  const { shard, file, position, reason, unrepaired } = failed ?? damages[0]
+  const others = damages.length === 1 ? '' : `; ${damages.length - 1} more damaged`
+  const state = unrepaired === null ? 'it is being repaired from the other replicas' : `not repaired: ${unrepaired}`
+  const text = `Node ${node}: the log of shard ${shard} is damaged at byte ${position} of ${file} (${reason}), ${state}${others}.`
+  problems.push({ key: `damaged ${node}`, severity: failed === undefined ? 'warn' : 'bad', text })
+  return problems
+}
+
+const capital = (sentence) => sentence[0].toUpperCase() + sentence.slice(1)
+
 function problemsOf(status, nodes, rows) {
   const problems = []
   const bad = (key, text) => problems.push({ key, severity: 'bad', text })
@@ -213,6 +236,7 @@ function problemsOf(status, nodes, rows) {
       bad(`down ${node.node}`, `Node ${node.node} is down. It holds ${held}, which now miss what is written.`)
     if (node.state === 'silent')
       warn(`silent ${node.node}`, `Node ${node.node} did not answer the last question; its own figures are missing.`)
+    for (const { key, severity, text } of diskProblems(node)) problems.push({ key, severity, text })
   }
   const leaderless = rows.filter((row) => row.state === 'leaderless')
   if (leaderless.some((row) => row.topic === null)) {

@@ -86,7 +86,7 @@ const NODE_LINES = [
   { rate: 'journalBytes', word: 'journal-bytes', label: 'Journal writes', show: (n) => `${bytes(n)}/s`, tone: 'disk' },
 ]
 const NODE_STATES = { up: 'up', silent: 'no answer', down: 'down' }
-const NODE_FACTS = ['Kafka', 'HTTP', 'Peers', 'Rack', 'Uptime', 'Memory', 'Clients']
+const NODE_FACTS = ['Kafka', 'HTTP', 'Peers', 'Rack', 'Uptime', 'Memory', 'Clients', 'Disk']
 
 /** `controller` and the highest rate of all nodes, so that their lines can be compared. */
 export function drawNodes(parent, picture, now) {
@@ -154,13 +154,17 @@ function makeNode(node) {
 }
 
 function drawNodeFacts(card, node, origin) {
-  const [kafka, http, peers, rack, uptime, memory, clients] = card.querySelectorAll('.facts dd')
+  const [kafka, http, peers, rack, uptime, memory, clients, disk] = card.querySelectorAll('.facts dd')
   setText(kafka, node.kafka)
   setText(peers, node.peer)
   setText(rack, node.rack ?? '–')
   setText(uptime, duration(node.uptimeMs))
   setText(memory, bytes(node.memoryBytes))
   setText(clients, whole(node.counters?.kafkaConnections))
+  const free = node.disk?.freeBytes ?? null
+  setText(disk, free === null ? '–' : `${bytes(free)} free`)
+  setAttribute(disk, 'class', node.disk?.low || node.disk?.stuckMs > 0 ? 'bad' : null)
+  setAttribute(disk, 'title', free === null ? null : `Below ${bytes(node.disk.reserveBytes)} records are refused.`)
   if (origin === null) return setText(http, node.http ?? '–')
   if (http.firstElementChild === null) http.append(element('a', { href: origin }))
   setAttribute(http.firstElementChild, 'href', origin)

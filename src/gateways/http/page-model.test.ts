@@ -194,6 +194,36 @@ test('a node that is down and partitions without a leader are said, the metadata
   assert.equal(picture.topics[0]!.partitions[0]!.replicas[1]!.state, 'down')
 })
 
+test('disks that are low or stuck, and damaged logs, are said as tidemark status says them', () => {
+  const disk = { freeBytes: 5, totalBytes: 100, reserveBytes: 10, low: null, stuckMs: 0 }
+  const damage = { shard: 16, file: '/d/1.log', position: 4, reason: 'a sum', unrepaired: null }
+  const files = { found: 2, repaired: 0, rewritten: 0, scrub: { bytesPerSecond: 1, bytes: 0, passes: 0 } }
+  const failed = { ...damage, shard: 17, unrepaired: 'entries 1 to 9: node 2 has no entry 1' }
+  const nodes = [
+    node(1, { disk: { ...disk, low: "node 1's disk has 5 bytes left" } }),
+    node(2, { disk: { ...disk, stuckMs: 61_000 }, files: { ...files, damages: [damage] } }),
+    node(3, { disk, files: { ...files, damages: [damage, failed] } }),
+  ]
+  const { problems } = new Model().observe(cluster(nodes, [shard()]), 0)
+  assert.deepEqual(
+    problems.map(({ severity, text }) => [severity, text]),
+    [
+      ['bad', "Node 1's disk has 5 bytes left."],
+      ['bad', 'Node 2’s disk has not answered a journal write for 1 min 1 s: the node leads nothing until it does.'],
+      [
+        'warn',
+        'Node 2: the log of shard 16 is damaged at byte 4 of /d/1.log (a sum), it is being repaired from the other replicas.',
+      ],
+      [
+        'bad',
+        'Node 3: the log of shard 17 is damaged at byte 4 of /d/1.log (a sum), not repaired: entries 1 to 9: node 2 has no entry 1; 1 more damaged.',
+      ],
+    ],
+  )
+  const well = new Model().observe(cluster([node(1, { disk, files: { ...files, damages: [] } })], []), 0)
+  assert.deepEqual(well.problems, [])
+})
+
 test('two minutes are kept, and nothing of another cluster or of a deleted topic', () => {
   const model = new Model()
   let picture = model.observe(cluster(UP, [shard()]), 0)
