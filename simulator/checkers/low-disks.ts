@@ -19,6 +19,9 @@ export class LowDisks implements Checker {
   readonly #isAwake: (node: number) => boolean
   /** Nodes that know that less than their reserve is left, and how much. */
   readonly #low = new Map<number, number>()
+  /** Questions so far, and how many of them were asked before a node last found that it has enough. */
+  #asked = 0
+  readonly #ample = new Map<number, number>()
 
   constructor(reserveBytes: number | null, isAwake: (node: number) => boolean) {
     this.#reserveBytes = reserveBytes
@@ -31,19 +34,23 @@ export class LowDisks implements Checker {
 
   watchDisk(node: number, disk: Disk): Disk {
     return diskThrough(disk, {
-      space: (path, done) =>
+      space: (path, done) => {
+        const asked = ++this.#asked
         disk.space(path, (error, space) => {
-          // The journal's supply asks too, of its own folder; the watch asks of the data directory itself.
-          const isWatch = path.split('/').length === 2
+          // The journal's supply asks too, of its own folder; the watch asks of the data directory itself. So do logs on a disk that is low,
+          // and may be answered when it is so no longer.
+          const isWatch = path.split('/').length === 2 && asked > (this.#ample.get(node) ?? 0)
           if (isWatch) this.#low.delete(node)
           done(error, space)
           if (space === undefined || space === null || !isWatch || !this.#isAwake(node)) return
           if (space.freeBytes < reserveOf(this.#reserveBytes, space)) this.#low.set(node, space.freeBytes)
-        }),
+        })
+      },
     })
   }
 
   node(node: number, { event }: NodeEvent): void {
+    if (event.type === 'disk-ample') this.#ample.set(node, this.#asked)
     const freeBytes = this.#low.get(node)
     // What was taken before it knew, and waited for a handover since, is taken.
     if (freeBytes === undefined || event.type !== 'stream-appended' || event.heldBack) return

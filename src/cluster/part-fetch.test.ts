@@ -32,11 +32,17 @@ class Peer implements PartSource {
   cleaned: { floor: LogStart | null; generation: number } = { floor: FLOOR, generation: 1 }
   reaches = true
   asked = 0
+  held = 0
+  readonly startOffset = 0
   /** Before the answer to the so-manieth question. */
   before: (question: number) => void = () => {}
 
   constructor(entries: Entry[]) {
     this.entries = entries
+  }
+
+  hold(): void {
+    this.held++
   }
 
   readBelow(
@@ -67,6 +73,8 @@ class Nodes {
   readonly fetch: PartFetch
   readonly handlers = new Map<NodeId, RequestHandler>()
   arrived: Entry[] = []
+  /** What the disk says of what comes. */
+  refusal: Error | null = null
 
   constructor(peers: Record<number, Peer>) {
     for (const [id, peer] of Object.entries(peers)) {
@@ -109,8 +117,8 @@ class Nodes {
         return taken.length === 0 ? 0 : nextOffsetAfter(taken.at(-1)!)
       },
       add: (entries: readonly Entry[], done: (error: Error | null) => void) => {
-        taken.push(...entries)
-        this.clock.endOfTurn(() => done(null))
+        if (this.refusal === null) taken.push(...entries)
+        this.clock.endOfTurn(() => done(this.refusal))
       },
       finish: (done: (error: Error | null, part?: CleanedPart) => void) => {
         this.arrived = taken
@@ -174,7 +182,7 @@ test('what was cleaned again meanwhile is begun anew: of two states a deleted ke
   assert.ok(nodes.abandoned[0]! > 0, 'what had come of the first state')
 })
 
-test('who does not reach up to the floor, or has a floor that will not do, is passed over', () => {
+test('who is not cleaned up to the floor, or has a floor that will not do, is passed over', () => {
   const [short, low, good] = [new Peer(entriesOf(() => true)), new Peer([]), new Peer(entriesOf((i) => i > 50))]
   short.reaches = false
   low.cleaned = { floor: { index: 20, offset: 20 }, generation: 1 }
@@ -192,14 +200,30 @@ test('where a log starts is no floor: only one that was compacted has anything t
   const peer = new Peer(entriesOf(() => true))
   peer.cleaned = { floor: null, generation: 0 }
   const nodes = new Nodes({ 2: peer })
-  assert.match(`${nodes.ask(null, () => true)}`, /node 2: it does not reach/)
-  assert.deepEqual(nodes.ask(), FLOOR, 'below a floor of ours it has everything')
+  assert.match(`${nodes.ask(null, () => true)}`, /node 2: it is not cleaned up to there/)
+})
+
+test('who has taken a piece may have the rest as it is; who only asks again and again puts nobody’s cleaning off', () => {
+  const peer = new Peer(
+    entriesOf(
+      () => true,
+      () => 100_000,
+    ),
+  )
+  const nodes = new Nodes({ 2: peer })
+  assert.deepEqual(nodes.ask(), FLOOR)
+  assert.ok(peer.asked > 3)
+  assert.equal(peer.held, peer.asked - 1)
+  nodes.refusal = new Error('no room')
+  const before = peer.held
+  for (let attempt = 0; attempt < 3; attempt++) assert.match(`${nodes.ask()}`, /no room/)
+  assert.equal(peer.held, before)
 })
 
 test('where nobody has it the last reason is told; who is to be placed there tries again until somebody has', () => {
   const nodes = new Nodes({ 2: new Peer(entriesOf(() => true)) })
   nodes.peers.get(2)!.reaches = false
-  assert.match(`${nodes.ask()}`, /node 2: it does not reach/)
+  assert.match(`${nodes.ask()}`, /node 2: it is not cleaned up to there/)
   let part: CleanedPart | null = null
   const isWanted = true
   nodes.fetch.fetchUntil(

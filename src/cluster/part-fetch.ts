@@ -6,8 +6,7 @@
  *                      └──────── the next peer, from the beginning ─┘
  *
  * All of a part is from one cleaning of one replica (storage/part-arrival.ts says why), so every answer names the cleaning that it
- * was read from, and a replica that is asked puts its next cleaning off for a while. Any replica will do that has applied the log up to
- * the floor: one with a lower floor sends entries as they were committed above its own.
+ * was read from, and a replica that gives puts its next cleaning off for a while. Any replica will do whose own floor is that high.
  */
 import type { Clock } from '../platform/index.ts'
 import type { NodeId, ShardId } from '../replication/index.ts'
@@ -41,7 +40,10 @@ const ANSWER_HEADER_BYTES = 24
 export interface PartSource {
   /** A null floor: it was never compacted. */
   readonly cleaned: { readonly floor: LogStart | null; readonly generation: number }
-  /** Null: this replica does not reach up to there. */
+  readonly startOffset: number
+  /** It is not to be cleaned again for a while. */
+  hold(): void
+  /** Null: this replica has not come to start there. */
   readBelow(
     floor: LogStart,
     offset: number,
@@ -150,7 +152,7 @@ export class PartFetch {
     this.#the.mesh.request(peer, METHOD, body, ASK_TIMEOUT_MS, (error, answer) => {
       if (this.#stopped) return
       if (error !== null) then(error.message)
-      else if (answer === undefined || answer.length === 0) then('it does not reach up to there, or cannot read it')
+      else if (answer === undefined || answer.length === 0) then('it is not cleaned up to there yet, or cannot read it')
       else if (answer.length < ANSWER_HEADER_BYTES) then('an answer that cannot be read')
       else {
         const [generation, index, offset] = [readU64(answer, 0), readU64(answer, 8), readU64(answer, 16)]
@@ -172,6 +174,8 @@ export class PartFetch {
     const { generation, floor: own } = source.cleaned
     const floor = asked.index === 0 ? own : asked
     if (floor === null) return reply(null, Buffer.alloc(0))
+    // Not for the first piece: who has no room for it comes again and again, and all replicas would stay as they are for his sake.
+    if (skip > 0 || from > source.startOffset) source.hold()
     const pieceBytes = this.#the.chance('cluster/small-piece') ? SMALL_PIECE_BYTES : PIECE_BYTES
     source.readBelow(floor, from, skip + pieceBytes, (error, entries) => {
       // Ours may be damaged, too: it is known by now, and somebody else may have it. Or it was cleaned while it was read.

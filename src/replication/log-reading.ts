@@ -9,14 +9,7 @@
  * the high-water mark. A read that meets damage says so to its caller, and to whoever has it repaired.
  */
 import type { PlatformError } from '../platform/index.ts'
-import {
-  type Entry,
-  EntryKind,
-  type LogStart,
-  type SegmentFacts,
-  type ShardLog,
-  type StorageError,
-} from '../storage/index.ts'
+import type { Entry, LogStart, SegmentFacts, ShardLog, StorageError } from '../storage/index.ts'
 import type { Raft } from './raft.ts'
 import type { SnapshotPlace } from './snapshot.ts'
 
@@ -87,7 +80,8 @@ export class LogReading {
 
   /**
    * Records below `floor` as this replica has them, `offset` or the next that there are, for one that is to have the same; what it is
-   * read from stays meanwhile. Null: this replica does not reach up to there.
+   * read from stays as long as it is held. Null: this replica has not come to start there. What it has between its own floor and a higher
+   * one is not cleaned: beside a tombstone there may be what it deletes, and nobody would look for that below a floor again.
    */
   readBelow(
     floor: LogStart,
@@ -95,20 +89,26 @@ export class LogReading {
     maxBytes: number,
     done: (error: Error | null, entries: readonly Entry[] | null) => void,
   ): void {
-    const { raft, shardLog, applied } = this.#with
-    if (floor.index > applied().index + 1) return done(null, null)
-    shardLog.cleaner.hold()
+    const { raft, shardLog } = this.#with
+    if (floor.index > raft.log.startIndex) return done(null, null)
     const from = Math.max(offset, raft.log.startOffset)
     if (from >= floor.offset) return done(null, [])
     shardLog.readFromOffset(from, maxBytes, (error, entries) => {
       if (error !== null) this.failed(error)
-      // Above this replica's own floor there is also what compaction leaves nothing of.
-      const hasRecords = ({ kind, recordCount }: Entry): boolean => kind === EntryKind.data && recordCount > 0
       done(
         error,
-        (entries ?? []).filter((entry) => entry.index < floor.index && hasRecords(entry)),
+        (entries ?? []).filter((entry) => entry.index < floor.index),
       )
     })
+  }
+
+  /** Somebody reads what lies below the floor, a piece at a time: it is cleaned again later. */
+  hold(): void {
+    this.#with.shardLog.cleaner.hold()
+  }
+
+  get startOffset(): number {
+    return this.#with.raft.log.startOffset
   }
 
   /** The floor, and of which cleaning what lies below is; a null floor where this log was never compacted. */

@@ -136,6 +136,11 @@ export class Raft {
     return this.#core.persistence.journaled
   }
 
+  /** Up to here it was handed out to be written. */
+  get handedOutIndex(): number {
+    return this.#core.persistence.handedOut
+  }
+
   /** It has lost what it had acknowledged, and is no voter until it has it again. */
   get recovering(): boolean {
     return this.#core.recovering

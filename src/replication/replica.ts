@@ -485,9 +485,13 @@ export class Replica implements Shard {
     if (upTo > log.anchorIndex) log.releaseUpTo(upTo)
   }
 
-  /** What a checkpoint does not cover: entries above the applied one, all in memory. */
+  /**
+   * What a checkpoint does not cover: entries above the applied one, all in memory, that were handed to the journal. Later ones are not
+   * to come before the term that goes with them.
+   */
   uncommittedTail(): readonly Entry[] {
-    return this.raft.log.slice(this.#applied.index + 1)
+    const { log, handedOutIndex } = this.raft
+    return log.slice(this.#applied.index + 1, Number.POSITIVE_INFINITY, handedOutIndex)
   }
 
   get changedSinceCheckpoint(): boolean {

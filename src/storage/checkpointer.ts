@@ -105,6 +105,8 @@ export class Checkpointer {
   /** Somebody waits for the checkpoint that is being taken: it goes without other logs that are not synced yet. */
   #hurried = false
   #hurry: (() => void) | null = null
+  /** It takes removals up, said by these shards' states. */
+  readonly #saying = new Set<number>()
   /** What the checkpoint that is being taken is to name. */
   readonly #namings = new Map<number, CleaningResult>()
   /** Asked for while one was running: those waiting for the next. */
@@ -168,6 +170,17 @@ export class Checkpointer {
   remove(shard: number, saidBy: number): void {
     this.#removals.begin(shard, saidBy)
     this.#installs.drop(shard)
+    this.noRoom()
+  }
+
+  /**
+   * A log waits for room, or one did. What is removed makes some, so neither its checkpoint nor the one before waits for such logs: only
+   * for the one that says what is removed.
+   */
+  noRoom(): void {
+    if (!this.#running || !this.#the.room.awaited || (this.#saying.size === 0 && !this.#removals.anyLeaving)) return
+    this.#hurried = true
+    this.#hurry?.()
   }
 
   /** The removed shard has no files any more. */
@@ -215,6 +228,7 @@ export class Checkpointer {
     }
     this.#running = true
     this.#needed.clear()
+    this.#saying.clear()
     let tell = done
     const { room, disk, clock, journal } = this.#the
     const started = clock.now()
@@ -226,6 +240,7 @@ export class Checkpointer {
       tell = () => {}
     }
     const captured = this.#capture()
+    this.noRoom()
     this.#syncLogs(captured, (positions) => {
       if (this.#stopped) return
       // Not where a removal waits for the next one: the snapshot may be of the state that says so.
@@ -283,6 +298,7 @@ export class Checkpointer {
   #takeUpRemovals(): void {
     for (const [shard, saidBy] of this.#removals.takeUp(this.#the.journal.sequenceBound)) {
       this.#needed.add(saidBy)
+      this.#saying.add(saidBy)
       this.#stored.delete(shard)
       this.#hardStates.delete(shard)
     }
@@ -404,12 +420,13 @@ export class Checkpointer {
         left--
         continue
       }
-      log.sync(index, (position) => {
+      const synced = (position: ShardLogPosition | null): void => {
         if (over) return
         positions.set(shard, position)
         left--
         look()
-      })
+      }
+      log.sync(index, synced, this.#saying.has(shard))
     }
     look()
   }
@@ -421,9 +438,13 @@ export class Checkpointer {
     positions: Map<number, ShardLogPosition | null>,
   ): Composed {
     const { journal } = this.#the
+    let passedOver = false
     for (const [shard, state] of captured) {
       // Removed meanwhile, with a log for which the disk had no room: the journal still has what the file does not say.
-      if (this.#removals.has(shard) && (positions.get(shard)?.lastIndex ?? 0) < state.index) continue
+      if (this.#removals.has(shard) && (positions.get(shard)?.lastIndex ?? 0) < state.index) {
+        passedOver = true
+        continue
+      }
       const journalAfter = this.#stored.get(shard)?.journalAfter ?? 0
       const cleaned = this.#cleanedOf(shard, state.startOffset)
       this.#stored.set(shard, { state, log: positions.get(shard) ?? null, journalAfter, cleaned })
@@ -432,7 +453,8 @@ export class Checkpointer {
     for (const [shard, hardState] of this.#hardStates)
       if (!this.#removals.gone.has(shard)) this.#carryHardState(shard, hardState)
     this.#hardStates.clear()
-    const freed = this.#freeable()
+    // What carried the tail of one that was passed over counted on its record. The next file says that it is gone.
+    const freed = passedOver ? 0 : this.#freeable()
     const journalFrom = (journal.closedSegments[freed] ?? { firstSequence: journal.currentFirstSequence }).firstSequence
     this.#removals.forgetBelow(journalFrom)
     for (const [shard, stored] of this.#stored)

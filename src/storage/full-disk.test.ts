@@ -149,7 +149,7 @@ test('full disk: a closing storage waits for the checkpoint that is being writte
     const world = new World()
     const storage = world.open(SIZES)
     const driver = new Driver(storage)
-    for (let step = 0; step < 6; step++) {
+    for (let step = 0; step < 8; step++) {
       driver.step(step)
       world.clock.settle()
     }

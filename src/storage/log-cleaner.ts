@@ -74,7 +74,9 @@ export class LogCleaner {
   #generation: number
   #wanted: CleaningRequest | null = null
   #attempts = 0
-  #state: 'idle' | 'working' | 'receiving' | 'closed' = 'idle'
+  #state: 'idle' | 'queued' | 'working' | 'receiving' | 'closed' = 'idle'
+  /** The turn that it is queued for. */
+  #turn: object | null = null
   /** What is being worked on is for nobody any more. */
   #disowned = false
   #finished: CleaningResult | null = null
@@ -151,8 +153,16 @@ export class LogCleaner {
   receive(floor: LogStart, begin: (arrival: PartArrival | null) => void): void {
     if (this.#state === 'receiving' || this.#state === 'closed' || this.#receive !== null) return begin(null)
     this.#receive = { floor, begin }
-    if (this.#state === 'working') this.#disowned = true
+    this.#disown()
     this.#begin()
+  }
+
+  /** What is being worked on is for nobody any more; other logs' cleanings are not waited for. */
+  #disown(): void {
+    if (this.#state === 'working') this.#disowned = true
+    if (this.#state !== 'queued') return
+    this.#turn = null
+    this.#state = 'idle'
   }
 
   /** A part that has arrived takes the place of what lies below its floor; not where the log has come to start above that meanwhile. */
@@ -199,9 +209,13 @@ export class LogCleaner {
     // A replica that was placed at the start of a log knows of floors that its log does not reach yet; it is asked again.
     if (wanted.floor.index > lastIndex) return
     if (wanted.floor.index <= firstIndex && !this.#hasTombstonesFor(wanted)) return
-    this.#state = 'working'
+    this.#state = 'queued'
+    const turn = {}
+    this.#turn = turn
     this.#with.cleaningTurn((over) => {
-      if (this.#disowned) return this.#ended(over)
+      if (this.#turn !== turn) return over()
+      this.#turn = null
+      this.#state = 'working'
       // What was wanted meanwhile.
       const latest = this.#wanted!
       const request = { ...latest, tombstonesBelow: this.#tombstonesThatMayGo(latest) }
@@ -327,7 +341,7 @@ export class LogCleaner {
     if (this.#finished !== null) before.push(...cleanedSegments(shard, directory, this.#finished.part))
     this.#wanted = null
     this.#finished = null
-    if (this.#state === 'working') this.#disowned = true
+    this.#disown()
     this.#arrival?.abandon()
     this.#part = part
     this.#tombstonesBelow = 0
@@ -350,8 +364,8 @@ export class LogCleaner {
       this.#arrival!.abandon()
       return
     }
+    this.#disown()
     if (this.#state === 'working') {
-      this.#disowned = true
       this.#onIdle = done
       return
     }

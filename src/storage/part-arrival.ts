@@ -1,10 +1,10 @@
 /**
  * What compaction has left of a log at another replica, on its way to become this one's (cleaned-part.ts).
  *
- *     there   a3 ─ c9 ─ d12 ─────────┤ floor        its floor may be lower (then entries as they were committed follow what is
- *     here    a3 ─ c9 ─ d12 ─ … ─────┤ floor        cleaned), or higher (then more has been replaced, by records above ours)
+ *     there   a3 ─ c9 ─ d12 ─ … ─────┤ floor        its floor may be higher: then more has been replaced, by records above ours
+ *     here    a3 ─ c9 ─ d12 ─ … ─────┤ floor
  *
- * Either says the same, key by key, together with the entries above the floor, which this replica has or is yet to get. But all of
+ * Either way it says the same, key by key, together with the entries above the floor, which this replica has or is yet to get. But all of
  * it must come from ONE state of ONE replica. Were the second half from a later cleaning, a tombstone could be gone from it while the
  * first half still holds the value that it deleted: a key would rise from the dead.
  *

@@ -38,7 +38,8 @@ export function* resetDirectory(
   { platform, trace }: { platform: Platform; trace: (event: StorageEvent) => void },
 ): Procedure<{ checkpoint: Checkpoint; terms: Terms }> {
   const { disk, random } = platform
-  const from = terms.ceiling + 1
+  const stored = [...(checkpoint?.shards.values() ?? [])].map(({ state }) => state.term)
+  const from = stored.reduce((most, term) => Math.max(most, term), terms.ceiling) + 1
   const during: Terms = { ...terms, diskIncarnation, ceiling: from + TERMS_STEP, unknownFrom: from, resetting: true }
   yield* replaceTwins(disk, termsFile(directory), [encodeTerms(during)])
   const aside = join(quarantineDirectory(directory), `journal-${random.bytes(4).toString('hex')}`)

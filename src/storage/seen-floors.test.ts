@@ -24,3 +24,16 @@ test('seen floors: the highest that has been shown for the grace, or a lower one
     assert.equal(seen.shownFor(0, nowMs), 0)
   }
 })
+
+test('seen floors: however often the log is cleaned, what was shown for the grace goes on rising, a little late', () => {
+  for (const everyMs of [1, 7, 90]) {
+    const seen = new SeenFloors()
+    const graceMs = 1000
+    for (let nowMs = 0; nowMs < 20_000; nowMs += everyMs) {
+      seen.note(nowMs, nowMs)
+      const shown = seen.shownFor(graceMs, nowMs)
+      assert.ok(shown <= Math.max(0, nowMs - graceMs), `${shown} at ${nowMs}`)
+      assert.ok(shown >= nowMs - 1.3 * graceMs - everyMs, `${shown} at ${nowMs}, cleaned every ${everyMs}`)
+    }
+  }
+})

@@ -100,6 +100,8 @@ export function* tidyShards(
       yield* call<void>((done) => disk.syncDirectory(shardsDirectory(directory), done))
       trace({ type: 'shard-quarantined', shard, path })
     } else {
+      // Whoever made it may have ended before its name was durable, and nobody makes a folder that is there.
+      if (names.length === 0) yield* makeFolder(disk, folder)
       const kept = keptSegments(checkpoint.shards.get(shard), names)
       const inUse = checkpoint.shards.get(shard)?.log?.firstIndex ?? 0
       // Ten thousand segments in one folder are not unusual.

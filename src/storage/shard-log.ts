@@ -99,6 +99,7 @@ export type FactsDone = (error: StorageError | PlatformError | null, segments: r
 interface SyncWaiter {
   readonly index: number
   readonly done: (position: ShardLogPosition | null) => void
+  readonly makesRoom: boolean
 }
 
 interface Swap {
@@ -239,6 +240,9 @@ export class ShardLog {
    * may be ahead of) are passed over. `cutsTo`: of an entry that moves the log's start there.
    */
   append(entry: Entry, cutsTo = 0): void {
+    // A part that reached further than what was applied waits for this.
+    if (this.cleaner.finished?.floorIndex === entry.index + 1)
+      this.#collaborators.clock.endOfTurn(() => this.#collaborators.checkpointDue(this.shard))
     if (entry.index <= this.#lastIndex) return
     assert(this.#state !== 'closed' && this.#replacement === null, 'append to a shard log that is closed or replaced')
     assert(entry.shard === this.shard, () => `entry of shard ${entry.shard} for the log of ${this.shard}`)
@@ -261,13 +265,16 @@ export class ShardLog {
     this.#work()
   }
 
-  /** Writes up to `index` and syncs. `done` gets a position at or beyond it; null when nothing was ever written. */
-  sync(index: number, done: (position: ShardLogPosition | null) => void): void {
+  /**
+   * Writes up to `index` and syncs. `done` gets a position at or beyond it; null when nothing was ever written. `makesRoom`: room comes of
+   * it, so on a disk that is low it takes some of what is the journal's.
+   */
+  sync(index: number, done: (position: ShardLogPosition | null) => void, makesRoom = false): void {
     assert(
       index <= this.#lastIndex,
       () => `sync of ${index}, the log of shard ${this.shard} ends at ${this.#lastIndex}`,
     )
-    this.#syncs.push({ index, done })
+    this.#syncs.push({ index, done, makesRoom })
     this.#flushThrough = Math.max(this.#flushThrough, index)
     this.#work()
   }
@@ -394,7 +401,9 @@ export class ShardLog {
     this.#state = 'working'
     // What is tried again is chosen again: a removal that came meanwhile makes the room that a write waits for.
     const next = (): Procedure<() => void> => this.#nextJob()
-    this.#giveUp = this.#collaborators.room.run(`the log of shard ${this.shard}`, next, (error, tell) => {
+    let over = false
+    const giveUp = this.#collaborators.room.run(`the log of shard ${this.shard}`, next, (error, tell) => {
+      over = true
       if (error !== null && !isFull(error)) return this.#fail(error)
       this.#state = 'idle'
       if (error === null) {
@@ -407,6 +416,10 @@ export class ShardLog {
         onIdle?.()
       }
     })
+    if (over) return
+    this.#giveUp = giveUp
+    // Whoever closes it does so between two jobs as well.
+    if (this.#onIdle !== null) giveUp()
   }
 
   #hasWork(): boolean {
@@ -484,7 +497,7 @@ export class ShardLog {
   }
 
   *#writeSome(): Procedure<() => void> {
-    yield* this.#collaborators.room.leaveToJournal()
+    if (!this.#syncs.some(({ makesRoom }) => makesRoom)) yield* this.#collaborators.room.leaveToJournal()
     let bytes = 0
     let count = 0
     while (count < this.#buffer.length && (count === 0 || bytes < WRITE_BYTES_MAX))

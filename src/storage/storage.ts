@@ -173,6 +173,8 @@ export class Storage {
     )
     this.#terms = new TermCeiling(options.directory, opened.terms, { disk, room: this.#room, fatal })
     const hardStates = new Map([...opened.recovered].map(([shard, { term, vote }]) => [shard, { term, vote }]))
+    // A checkpoint may have come to the disk before the bound of what it says.
+    for (const { term } of hardStates.values()) if (term > opened.terms.ceiling) this.#terms.admits(term, () => {})
     this.#cleanings = new CleaningTurns(options.cleaningBytesPerSecond ?? 0, clock)
     this.#checkpointer = new Checkpointer(
       { directory: options.directory, diskIncarnation },
@@ -415,11 +417,17 @@ export class Storage {
       this.#finishClosing = null
       this.#state = 'closing'
       this.#room.giveUp()
+      // What is being removed in the background may have a name that the next opening lists.
+      const release = (): void =>
+        this.#background.whenIdle((finished) => {
+          finished()
+          this.#claim.release(done)
+        })
       const logs = [...this.#logs.values()]
       const next = (): void => {
         const log = logs.pop()
         if (log !== undefined) log.close(next)
-        else this.#journal.close(() => this.#terms.close(() => this.#claim.release(done)))
+        else this.#journal.close(() => this.#terms.close(release))
       }
       this.#checkpointer.stop(next)
     }
@@ -455,6 +463,7 @@ export class Storage {
     for (const { path } of this.#opened.supply.surrender())
       this.#background.write((finished) => this.#platform.disk.remove(path, () => finished()))
     this.#onFull()
+    this.#checkpointer.noRoom()
     this.#finishClosing?.()
   }
 
