@@ -383,3 +383,27 @@ test('a floor of compaction waits for a follower that lags, and not for one that
   assert.equal(decided(), true)
   assert.equal(replica.lowWaterMark.floorWaitsFor, null)
 })
+
+test('what a checkpoint carries of a tail was handed to the journal before, and so was the term that goes with it', () => {
+  const world = new HostWorld()
+  world.start(ALL, ALL)
+  const leader = world.electLeader()
+  const { host, storage, replica } = world.node(ALL.find((id) => id !== leader.id)!)
+  let handed = replica.lastIndex
+  const append = storage.append.bind(storage)
+  storage.append = (entries, done) => {
+    for (const { index } of entries) handed = Math.max(handed, index)
+    append(entries, done)
+  }
+  let steppedOnly = 0
+  const message = host.message.bind(host)
+  host.message = (from, received) => {
+    message(from, received)
+    const last = replica.uncommittedTail().at(-1)?.index ?? 0
+    assert.ok(last <= handed, `entry ${last} is carried, ${handed} is the last one that was handed over`)
+    if (replica.lastIndex > handed) steppedOnly++
+  }
+  for (let i = 0; i < 20; i++) world.put(`k${i}`, 'v')
+  world.untilSame()
+  assert.ok(steppedOnly > 10)
+})

@@ -254,3 +254,50 @@ test('cleaning: however short its files should be, their number grows with the l
   world.clock.settle()
   assert.ok(segments > 1024 && segments < 4000, `${segments}`)
 })
+
+test('compaction: who waits for his turn is placed, repaired or closed at once, whatever other log is being cleaned', () => {
+  for (const asks of ['receive', 'close', 'replace'] as const) {
+    const world = new World(asks)
+    const storage = world.open()
+    const logs = [SHARD, SHARD + 1].map((shard) => ({ log: storage.openShardLog(shard), history: historyOf(shard) }))
+    for (const { log, history } of logs) {
+      storage.append(history, () => {})
+      for (const entry of history) log.append(entry)
+    }
+    const active = new Set(logs.map(({ log }) => log.shard))
+    storage.setCheckpointSource({
+      activeShards: () => active,
+      capture: (shard) => {
+        const { log, history } = logs[shard - SHARD]!
+        return { ...checkpointAt(shard, history, 30), startIndex: log.firstIndex, startOffset: log.firstOffset }
+      },
+    })
+    storage.checkpoint()
+    world.clock.settle()
+    const [first, second] = logs.map(({ log }) => log) as [ShardLog, ShardLog]
+    let served = false
+    const serve = (): void => {
+      assert.equal(first.cleaner.finished, null, 'the other one is still being cleaned')
+      served = true
+    }
+    if (asks !== 'receive') active.delete(second.shard)
+    clean(first)
+    clean(second)
+    for (let turn = 0; turn < 3; turn++) world.clock.step()
+    if (asks === 'receive')
+      second.cleaner.receive({ index: CUT_AT + 1, offset: CUT_AT }, (arrival) => {
+        assert.ok(arrival !== null)
+        serve()
+        arrival.abandon()
+      })
+    else if (asks === 'close') second.close(serve)
+    else second.replace({ index: 100, offset: 100 }, null, serve)
+    for (let turn = 0; turn < 10 && !served; turn++) world.clock.step()
+    assert.ok(served, asks)
+    world.clock.settle()
+    assert.deepEqual([first.firstIndex, offsetsIn(world, first)], [CUT_AT + 1, LEFT])
+    // What it wanted it gets in a turn of its own.
+    assert.equal(second.cleaner.part !== null, asks === 'receive')
+    assert.deepEqual(world.fatals, [])
+  }
+})

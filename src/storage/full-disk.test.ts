@@ -7,7 +7,7 @@ import type { Entry } from './entry.ts'
 import type { StorageEvent } from './events.ts'
 import { Driver, KEPT, LOGS, REMOVED, REMOVED_AT, SIZES, STEPS, verify } from './full-disk-harness.test.ts'
 import { encodeHardState } from './hard-state.ts'
-import { checkpointAt, World } from './harness.test.ts'
+import { chain, checkpointAt, World } from './harness.test.ts'
 import { shardDirectory } from './layout.ts'
 import { SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { SegmentSupply } from './segment-supply.ts'
@@ -323,6 +323,126 @@ test('full disk: shard logs that do not all fit leave a low disk to the journal,
   assert.ok(world.events.some(({ type }) => type === 'checkpointed'))
   world.powerLoss()
   verify(world, driver.acknowledged, 'left to the journal')
+})
+
+for (const waits of [true, false]) {
+  test(`full disk: a removal ${waits ? 'behind a checkpoint that waits for room' : 'alone'} waits for nobody’s room, for it makes some`, () => {
+    const world = new World()
+    const storage = world.open({ journalSegmentBytes: 1 << 20, shardLogFlushBytes: 1 << 20 })
+    const logs = new Map([chain(1, 6), chain(17, 40, 700), chain(18, 40, 700)].map((log) => [log[0]!.shard, log]))
+    let applied = 0
+    const indexOf = (shard: number): number => Math.min(applied, logs.get(shard)!.length)
+    const grow = (to: number): void => {
+      for (const [shard, log] of logs) {
+        const entries = log.slice(indexOf(shard), to)
+        storage.append(entries, () => {})
+        for (const entry of entries) storage.openShardLog(shard).append(entry)
+      }
+      applied = to
+    }
+    storage.setCheckpointSource({
+      activeShards: () => logs.keys(),
+      capture: (shard) => checkpointAt(shard, logs.get(shard)!, indexOf(shard)),
+    })
+    grow(5)
+    storage.checkpoint()
+    world.clock.settle()
+    grow(40)
+    world.clock.settle()
+    world.disk.capacityBytes = world.disk.usedBytes + (60 << 10)
+    storage.saveSpace(true, 64 << 10)
+    if (waits) storage.checkpoint()
+    else storage.openShardLog(18).flush()
+    world.clock.settle()
+    assert.ok(storage.awaitsRoom)
+    logs.delete(17)
+    let removed = false
+    storage.removeShard(17, 1, () => {
+      removed = true
+    })
+    for (let look = 0; look < 3; look++) {
+      world.clock.settle()
+      storage.tryAgain()
+    }
+    world.clock.settle()
+    assert.ok(removed)
+    assert.ok(!world.list('/data/shards').includes('17'))
+    assert.ok(storage.awaitsRoom, 'others wait for more of it')
+    world.powerLoss()
+    const { recovered } = world.open()
+    assert.deepEqual([recovered.has(17), recovered.get(1)!.checkpoint!.index], [false, 6])
+    assert.equal(recovered.get(18)!.checkpoint!.index + recovered.get(18)!.entries.length, 40)
+  })
+}
+
+// The oldest segment of the journal is held by the tail at one of these at least.
+for (const upTo of [16, 17, 18])
+  test(`full disk: of a shard that is removed while its log waits, the journal keeps what no file says (up to ${upTo})`, () => {
+    const world = new World()
+    const logs = new Map([chain(1, 1), chain(17, 40, 2000)].map((log) => [log[0]!.shard, log]))
+    const log = logs.get(17)!
+    let applied = 15
+    const source = {
+      activeShards: () => logs.keys(),
+      capture: (shard: number) => checkpointAt(shard, logs.get(shard)!, Math.min(applied, logs.get(shard)!.length)),
+      tail: (shard: number) => logs.get(shard)!.slice(applied),
+    }
+    const first = world.open(SIZES)
+    first.append(
+      [...logs.values()].flatMap((entries) => entries.slice(0, applied)),
+      () => {},
+    )
+    for (const [shard, entries] of logs)
+      for (const entry of entries.slice(0, applied)) first.openShardLog(shard).append(entry)
+    first.setCheckpointSource(source)
+    world.close(first)
+    const storage = world.open(SIZES)
+    const kept = storage.openShardLog(17)
+    storage.openShardLog(1)
+    const { tail: _, ...withoutTails } = source
+    storage.setCheckpointSource(withoutTails)
+    storage.checkpoint()
+    world.clock.settle()
+    world.disk.fault = (operation, path) => (operation === 'write' && path.includes('/shards/17/') ? 'ENOSPC' : null)
+    for (const entry of log.slice(15)) {
+      storage.append([entry], () => {})
+      world.clock.settle()
+    }
+    for (const entry of log.slice(15, upTo)) kept.append(entry)
+    applied = upTo
+    storage.setCheckpointSource(source)
+    storage.checkpoint()
+    world.clock.settle()
+    assert.ok(storage.awaitsRoom)
+    const checkpoints = (): number => world.events.filter(({ type }) => type === 'checkpointed').length
+    const before = checkpoints()
+    logs.delete(17)
+    storage.removeShard(17, 1)
+    while (checkpoints() === before) assert.ok(world.clock.step())
+    world.kill()
+    const { recovered } = world.open(SIZES)
+    const found = recovered.get(17)!
+    assert.deepEqual([found.checkpoint!.index, found.entries.at(-1)!.index], [15, 40])
+  })
+
+test('full disk: a log that is closed between two of its jobs waits for no room either', () => {
+  const world = new World()
+  const storage = world.open(SIZES)
+  const log = storage.openShardLog(KEPT)
+  const entries = LOGS.get(KEPT)!
+  for (const entry of entries.slice(0, 20)) log.append(entry)
+  world.clock.settle()
+  for (const entry of entries.slice(20, 22)) log.append(entry)
+  // Its first job, a sync, goes well; the next one finds no room.
+  log.sync(log.writtenIndex, () => {})
+  log.flush()
+  world.disk.fault = (operation, path) => (operation === 'write' && path.includes('/shards/') ? 'ENOSPC' : null)
+  let closed = false
+  log.close(() => {
+    closed = true
+  })
+  world.clock.settle()
+  assert.ok(closed)
 })
 
 test('full disk: a start that finds no room takes it from segments that nothing needs', () => {

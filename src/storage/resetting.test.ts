@@ -295,3 +295,33 @@ test('terms: a full disk holds what needs a higher bound until there is room, an
   assert.ok(world.disk.platter.read('/data/terms').readUInt32LE(32) >= 100_000)
   world.close(storage)
 })
+
+test('reset: the new term is above those of the checkpoint as well, which may have come to the disk before the bound', () => {
+  for (const rots of [true, false]) {
+    const world = directory(`ahead ${rots}`)
+    // As if the bound had been raised a moment too late.
+    const [term] = [20_000]
+    {
+      const storage = world.open(PEERS)
+      const capture = () => ({ ...checkpointAt(16, LOG, 20), term, vote: 2 })
+      storage.setCheckpointSource({ activeShards: () => [16], capture })
+      storage.checkpoint()
+      world.clock.settle()
+      world.kill()
+    }
+    if (rots) for (const name of world.list('/data/journal')) rotJournal(world, name)
+    const storage = world.open(PEERS)
+    world.clock.settle()
+    const shard = storage.recovered.get(16)!
+    if (rots) {
+      assert.deepEqual([shard.recovering, shard.vote], [true, 0])
+      assert.ok(shard.term > term && storage.unknownFrom > term)
+      continue
+    }
+    assert.deepEqual([shard.term, shard.vote], [term, 2])
+    world.kill()
+    for (const name of world.list('/data/journal')) rotJournal(world, name)
+    for (const path of ['/data/checkpoint', '/data/checkpoint.copy']) flip(world, path, 40)
+    assert.ok(world.open(PEERS).unknownFrom > term, 'the bound was raised by the start')
+  }
+})

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
+import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
 import { encodeHardState } from './hard-state.ts'
 import { chain, checkpointAt, SMALL, World } from './harness.test.ts'
@@ -255,3 +256,57 @@ test('the journal says which shard keeps it', () => {
 for (let seed = 1; seed <= 30; seed++) {
   test(`crashes at random moments: seed ${seed}`, () => void fuzz(seed, 6))
 }
+
+test('a folder whose maker ended before its name was durable has a name when a checkpoint speaks of its log', () => {
+  const log = chain(16, 5)
+  for (let turns = 0; turns < 40; turns++) {
+    const world = new World(turns)
+    const first = world.open()
+    first.append(log, () => {})
+    world.clock.settle()
+    for (const entry of log) first.openShardLog(16).append(entry)
+    first.openShardLog(16).flush()
+    for (let turn = 0; turn < turns; turn++) world.clock.step()
+    world.kill()
+    const storage = world.open()
+    for (const entry of storage.recovered.get(16)!.entries) storage.openShardLog(16).append(entry)
+    storage.setCheckpointSource({ activeShards: () => [16], capture: () => checkpointAt(16, log, 5) })
+    storage.checkpoint()
+    world.clock.settle()
+    world.powerLoss()
+    const again = world.open()
+    const found = world.await<Entry[]>((done) => again.openShardLog(16).readFromIndex(1, 1 << 20, done))
+    assert.equal(found.length, 5, `killed after ${turns} turns`)
+  }
+})
+
+test('closing waits for what is being removed in the background: the next opening would list it', () => {
+  const world = new World()
+  const storage = world.open({ journalSegmentBytes: 64 << 10 })
+  const log = chain(16, 60, 8000)
+  for (const entry of log) {
+    storage.append([entry], () => {})
+    storage.openShardLog(16).append(entry)
+    world.clock.settle()
+  }
+  storage.setCheckpointSource({ activeShards: () => [16], capture: (shard) => checkpointAt(shard, log, log.length) })
+  let held = false
+  world.disk.condition = {
+    troubleWith: ({ operation, path }) => {
+      if (held || operation !== 'remove' || !path.includes('/journal/')) return null
+      held = true
+      return { kind: 'hold' }
+    },
+  }
+  let closed = false
+  storage.close(() => {
+    closed = true
+  })
+  world.clock.settle()
+  assert.ok(held && !closed)
+  world.disk.condition = null
+  world.disk.release()
+  world.clock.settle()
+  assert.ok(closed)
+  world.open({ journalSegmentBytes: 64 << 10 })
+})
