@@ -501,3 +501,90 @@ test('backup: what compaction has taken out of a log stays out of it; offsets an
   assert.equal(before.highWatermark, 50)
   assert.deepEqual([...before.values.values()].sort(), ['47 147 ', '48 148 ', '49 149 '])
 })
+
+test('backup: a key whose deletion came and went between two runs does not come back', async () => {
+  const disk = newDisk()
+  const manifests = await withNode(async ({ backup, client, events, tidemark }) => {
+    const kafka = new kafkajs.Kafka({ brokers: [...tidemark.kafka.brokers], logLevel: kafkajs.logLevel.NOTHING })
+    const [admin, producer] = [kafka.admin(), kafka.producer({ idempotent: true, maxInFlightRequests: 1 })]
+    await Promise.all([admin.connect(), producer.connect()])
+    const settings = { 'cleanup.policy': 'compact', 'segment.bytes': '300000', 'min.cleanable.dirty.ratio': '0.01' }
+    const configEntries = Object.entries({ ...settings, 'delete.retention.ms': '200' })
+    await admin.createTopics({
+      topics: [
+        {
+          topic: 'prices',
+          numPartitions: 1,
+          configEntries: configEntries.map(([name, value]) => ({ name, value })),
+        },
+      ],
+    })
+    const send = (key: string, value: string | null) => producer.send({ topic: 'prices', messages: [{ key, value }] })
+    await send('gone', 'v')
+    const first = await backup(disk)
+    await send('gone', null)
+    const keys = async () => (await keysOf(client, 'prices')).filter((key) => key === 'gone')
+    for (let i = 0; i === 0 || (await keys()).length > 0; i++) await send(`${i % 3}`, 'x'.repeat(100_000))
+    const second = await backup(disk)
+    assert.ok(events.some((event) => event.type === 'note' && /prices is compacted, .* copied anew/.test(event.text)))
+    await Promise.all([admin.disconnect(), producer.disconnect()])
+    return [first, second]
+  })
+  const numbers = manifests.map(({ topics }) => topics[0]!.partitions[0]!.segments.map(({ number }) => number))
+  assert.ok(numbers[0]!.every((number) => !numbers[1]!.includes(number)))
+  assert.deepEqual(
+    await promised<string[]>((done) => disk.list(join(FOLDER, 'segments'), done)),
+    numbers[1]!.map(segmentName),
+    'what was replaced is gone',
+  )
+  await withNode(async ({ client, restore }) => {
+    await restore(disk)
+    await client.refresh()
+    assert.ok(!(await keysOf(client, 'prices')).includes('gone'))
+  })
+})
+
+test('backup: of a compacted topic half a grace later only what is new is copied, and later all of it', async () => {
+  const disk = newDisk()
+  await withNode(async ({ client, tidemark }) => {
+    const kafka = new kafkajs.Kafka({ brokers: [...tidemark.kafka.brokers], logLevel: kafkajs.logLevel.NOTHING })
+    const [admin, producer] = [kafka.admin(), kafka.producer()]
+    await Promise.all([admin.connect(), producer.connect()])
+    const configEntries = [{ name: 'cleanup.policy', value: 'compact' }]
+    await admin.createTopics({ topics: [{ topic: 'prices', numPartitions: 1, configEntries }] })
+    const segments: number[][] = []
+    for (const hours of [0, 11, 36, 35]) {
+      await producer.send({ topic: 'prices', messages: [{ key: 'k', value: `${hours}` }] })
+      const { clock } = platform
+      const later = { now: () => clock.now(), wall: () => clock.wall() + hours * 3_600_000, endOfTurn: clock.endOfTurn }
+      const taken = await takeBackup(
+        { ...BACKUP_DEFAULTS, folder: FOLDER, topics: null, holder: HOLDER, version: 't' },
+        { disk, clock: Object.assign(Object.create(clock), later), client, progress: () => {} },
+      )
+      segments.push(taken.topics[0]!.partitions[0]!.segments.map(({ number }) => number))
+    }
+    // The clock went back at the last one.
+    assert.deepEqual(segments, [[1], [1, 2], [3], [4]])
+    await Promise.all([admin.disconnect(), producer.disconnect()])
+  })
+})
+
+/** Of all records of partition 0, in their order. */
+async function keysOf(client: ClusterClient, name: string): Promise<string[]> {
+  await client.refresh()
+  const topic = client.topics.get(name)!
+  const { startOffset, highWatermark } = (await readMarks(client, topic, 0))!
+  const keys: string[] = []
+  for (let next = startOffset; next < highWatermark; ) {
+    const fetched = await fetchBatches(client, topic, 0, next, { maxBytes: 1 << 20 })
+    assert.ok(fetched !== null && fetched !== 'out-of-range')
+    for (const batch of fetched.batches) {
+      forEachRecord(batch, 0, ({ key }) => {
+        keys.push(`${key}`)
+        return true
+      })
+      next = lastOffsetOf(batch, 0) + 1
+    }
+  }
+  return keys
+}

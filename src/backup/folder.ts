@@ -96,11 +96,18 @@ export class BackupFolder {
     }
   }
 
+  /** What the manifest before named and this one does not: it was copied anew. Who is restoring it now is told that it is missing. */
+  async removeReplaced(before: Manifest | null, now: Manifest): Promise<void> {
+    const named = numbersIn(now)
+    const replaced = [...numbersIn(before)].filter((number) => !named.has(number))
+    for (const number of replaced)
+      await promised<void>((done) => this.#disk.remove(join(this.segments, segmentName(number)), done))
+    if (replaced.length > 0) await promised<void>((done) => this.#disk.syncDirectory(this.segments, done))
+  }
+
   /** What lies beside the manifest's segments. Half-written ones are removed: only a killed run leaves them. */
   async survey(manifest: Manifest | null): Promise<Leftovers> {
-    const named = new Set<number>()
-    for (const { partitions } of manifest?.topics ?? [])
-      for (const { segments } of partitions) for (const { number } of segments) named.add(number)
+    const named = numbersIn(manifest)
     let [highest, removed] = [0, 0]
     for (const number of named) highest = Math.max(highest, number)
     const found: FoundSegment[] = []
@@ -134,6 +141,13 @@ export class BackupFolder {
       throw error
     }
   }
+}
+
+function numbersIn(manifest: Manifest | null): Set<number> {
+  const numbers = new Set<number>()
+  for (const { partitions } of manifest?.topics ?? [])
+    for (const { segments } of partitions) for (const { number } of segments) numbers.add(number)
+  return numbers
 }
 
 /** What a run that was killed left behind. */

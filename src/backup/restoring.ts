@@ -206,6 +206,9 @@ class Restoring {
         const { errorCode, errorMessage, endOffset } = answer
         // An earlier attempt was carried out, and its answer lost.
         if (errorCode === KafkaError.OFFSET_OUT_OF_RANGE && endOffset === wantedEnd) return { value: endOffset }
+        // It is in the leader's log, and not committed yet.
+        if (errorCode === KafkaError.OFFSET_OUT_OF_RANGE && endOffset >= 0 && endOffset < wantedEnd)
+          return { again: 'an earlier attempt is not committed yet' }
         return judge(errorCode, subject, errorMessage) ?? { value: endOffset }
       },
     )

@@ -7,11 +7,15 @@
  * nothing at or above it is kept: what is below is committed, and committed records never change. So each partition is as it was
  * at one moment, and the next run has to copy only what came since; sealed segments are never touched again.
  *
+ * Of a compacted topic what came since is not enough once deletions may be gone that came since: what they deleted would stay here,
+ * and come back. So after half of their grace (`delete.retention.ms`) such a topic is copied anew.
+ *
  * While a partition is read its leader holds its log for it (holding.ts), from the next offset on: what is copied may go. What goes
  * nevertheless is told, each time.
  */
 import type { Clock, Disk } from '../platform/index.ts'
 import { baseOffsetOf, hollowBatches, lastOffsetOf, recordCountOf } from '../records/index.ts'
+import { partitionSettings } from '../streams/index.ts'
 import type { ClusterClient, TopicInCluster } from './cluster-client.ts'
 import { BackupError } from './errors.ts'
 import { BackupFolder, type Leftovers } from './folder.ts'
@@ -42,6 +46,9 @@ export interface BackupOptions {
   /** Of this Tidemark. */
   readonly version: string
 }
+
+/** Of the grace of deletions, between two runs of which the second only adds. */
+const GRACE_SHARE = 0.5
 
 export const BACKUP_DEFAULTS = { segmentBytes: 64 << 20, fetchBytes: 4 << 20, width: 4 } as const
 
@@ -102,6 +109,7 @@ class Taking {
       groups,
     }
     await this.#folder.writeManifest(manifest)
+    await this.#folder.removeReplaced(before, manifest)
     const { unclaimed } = this.#leftovers
     if (unclaimed.length > 0)
       progress({
@@ -133,18 +141,26 @@ class Taking {
     const { client, clock, progress } = this.#with
     const drafts = new Map<
       string,
-      { readonly topic: Omit<ManifestTopic, 'partitions'>; partitions: ManifestPartition[] }
+      { readonly topic: Omit<ManifestTopic, 'partitions'>; partitions: ManifestPartition[]; goesOn: GoingOn }
     >()
     for (const { name, id, replicationFactor } of picked) {
       const settings = await readSettings(client, name)
       const topic = { name, id, settings, replicationFactor, takenAtMs: clock.wall(), gone: false }
-      drafts.set(id, { topic, partitions: [] })
+      const known = before?.topics.find((each) => each.id === id)
+      const goesOn = goingOn(topic, known)
+      if (goesOn === 'anew' && known !== undefined)
+        progress({
+          type: 'note',
+          text: `topic ${name} is compacted, and deletions since the last run may be gone: copied anew`,
+        })
+      drafts.set(id, { topic, partitions: [], goesOn })
     }
     const turns = picked.flatMap((topic) => topic.leaders.map((_, partition) => ({ topic, partition })))
     progress({ type: 'begun', partitions: turns.length })
     await forEachOf(turns, this.#options.width, async ({ topic, partition }, stopped) => {
       const known = before?.topics.find(({ id }) => id === topic.id)?.partitions[partition]
-      const taken = await this.#partition(topic, partition, known, stopped)
+      const goesOn = drafts.get(topic.id)?.goesOn ?? 'anew'
+      const taken = await this.#partition(topic, partition, known, goesOn, stopped)
       const draft = drafts.get(topic.id)
       if (taken !== null && draft !== undefined) draft.partitions[partition] = taken
       else if (drafts.delete(topic.id))
@@ -167,20 +183,23 @@ class Taking {
     topic: TopicInCluster,
     partition: number,
     known: ManifestPartition | undefined,
+    goesOn: GoingOn,
     stopped: () => boolean,
   ): Promise<ManifestPartition | null> {
     const { client, progress } = this.#with
-    const segments = [...(known?.segments ?? []), ...this.#leftovers!.adopt(topic.id, partition, known)]
+    const adopted = goesOn === 'from-leftovers' ? this.#leftovers!.adopt(topic.id, partition, known) : []
+    const segments = goesOn === 'anew' ? [] : [...(known?.segments ?? []), ...adopted]
     const marks = await readMarks(client, topic, partition)
     if (marks === null) return null
-    const have = segments.at(-1)?.nextOffset ?? known?.nextOffset ?? marks.startOffset
-    const { highWatermark } = marks
-    if (have > highWatermark)
+    const { startOffset, highWatermark } = marks
+    const backedUpTo = segments.at(-1)?.nextOffset ?? known?.nextOffset ?? startOffset
+    if (backedUpTo > highWatermark)
       throw new BackupError(
-        { code: 'LOG_WENT_BACK', topic: topic.name, partition, endOffset: highWatermark, backedUpTo: have },
-        `topic ${topic.name}, partition ${partition}: ends at offset ${highWatermark}, the backup holds it up to ${have}; ` +
+        { code: 'LOG_WENT_BACK', topic: topic.name, partition, endOffset: highWatermark, backedUpTo },
+        `topic ${topic.name}, partition ${partition}: ends at offset ${highWatermark}, the backup holds it up to ${backedUpTo}; ` +
           'records were lost or this is another log: keep the backup, and use another folder for a new one',
       )
+    const have = goesOn === 'anew' ? startOffset : backedUpTo
     const reading = new Reading(topic, partition, marks.startOffset, segments)
     this.#skipTo(reading, have, marks.startOffset)
     const hold = new LogHold(client, this.#with.clock, this.#options.holder, topic, partition)
@@ -274,6 +293,20 @@ class Taking {
     if (reading.writer.bytes >= this.#options.segmentBytes) await reading.seal()
     return count < batches.length ? 'end' : 'more'
   }
+}
+
+/** From what the last run has, and a killed one after it; from the last run; from the log's start. */
+type GoingOn = 'from-leftovers' | 'from-the-last-run' | 'anew'
+
+/** How old what a killed run has left is nobody knows: to a compacted topic it is of no use. */
+function goingOn(topic: Omit<ManifestTopic, 'partitions'>, known: ManifestTopic | undefined): GoingOn {
+  const settings = [topic, ...(known === undefined ? [] : [known])].map((each) => partitionSettings(each.settings))
+  if (!settings.some(({ compacted }) => compacted)) return 'from-leftovers'
+  if (known === undefined) return 'anew'
+  const graceMs = Math.min(...settings.map(({ deleteRetentionMs }) => deleteRetentionMs))
+  const sinceMs = topic.takenAtMs - known.takenAtMs
+  // Two wall clocks: one that went back, or one that is fast, is met by copying what need not be.
+  return sinceMs >= 0 && sinceMs <= graceMs * GRACE_SHARE ? 'from-the-last-run' : 'anew'
 }
 
 function placeOf({ topic, partition }: Reading): string {
