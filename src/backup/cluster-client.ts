@@ -4,7 +4,7 @@
  * Everything asked here may be asked twice: reads, commits of positions, and the appends of a restore, which name their offset.
  */
 import { type Api, apis, type DraftOf, type MessageDefinition, type MessageOf } from '../gateways/kafka/index.ts'
-import type { Address, Clock, Network } from '../platform/index.ts'
+import type { Address, Clock, Network, Timer } from '../platform/index.ts'
 import { must } from '../stdx/index.ts'
 import { KAFKA_ERRORS, kafkaErrorName } from '../streams/index.ts'
 import { BackupError } from './errors.ts'
@@ -33,7 +33,12 @@ export interface TopicInCluster {
 /** What one attempt made of it: an answer, or an error code that a later attempt may not meet. */
 export type Attempt<T> = { readonly value: T } | { readonly again: string }
 
+type MetadataAnswer = MessageOf<typeof apis.metadata.response.definition>
+type TopicAnswer = MetadataAnswer['topics'][number]
+
 const METADATA_VERSION = 12
+/** After the first answer to a question that goes to all. */
+const OTHERS_WAIT_MS = 1000
 const REQUEST_TIMEOUT_MS = 10_000
 const PAUSE_MS = 100
 
@@ -143,37 +148,43 @@ export class ClusterClient {
     return this.#topics !== before
   }
 
+  /**
+   * Of all brokers, for one that is cut off from the others, or behind, does not know what there is. Those that take long are waited for
+   * a little.
+   */
   async #askMetadata(): Promise<void> {
-    const known = [...this.#options.brokers, ...this.#brokers]
-    for (let i = 0; i < known.length; i++) {
-      try {
-        const request = { topics: null, allowAutoTopicCreation: false, includeTopicAuthorizedOperations: false }
-        const answer = await this.ask(
-          must(known[this.#next++ % known.length], 'a broker'),
-          apis.metadata,
-          METADATA_VERSION,
-          request,
-        )
-        this.#take(answer)
-        return
-      } catch (error) {
-        if (!(error instanceof LinkLost)) throw error
+    const known = new Map(
+      [...this.#options.brokers, ...this.#brokers].map((each) => [`${each.host}:${each.port}`, each]),
+    )
+    const request = { topics: null, allowAutoTopicCreation: false, includeTopicAuthorizedOperations: false }
+    const answers: MetadataAnswer[] = []
+    let patience: Timer | null = null
+    await new Promise<void>((resolve, reject) => {
+      let left = known.size
+      const ask = async (broker: Address): Promise<void> => {
+        try {
+          answers.push(await this.ask(broker, apis.metadata, METADATA_VERSION, request))
+          patience ??= this.#with.clock.after(OTHERS_WAIT_MS, resolve)
+        } catch (error) {
+          if (!(error instanceof LinkLost)) reject(error)
+        }
+        if (--left === 0) resolve()
       }
-    }
+      for (const broker of known.values()) void ask(broker)
+    }).finally(() => patience?.cancel())
+    if (answers.length > 0) this.#take([...answers])
   }
 
-  #take(answer: MessageOf<typeof apis.metadata.response.definition>): void {
-    const places = new Map(answer.brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]))
+  #take(answers: readonly MetadataAnswer[]): void {
+    const places = new Map<number, Address>()
+    for (const { brokers } of answers) for (const { nodeId, host, port } of brokers) places.set(nodeId, { host, port })
     this.#brokers = [...places.values()]
-    this.#clusterId = answer.clusterId ?? ''
+    this.#clusterId = answers.find(({ clusterId }) => clusterId !== null)?.clusterId ?? ''
+    const byName = new Map<string, TopicAnswer[]>()
+    for (const topic of answers.flatMap(({ topics }) => topics))
+      if (topic.name !== null) byName.set(topic.name, [...(byName.get(topic.name) ?? []), topic])
     const topics = new Map<string, TopicInCluster>()
-    for (const { name, topicId, isInternal, partitions } of answer.topics) {
-      if (name === null) continue
-      const leaders: (Address | null)[] = []
-      for (const { partitionIndex, leaderId } of partitions) leaders[partitionIndex] = places.get(leaderId) ?? null
-      const replicationFactor = partitions[0]?.replicaNodes.length ?? 1
-      topics.set(name, { name, id: topicId, internal: isInternal, leaders, replicationFactor })
-    }
+    for (const [name, told] of byName) topics.set(name, agreed(name, told, places))
     this.#topics = topics
   }
 
@@ -199,6 +210,26 @@ export class ClusterClient {
       return leader === null ? { again: 'no leader' } : attempt(leader)
     })
   }
+}
+
+/** Of topics of one name the one that most brokers know; of its leaders those of the latest term. */
+function agreed(name: string, told: readonly TopicAnswer[], places: ReadonlyMap<number, Address>): TopicInCluster {
+  const knownBy = ({ topicId }: TopicAnswer): number => told.filter((other) => other.topicId === topicId).length
+  const first = told.reduce((best, each) => (knownBy(each) > knownBy(best) ? each : best))
+  const leaders: (Address | null)[] = []
+  const epochs: number[] = []
+  for (const { topicId, partitions } of told) {
+    if (topicId !== first.topicId) continue
+    for (const { partitionIndex, leaderId, leaderEpoch } of partitions) {
+      const leader = places.get(leaderId) ?? null
+      const known = epochs[partitionIndex] ?? -2
+      if (leaderEpoch < known || (leaderEpoch === known && leader === null)) continue
+      leaders[partitionIndex] = leader
+      epochs[partitionIndex] = leaderEpoch
+    }
+  }
+  const replicationFactor = first.partitions[0]?.replicaNodes.length ?? 1
+  return { name, id: first.topicId, internal: first.isInternal, leaders, replicationFactor }
 }
 
 /** Null where the code is no error; `again` where another attempt may meet another answer; throws for the rest. */
