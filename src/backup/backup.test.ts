@@ -3,11 +3,13 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import test from 'node:test'
 import kafkajs from 'kafkajs'
+import { apis } from '../gateways/kafka/index.ts'
 import { Tidemark } from '../index.ts'
 import { parseAddress } from '../node-options.ts'
 import { MemoryDisk } from '../platform/memory/index.ts'
 import { nodePlatform } from '../platform/nodejs/index.ts'
 import { baseOffsetOf, encodeBatch, forEachRecord, lastOffsetOf, setBaseOffset } from '../records/index.ts'
+import { KafkaError } from '../streams/index.ts'
 import { fuzz, sampleManifest } from './backup.fuzz.ts'
 import { ClusterClient } from './cluster-client.ts'
 import { BackupError, type BackupFailure } from './errors.ts'
@@ -303,6 +305,25 @@ test('restore: offsets from above 0, positions within what exists; what exists a
     await admin.disconnect()
     await assert.rejects(restore(disk), coded('TOPIC_EXISTS', /'tides' already exists.*Nothing was changed/))
     await assert.rejects(restore(disk, { topics: ['nobody'] }), coded('TOPIC_UNKNOWN', /not in this backup/))
+  })
+})
+
+test('restore: an append that is in the leader’s log, and not committed yet, is asked for again', async () => {
+  const disk = newDisk()
+  const batches = [batchAt(0, 3, 20), batchAt(3, 3, 23)]
+  await folderWith(disk, [batches], 0)
+  await withNode(async ({ client, restore }) => {
+    const ask = client.ask.bind(client) as (...request: unknown[]) => Promise<unknown>
+    let refused = 0
+    client.ask = (async (...request: unknown[]) => {
+      const answer = await ask(...request)
+      const [, api, , message] = request as [unknown, unknown, unknown, { records: Buffer }]
+      if (api !== apis.restoreRecords || message.records.length === 0 || refused++ > 0) return answer
+      // As a node says whose quorum has not answered yet.
+      return { errorCode: KafkaError.OFFSET_OUT_OF_RANGE, errorMessage: 'it goes on at offset 6', endOffset: 0 }
+    }) as never
+    const report = await restore(disk)
+    assert.deepEqual([refused > 1, report.topics[0]!.records], [true, 6])
   })
 })
 
