@@ -7,14 +7,12 @@
  * number of seeds that half of the hunts needed says how well the simulator sees this kind of defect.
  */
 import { fork } from 'node:child_process'
-import { extname, join } from 'node:path'
+import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Options } from '../runner/arguments.ts'
 import { type Job, OWN_PROPERTY } from '../runner/job.ts'
 import { Pool } from '../runner/pool.ts'
-import { REGRESSIONS, readRegression } from '../runner/regressions.ts'
 import { median } from '../runner/tally.ts'
-import type { Scenario } from '../scenario/scenario.ts'
 import { isPatch } from './catalogue.ts'
 import type { Mutant } from './mutant.ts'
 import { buildTree, type PatchedTree } from './patch.ts'
@@ -64,8 +62,7 @@ async function hunt(mutant: Mutant, options: Options): Promise<Catch> {
   try {
     if (mutant.attack?.by !== undefined) hunts.push(await huntByCheck(mutant.attack.by, tree!))
     else {
-      const once = !options.medians || mutant.attack?.regression !== undefined
-      const starts = once ? STARTS.slice(0, 1) : STARTS
+      const starts = options.medians ? STARTS : STARTS.slice(0, 1)
       for (const start of starts) hunts.push(await huntFrom(options.from + start, mutant, tree, options))
     }
   } finally {
@@ -85,15 +82,12 @@ async function huntFrom(from: number, mutant: Mutant, tree: PatchedTree | null, 
   const pool = new Pool({ workers: 1, timeoutMs: TIMEOUT_MS, ...(tree === null ? {} : { entry: tree.entry }) })
   const control = new Pool({ workers: 1, timeoutMs: TIMEOUT_MS })
   try {
-    const scenario = attack?.regression === undefined ? null : scenarioIn(attack.regression)
-    const limit = scenario === null ? options.limit : 1
-    for (let seeds = 1; seeds <= limit; seeds++) {
-      const seed = scenario?.seed ?? from + seeds - 1
+    for (let seeds = 1; seeds <= options.limit; seeds++) {
+      const seed = from + seeds - 1
       const job: Job = {
         seed,
         profile: attack?.profile ?? options.profile,
         durationMs: options.duration,
-        ...(scenario === null ? {} : { scenario }),
         ...(attack?.options === undefined ? {} : { options: attack.options }),
       }
       const { violation } = await pool.run(tree === null ? { ...job, interference: mutant.name } : job)
@@ -107,10 +101,6 @@ async function huntFrom(from: number, mutant: Mutant, tree: PatchedTree | null, 
     pool.close()
     control.close()
   }
-}
-
-function scenarioIn(regression: string): Scenario {
-  return readRegression(join(REGRESSIONS, regression)).scenario
 }
 
 /** The exhaustive checks are a command line of their own, in the broken tree and in this one. */

@@ -13,8 +13,6 @@ export interface Attack {
   readonly profile?: Profile
   /** Options that replace what every seed has drawn. */
   readonly options?: Partial<Scenario>
-  /** Not seeds but a scenario that showed it once, of simulator/regressions. */
-  readonly regression?: string
   /** Not seeds but one of the exhaustive checks. */
   readonly by?: 'graphs' | 'explore'
 }

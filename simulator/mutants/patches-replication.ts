@@ -343,7 +343,7 @@ export const REPLICATION_PATCHES: readonly PatchMutant[] = [
   {
     name: 'catch-up-beyond-the-mark',
     trap: 'bug 5',
-    attack: { regression: 'read-beyond-the-mark.json' },
+    attack: { profile: 'crash' },
     breaks: 'a leader that has just started reads for a follower beyond its own mark, and stops itself',
     edits: [
       {

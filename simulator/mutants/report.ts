@@ -61,8 +61,8 @@ function tableOf(caught: readonly Catch[]): string {
 
 function describeAttack(attack: Attack | undefined): string {
   if (attack === undefined) return ''
-  const { called, by, profile, regression } = attack
-  const parts = [by === undefined ? '' : `--${by}`, profile === undefined ? '' : `profile ${profile}`, regression ?? '']
+  const { called, by, profile } = attack
+  const parts = [by === undefined ? '' : `--${by}`, profile === undefined ? '' : `profile ${profile}`]
   parts.push(called ?? describeOptions(attack.options ?? {}))
   return parts.filter((part) => part !== '').join(', ')
 }
