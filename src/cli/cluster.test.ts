@@ -117,9 +117,13 @@ test('one node: topic, produce, consume, status, for people and as JSON', { time
     assert.equal(status.nodes[0]!.leads, status.nodes[0]!.replicas)
     assert.match(done(await tidemark(['status', '--http', node!.http])).stdout, /orders\/1/)
     const [kept] = await json(['topic', 'describe', 'orders', '--http', node!.http])
-    for (const { storedBytes, startMovedBy, startHeldBy } of kept!.partitions as Record<string, unknown>[]) {
+    for (const partition of kept!.partitions as Record<string, unknown>[]) {
+      const { storedBytes, startMovedBy, startHeldBy, highWatermark } = partition
       assert.ok((storedBytes as number) > 0)
-      assert.deepEqual([startMovedBy, /^retention.ms 7 d/.test(`${startHeldBy}`)], [null, true])
+      assert.equal(startMovedBy, null)
+      // Which partition a line without a key goes to is the client's affair: one of them may have got none.
+      if (highWatermark === 0) assert.equal(startHeldBy, null)
+      else assert.match(`${startHeldBy}`, /^retention.ms 7 d/)
     }
     assert.deepEqual(kept!.damages, [])
     assert.match(
