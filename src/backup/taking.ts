@@ -200,8 +200,8 @@ class Taking {
           'records were lost or this is another log: keep the backup, and use another folder for a new one',
       )
     const have = goesOn === 'anew' ? startOffset : backedUpTo
-    const reading = new Reading(topic, partition, marks.startOffset, segments)
-    this.#skipTo(reading, have, marks.startOffset)
+    const reading = new Reading(topic, partition, startOffset, segments)
+    this.#skipTo(reading, have, startOffset)
     const hold = new LogHold(client, this.#with.clock, this.#options.holder, topic, partition)
     try {
       while (reading.next < highWatermark && !stopped()) {

@@ -146,13 +146,7 @@ test('full disk: a closing storage waits for no room', () => {
 
 test('full disk: a closing storage waits for the checkpoint that is being written, and lets nobody in before', () => {
   for (const outcome of ['written', 'no room', 'refused'] as const) {
-    const world = new World()
-    const storage = world.open(SIZES)
-    const driver = new Driver(storage)
-    for (let step = 0; step < 8; step++) {
-      driver.step(step)
-      world.clock.settle()
-    }
+    const { world, storage, driver } = eightStepsIn()
     const logs = shardDirectory('/data', REMOVED)
     world.disk.condition = {
       troubleWith: ({ operation, path }) => {
@@ -211,8 +205,13 @@ test('full disk: a sync that fails for lack of room ends the storage, and is not
   assert.equal(storage.awaitsRoom, false)
 })
 
-/** Eight steps in, and the log that is to be removed waits for room; `asks` for it. */
-function waitingForRoom(asks: (storage: Storage) => void): { world: World; storage: Storage; driver: Driver } {
+interface Begun {
+  readonly world: World
+  readonly storage: Storage
+  readonly driver: Driver
+}
+
+function eightStepsIn(): Begun {
   const world = new World()
   const storage = world.open(SIZES)
   const driver = new Driver(storage)
@@ -220,6 +219,12 @@ function waitingForRoom(asks: (storage: Storage) => void): { world: World; stora
     driver.step(step)
     world.clock.settle()
   }
+  return { world, storage, driver }
+}
+
+/** Eight steps in, and the log that is to be removed waits for room; `asks` for it. */
+function waitingForRoom(asks: (storage: Storage) => void): Begun {
+  const { world, storage, driver } = eightStepsIn()
   const folder = shardDirectory('/data', REMOVED)
   world.disk.fault = (operation, path) => (operation === 'write' && path.includes(folder) ? 'ENOSPC' : null)
   asks(storage)

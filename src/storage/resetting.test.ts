@@ -300,7 +300,7 @@ test('reset: the new term is above those of the checkpoint as well, which may ha
   for (const rots of [true, false]) {
     const world = directory(`ahead ${rots}`)
     // As if the bound had been raised a moment too late.
-    const [term] = [20_000]
+    const term = 20_000
     {
       const storage = world.open(PEERS)
       const capture = () => ({ ...checkpointAt(16, LOG, 20), term, vote: 2 })

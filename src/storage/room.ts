@@ -9,7 +9,8 @@
  *
  * A disk that is merely low has room, and a journal that needs it: there is nobody to whom it could leave its votes. What is written
  * behind it gives room back when a checkpoint covers all of it, and only then. So on such a disk that is written if all of what waits to be
- * written would fit, and the journal has something left (`leaveToJournal`). Half of it would take the journal's room and give none back.
+ * written would fit, and the journal has something left (`leaveToJournal`). Half of it would take the journal's room and give none back. What
+ * says that a shard is removed is written at once: that makes room.
  *
  * Only refusals of a write, an open or the like are such. A sync that failed leaves nothing that could be tried again, and its
  * error has another code (platform/disk.ts).
