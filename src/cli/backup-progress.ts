@@ -3,7 +3,7 @@
 import type { CutMeanwhile, Progress } from '../backup/index.ts'
 import type { Clock } from '../platform/index.ts'
 import { colors } from './colors.ts'
-import { bytes, count } from './print.ts'
+import { bytes, count, jsonLine } from './print.ts'
 
 const TERMINAL_EVERY_MS = 100
 const LINE_EVERY_MS = 5000
@@ -67,7 +67,7 @@ export class BackupProgress {
 
   #say(kind: 'note' | 'warning', text: string): void {
     if (this.#json) {
-      process.stderr.write(`${JSON.stringify({ event: kind, text })}\n`)
+      process.stderr.write(`${jsonLine({ event: kind, text })}\n`)
       return
     }
     this.end()
@@ -83,7 +83,7 @@ export class BackupProgress {
       checked: this.checked,
     }
     if (this.#json) {
-      process.stderr.write(`${JSON.stringify({ event: 'progress', ...facts })}\n`)
+      process.stderr.write(`${jsonLine({ event: 'progress', ...facts })}\n`)
       return
     }
     const parts = [

@@ -22,7 +22,7 @@ import { VERSION } from '../version.ts'
 import { BackupProgress } from './backup-progress.ts'
 import { CliError } from './errors.ts'
 import type { ClientFlags } from './kafka-client.ts'
-import { bytes, count, duration, table } from './print.ts'
+import { bytes, count, duration, jsonLine, table } from './print.ts'
 
 /** The backup is whole as far as it goes, and can be restored; 1 is for one that was not finished. */
 const CUT_MEANWHILE = 2
@@ -169,7 +169,7 @@ function report(
   facts: { readonly topics: readonly ToldTopic[]; readonly [name: string]: unknown },
 ): void {
   if (flags.json === true) {
-    console.log(JSON.stringify(facts))
+    console.log(jsonLine(facts))
     return
   }
   const { topics } = facts
@@ -214,7 +214,7 @@ async function explained<T>(flags: ClientFlags, work: () => Promise<T>): Promise
     return await work()
   } catch (error) {
     if (!(error instanceof BackupError || error instanceof PlatformError)) throw error
-    if (flags.json === true) console.log(JSON.stringify({ error: error.details, message: error.message }))
+    if (flags.json === true) console.log(jsonLine({ error: error.details, message: error.message }))
     throw new CliError({ code: 'REFUSED', subject: error.code }, error.message)
   }
 }

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { Admin } from 'kafkajs'
 import { CliError } from './errors.ts'
 import { type ClientFlags, kafkaClient, reach, speaking } from './kafka-client.ts'
+import { jsonLine } from './print.ts'
 
 /** How long leaving the group may take. What was printed is committed by then, or will be printed again. */
 const LEAVE_MS = 2000
@@ -132,7 +133,7 @@ function print(
       Object.entries(message.headers ?? {}).map(([name, header]) => [name, String(header)]),
     )
     console.log(
-      JSON.stringify({
+      jsonLine({
         partition,
         offset: Number(message.offset),
         timestamp: Number(message.timestamp),

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { colors } from './colors.ts'
 import { DevCluster } from './dev-cluster.ts'
 import { CliError } from './errors.ts'
+import { jsonLine } from './print.ts'
 
 interface DevFlags {
   readonly nodes: string
@@ -16,7 +17,7 @@ export async function dev(flags: DevFlags): Promise<number> {
   const basePort = number('base-port', flags.basePort, 1024, 65_000)
   const json = flags.json === true
   const say = (event: string, text: string, fields: object = {}): void => {
-    if (json) console.log(JSON.stringify({ event, ...fields }))
+    if (json) console.log(jsonLine({ event, ...fields }))
     else console.log(text)
   }
   let failed = 0

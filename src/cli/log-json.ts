@@ -2,11 +2,12 @@
 import { batchesOf, type Entry, hex32, type LogItem, recordsOf } from '../storage/index.ts'
 import { type DumpOptions, fits, type Line } from './log-dump.ts'
 import { asJson, detailsOf, entryKindName } from './log-text.ts'
+import { jsonLine } from './print.ts'
 
 export function jsonDump(options: DumpOptions, line: Line): { take(item: LogItem): boolean } {
   let file = ''
   let printed = 0
-  const print = (fields: object): boolean => line(JSON.stringify({ file, ...fields }))
+  const print = (fields: object): boolean => line(jsonLine({ file, ...fields }))
   const counted = (fields: object): boolean => print(fields) && ++printed < options.limit
   return {
     take(item) {
@@ -46,9 +47,9 @@ export function jsonDump(options: DumpOptions, line: Line): { take(item: LogItem
         case 'point':
           return !fits(options, null, item.index) || counted(item)
         case 'gone':
-          return line(JSON.stringify({ file: item.path, type: item.type }))
+          return line(jsonLine({ file: item.path, type: item.type }))
         case 'missing':
-          return line(JSON.stringify({ file: item.path, type: item.type, after: item.after }))
+          return line(jsonLine({ file: item.path, type: item.type, after: item.after }))
         default:
           return print(item)
       }

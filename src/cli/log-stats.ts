@@ -2,7 +2,7 @@
 import { type FileTally, type LogItem, type Range, type ShardTally, Tally } from '../storage/index.ts'
 import type { Line } from './log-dump.ts'
 import { KIND_NAMES, time } from './log-text.ts'
-import { bytes, count, table } from './print.ts'
+import { bytes, count, jsonLine, table } from './print.ts'
 
 type Row = Omit<FileTally, 'end' | 'firstDamage' | 'notes'>
 
@@ -28,10 +28,10 @@ export class Stats {
     const shards = [...this.#tally.shards.values()].sort((a, b) => a.shard - b.shard || (a.where < b.where ? -1 : 1))
     const totals = totalsOf(this.#files)
     if (this.#json) {
-      for (const file of this.#files) this.#line(JSON.stringify({ type: 'file', ...jsonRow(file) }))
+      for (const file of this.#files) this.#line(jsonLine({ type: 'file', ...jsonRow(file) }))
       for (const shard of shards)
-        this.#line(JSON.stringify({ type: 'shard', ...shard, bytesPerEntry: each(shard.bytes, shard.entries) }))
-      for (const { path: _, ...total } of totals.map(jsonRow)) this.#line(JSON.stringify({ type: 'total', ...total }))
+        this.#line(jsonLine({ type: 'shard', ...shard, bytesPerEntry: each(shard.bytes, shard.entries) }))
+      for (const { path: _, ...total } of totals.map(jsonRow)) this.#line(jsonLine({ type: 'total', ...total }))
       return 0
     }
     this.#line(filesTable([...this.#files, ...totals]))

@@ -4,7 +4,7 @@ import { type DamageItem, type FileTally, type LogItem, Tally } from '../storage
 import { colors } from './colors.ts'
 import { damageLines, type Line } from './log-dump.ts'
 import { KIND_NAMES } from './log-text.ts'
-import { count } from './print.ts'
+import { count, jsonLine } from './print.ts'
 
 export class Verification {
   readonly #json: boolean
@@ -46,7 +46,7 @@ export class Verification {
     this.#damagedFiles++
     this.#heard = this.#line(
       this.#json
-        ? JSON.stringify({ file: path, ok: false, missing: true, after })
+        ? jsonLine({ file: path, ok: false, missing: true, after })
         : `${colors.red('MISSING')}  ${path}  ${colors.dim(after)}`,
     )
   }
@@ -60,7 +60,7 @@ export class Verification {
       const places = damages.map(({ type: _, ...place }) => place)
       const fields = { file: path, kind, bytes, ok: damages.length === 0, blocks, entries, records, notes }
       const { label = null, explanation = null, position = null } = end ?? {}
-      this.#heard = this.#line(JSON.stringify({ ...fields, damage: places, end: { position, label, explanation } }))
+      this.#heard = this.#line(jsonLine({ ...fields, damage: places, end: { position, label, explanation } }))
       return
     }
     const verdict = damages.length === 0 ? colors.green('ok     ') : colors.red('DAMAGED')

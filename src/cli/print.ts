@@ -1,4 +1,4 @@
-/** Aligned tables for people. Colours only where standard output is a terminal (or FORCE_COLOR says so). */
+/** Aligned tables for people, lines of JSON for scripts. Colours only where standard output is a terminal (or FORCE_COLOR says so). */
 import { colors } from './colors.ts'
 
 export interface Column<T> {
@@ -20,6 +20,17 @@ export function table<T>(rows: readonly T[], columns: readonly Column<T>[]): str
     )
   }
   return lines.map((line) => line.trimEnd()).join('\n')
+}
+
+/** What JSON may hold as it is, and a terminal obeys (U+007F to U+009F) or a reader of lines takes for an end. */
+const UNESCAPED = /[\u007f-\u009f\u2028\u2029]/g
+
+/** One line for scripts, which a person may look at as well: every control character is escaped. */
+export function jsonLine(value: unknown): string {
+  return JSON.stringify(value).replace(
+    UNESCAPED,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 export function bytes(n: number): string {

@@ -3,7 +3,7 @@ import readline from 'node:readline'
 import kafkajs from 'kafkajs'
 import { CliError } from './errors.ts'
 import { type ClientFlags, kafkaClient, reach, speaking } from './kafka-client.ts'
-import { count } from './print.ts'
+import { count, jsonLine } from './print.ts'
 
 interface ProduceFlags extends ClientFlags {
   readonly keySeparator?: string
@@ -39,7 +39,7 @@ export async function produce(topic: string, flags: ProduceFlags): Promise<numbe
     } finally {
       await producer.disconnect()
     }
-    if (flags.json === true) console.log(JSON.stringify({ topic, records: sent }))
+    if (flags.json === true) console.log(jsonLine({ topic, records: sent }))
     else process.stderr.write(`${said(sent, acks)}\n`)
     return 0
   })

@@ -20,6 +20,7 @@ import { nodePlatform } from '../platform/nodejs/index.ts'
 import { StorageError } from '../storage/index.ts'
 import { colors } from './colors.ts'
 import { CliError } from './errors.ts'
+import { jsonLine } from './print.ts'
 
 type StartFlags = Record<string, string | boolean | undefined> & {
   readonly config?: string
@@ -141,7 +142,7 @@ function print({ level, message }: LogLine, flags: StartFlags): void {
   if (flags.quiet === true && level === 'info') return
   const time = new Date().toISOString()
   if (flags.json === true) {
-    process.stderr.write(`${JSON.stringify({ time, level, message })}\n`)
+    process.stderr.write(`${jsonLine({ time, level, message })}\n`)
     return
   }
   const tint = level === 'error' ? colors.red : level === 'warning' ? colors.yellow : (text: string) => text

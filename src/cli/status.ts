@@ -3,7 +3,7 @@
 import type { ClusterStatus, FilesStatus, ShardStatus } from '../gateways/http/index.ts'
 import { colors } from './colors.ts'
 import { CliError } from './errors.ts'
-import { bytes, count, duration, table } from './print.ts'
+import { bytes, count, duration, jsonLine, table } from './print.ts'
 
 interface StatusFlags {
   readonly http: string
@@ -14,12 +14,12 @@ interface StatusFlags {
 export async function status(flags: StatusFlags): Promise<number> {
   if (flags.watch !== true) {
     const cluster = await ask(flags.http)
-    console.log(flags.json === true ? JSON.stringify(cluster) : render(cluster))
+    console.log(flags.json === true ? jsonLine(cluster) : render(cluster))
     return 0
   }
   for (;;) {
     const cluster = await ask(flags.http)
-    if (flags.json === true) console.log(JSON.stringify(cluster))
+    if (flags.json === true) console.log(jsonLine(cluster))
     else process.stdout.write(`${process.stdout.isTTY ? '\x1b[H\x1b[2J' : ''}${render(cluster)}\n`)
     await new Promise((resolve) => setTimeout(resolve, 1000))
   }

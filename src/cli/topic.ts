@@ -8,7 +8,7 @@ import { nodePlatform } from '../platform/nodejs/index.ts'
 import { colors } from './colors.ts'
 import { CliError } from './errors.ts'
 import { type ClientFlags, kafkaClient, speaking } from './kafka-client.ts'
-import { bytes, count, table } from './print.ts'
+import { bytes, count, jsonLine, table } from './print.ts'
 import { ask, damageLine, damagesOf } from './status.ts'
 
 const CREATE_VERSION = 7
@@ -59,7 +59,7 @@ export async function createTopic(name: string, flags: CreateFlags): Promise<num
       { code: 'REFUSED', subject: name },
       `topic ${name} exists already; see: tidemark topic describe ${name}`,
     )
-  if (flags.json === true) console.log(JSON.stringify({ topic: name, created: true }))
+  if (flags.json === true) console.log(jsonLine({ topic: name, created: true }))
   else console.log(`created topic ${name}`)
   return 0
 }
@@ -91,7 +91,7 @@ export async function listTopics(flags: ClientFlags): Promise<number> {
       replication: partitions[0]?.replicas.length ?? 0,
     }))
     .sort((a, b) => (a.topic < b.topic ? -1 : 1))
-  if (flags.json === true) console.log(JSON.stringify(rows))
+  if (flags.json === true) console.log(jsonLine(rows))
   else if (rows.length === 0) console.log('no topics yet; create one with: tidemark topic create NAME')
   else {
     console.log(
@@ -139,7 +139,7 @@ export async function describeTopic(name: string, flags: DescribeFlags, wasGiven
   const damages = told === null ? [] : damagesOf(told).filter(({ shard }) => partitionOf.has(shard))
   if (flags.json === true) {
     const withPlaces = damages.map((damage) => ({ partition: partitionOf.get(damage.shard)!, ...damage }))
-    console.log(JSON.stringify({ topic: name, partitions: rows, ...(told === null ? {} : { damages: withPlaces }) }))
+    console.log(jsonLine({ topic: name, partitions: rows, ...(told === null ? {} : { damages: withPlaces }) }))
     return 0
   }
   console.log(
@@ -194,7 +194,7 @@ export async function deleteTopic(name: string, flags: ClientFlags): Promise<num
     if (!(await admin.listTopics()).includes(name)) throw unknown(name)
     await admin.deleteTopics({ topics: [name] })
   })
-  if (flags.json === true) console.log(JSON.stringify({ topic: name, deleted: true }))
+  if (flags.json === true) console.log(jsonLine({ topic: name, deleted: true }))
   else console.log(`deleted topic ${name}`)
   return 0
 }
