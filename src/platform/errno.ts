@@ -1,6 +1,16 @@
 /** What the operating system answers, in the words of the platform's one error table. */
 import { PlatformError } from './errors.ts'
 
+/** What may be done about it, where the system's own words do not say. */
+const ADVICE: Readonly<Record<string, string>> = {
+  EISDIR: 'it is a folder, and a file belongs there; move it away',
+  ENOTDIR: 'what should be a folder is a file; move it away',
+  EMFILE: 'this process has too many files open; raise its limit (ulimit -n)',
+  ENFILE: 'this machine has too many files open; raise its limit (fs.file-max)',
+  EIO: 'the device failed; look at the log of the system',
+  ESTALE: 'the file system under it went away; mount it again',
+}
+
 /** An error of a file call as a typed error. `operation` is the attempted action, in words. */
 export function diskError(path: string, operation: string, error: NodeJS.ErrnoException): PlatformError {
   const errno = error.code ?? 'UNKNOWN'
@@ -35,7 +45,7 @@ export function diskError(path: string, operation: string, error: NodeJS.ErrnoEx
     default:
       return new PlatformError(
         { code: 'DISK_FAILED', path, operation, errno },
-        `cannot ${operation} ${path}: ${error.message}`,
+        `cannot ${operation} ${path}: ${reason(errno, error)}`,
         options,
       )
   }
@@ -48,7 +58,12 @@ export function diskError(path: string, operation: string, error: NodeJS.ErrnoEx
 export function syncError(path: string, operation: string, error: NodeJS.ErrnoException): PlatformError {
   const errno = error.code ?? 'UNKNOWN'
   const details = { code: 'DISK_FAILED', path, operation, errno } as const
-  return new PlatformError(details, `cannot ${operation} ${path}: ${error.message}`, { cause: error })
+  return new PlatformError(details, `cannot ${operation} ${path}: ${reason(errno, error)}`, { cause: error })
+}
+
+function reason(errno: string, error: NodeJS.ErrnoException): string {
+  const advice = ADVICE[errno]
+  return advice === undefined ? error.message : `${advice} (${errno})`
 }
 
 export function diskFull(path: string, operation: string, why: string, options?: { cause: unknown }): PlatformError {

@@ -9,6 +9,7 @@ import { extname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { answer, type Drive, realDrive, refusal } from '../contract/drive.ts'
+import type { DiskCallback } from '../disk.ts'
 import type { Connection, Listener } from '../network.ts'
 import { claimByFile } from './claim.ts'
 import { nodePlatform } from './index.ts'
@@ -58,6 +59,24 @@ linuxOnly('a write that the kernel takes in part is continued, and its refusal i
     assert.equal(await firstLine(running), 'DISK_FULL undefined')
     const written = await readFile(path, 'latin1')
     assert.equal(written, 'c'.repeat(100) + 'a'.repeat(2900) + 'b'.repeat(1096))
+  })
+})
+
+linuxOnly('a folder where a file should be, or the other way about: the refusal says what to do', async () => {
+  await withDirectory(async (directory) => {
+    const { disk, clock } = nodePlatform()
+    const drive = realDrive(clock)
+    const refused = (call: (done: DiskCallback<unknown>) => void): Promise<Error> =>
+      answer<unknown>(drive, call).then(
+        () => assert.fail(),
+        (error: Error) => error,
+      )
+    const folder = await refused((done) => disk.open(directory, 'write', done))
+    assert.match(folder.message, /^cannot open .*: it is a folder, and a file belongs there; move it away \(EISDIR\)$/)
+    const path = join(directory, 'file')
+    await writeFile(path, '')
+    const file = await refused((done) => disk.list(path, done))
+    assert.match(file.message, /^cannot list .*: what should be a folder is a file; move it away \(ENOTDIR\)$/)
   })
 })
 
