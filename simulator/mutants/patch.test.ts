@@ -1,5 +1,6 @@
 /** Every patch applies, exactly once, to the tree as it is compiled now. */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
 import { MUTANTS, PATCHES } from './catalogue.ts'
 import { edited, PatchError, patchedFiles } from './patch.ts'
@@ -32,3 +33,18 @@ for (const mutant of PATCHES) {
     assert.ok(files.size > 0)
   })
 }
+
+// What is no program is found at once, and says nothing about the simulator.
+test('what a patch leaves is a program', () => {
+  const texts = PATCHES.flatMap((mutant) => [...patchedFiles(mutant, 'dist').values()])
+  const parse = `
+    const { SourceTextModule } = require('node:vm')
+    for (const text of JSON.parse(require('node:fs').readFileSync(0, 'utf8'))) new SourceTextModule(text)`
+  const parsed = (input: readonly string[]): string => {
+    const options = ['--experimental-vm-modules', '--no-warnings', '--eval', parse]
+    const { status, stderr } = spawnSync(process.execPath, options, { input: JSON.stringify(input), encoding: 'utf8' })
+    return status === 0 ? '' : stderr
+  }
+  assert.equal(parsed(texts), '')
+  assert.match(parsed(['for (;;) }']), /SyntaxError/)
+})

@@ -48,8 +48,8 @@ export const RESTORE_PATCHES: readonly PatchMutant[] = [
     edits: [
       {
         file: 'streams/partition',
-        find: 'setLeaderEpoch(batch, 0, this.#term); this.#pending.push(batch);',
-        replace: 'this.#pending.push(batch);',
+        find: 'setLeaderEpoch(batch, 0, this.#term); pending.add(',
+        replace: 'pending.add(',
       },
     ],
   },

@@ -145,9 +145,9 @@ export const STREAMS_PATCHES: readonly PatchMutant[] = [
     breaks: 'batches that wait for a handover of leadership are slices of memory that is used again',
     edits: [
       {
-        file: 'streams/partition',
-        find: 'this.#pending[this.#pendingOwned] = Buffer.from(this.#pending[this.#pendingOwned]);',
-        replace: '',
+        file: 'streams/pending-batches',
+        find: 'batches[this.#kept] = Buffer.from(batches[this.#kept]);',
+        replace: ';',
       },
     ],
   },

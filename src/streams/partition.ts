@@ -46,6 +46,7 @@ import { type HoldDone, type HoldRequest, LogHolds } from './log-holds.ts'
 import { type Hold, holdsOn, retainedBy } from './low-water.ts'
 import { type FetchResult, type OffsetDone, PartitionReader } from './partition-reader.ts'
 import type { PartitionSettings } from './partition-settings.ts'
+import { PendingBatches } from './pending-batches.ts'
 import type { ProduceWaiter } from './produce-waiters.ts'
 import type { BatchMark } from './producers.ts'
 import { type DeletionDone, RecordDeletions } from './record-deletions.ts'
@@ -80,11 +81,8 @@ interface Held {
   readonly zstdAllowed: boolean
 }
 
-/** Of batches held before the leader is settled, and of batches pending in one turn before sockets are pushed back. */
+/** Of batches held before the leader is settled. */
 const HELD_BYTES_MAX = 8 << 20
-const PENDING_BYTES_SOFT = 8 << 20
-/** One turn's entry stays well below what an entry may be. */
-const PENDING_BYTES_MAX = 64 << 20
 
 export class Partition implements StateMachine, Advancing {
   readonly topic: string
@@ -105,14 +103,8 @@ export class Partition implements StateMachine, Advancing {
   /** The term in which this node leads and may take batches; 0 when it does not. */
   #term = 0
   #standing: Standing
-  /** Numbered, not yet an entry. Slices of the requests, valid until the end of this turn. */
-  #pending: Buffer[] = []
-  #pendingFirstOffset = 0
-  #pendingRecords = 0
-  #pendingBytes = 0
-  /** The first so many pending batches have bytes of their own: they wait for a handover of leadership. */
-  #pendingOwned = 0
-  /** There were such in the last draft. */
+  readonly #pending = new PendingBatches()
+  /** The last draft had waited for a handover of leadership. */
   #heldBack = false
   #held: Held[] = []
   #heldBytes = 0
@@ -220,7 +212,7 @@ export class Partition implements StateMachine, Advancing {
 
   /** False: stop reading from the sockets of producers until `shard.onRoom` fires. */
   get hasRoom(): boolean {
-    return this.#pendingBytes < PENDING_BYTES_SOFT && this.#shard.hasRoom
+    return this.#pending.hasRoom && this.#shard.hasRoom
   }
 
   /** Producers that wait for an answer. */
@@ -243,7 +235,8 @@ export class Partition implements StateMachine, Advancing {
       return
     }
     const count = recordCountOf(batch, 0)
-    if (this.#pendingBytes + batch.length > PENDING_BYTES_MAX || this.#pendingRecords + count > ENTRY_RECORDS_MAX) {
+    const pending = this.#pending
+    if (!pending.fits(batch.length, count)) {
       this.#expectAgain(batch)
       this.#refuse(waiter, slot, KafkaError.REQUEST_TIMED_OUT, 'too much for this partition at once')
       return
@@ -272,19 +265,12 @@ export class Partition implements StateMachine, Advancing {
       this.#refuse(waiter, slot, KafkaError.KAFKA_STORAGE_ERROR, noRoom)
       return
     }
-    if (this.#pendingRecords === 0) {
-      this.#pendingFirstOffset = this.#shard.endOffset
-      this.#shard.requestProposal()
-    } else if (this.#pendingOwned > 0) {
-      // A handover holds batches back over turns: those of this turn, too, must get bytes of their own at its end.
-      this.#shard.requestProposal()
-    }
-    const baseOffset = this.#pendingFirstOffset + this.#pendingRecords
+    // A handover holds batches back over turns: those of this turn, too, must get bytes of their own at its end.
+    if (pending.isEmpty || pending.heldBack) this.#shard.requestProposal()
+    const baseOffset = pending.after(this.#shard.endOffset)
     const appendTime = this.#number(batch, baseOffset)
     if (producerId !== -1) this.#derived.producers.propose(producerId, producerEpochOf(batch, 0), markOf(batch, 0))
-    this.#pending.push(batch)
-    this.#pendingRecords += count
-    this.#pendingBytes += batch.length
+    pending.add(batch, baseOffset, baseOffset + count)
     if (level === 'quorum-journal') this.#waiting.forQuorum(baseOffset + count, waiter, slot, baseOffset, appendTime)
     else if (level === 'leader-journal') this.#waiting.forJournal(waiter, slot, baseOffset, appendTime)
   }
@@ -314,26 +300,22 @@ export class Partition implements StateMachine, Advancing {
     const refuse = (error: KafkaErrorCode, message: string): void => this.#refuse(waiter, slot, error, message)
     if (this.#term === 0) return refuse(KafkaError.NOT_LEADER_OR_FOLLOWER, 'this node does not lead the partition')
     if (!this.restoring) return refuse(KafkaError.INVALID_REQUEST, 'nothing is being restored here')
-    if (this.#pendingBytes + bytes.length > PENDING_BYTES_MAX)
-      return refuse(KafkaError.REQUEST_TIMED_OUT, 'too much for this partition at once')
-    const from = this.#pendingRecords === 0 ? this.#shard.endOffset : this.#pendingFirstOffset + this.#pendingRecords
+    const pending = this.#pending
+    const from = pending.after(this.#shard.endOffset)
     const examined = examineRestored(bytes, from, this.#restored!.endOffset)
     if ('error' in examined) return refuse(examined.error, examined.message)
     const offsets = examined.nextOffset - from
     if (offsets > ENTRY_RECORDS_MAX)
       return refuse(KafkaError.INVALID_REQUEST, `${offsets} offsets at once, ${ENTRY_RECORDS_MAX} at the most`)
-    if (this.#pendingRecords + offsets > ENTRY_RECORDS_MAX)
+    if (!pending.fits(bytes.length, offsets))
       return refuse(KafkaError.REQUEST_TIMED_OUT, 'too much for this partition at once')
     const { refusal: noRoom } = this.#shard
     if (noRoom !== null) return refuse(KafkaError.KAFKA_STORAGE_ERROR, noRoom)
-    if (this.#pendingRecords === 0) this.#pendingFirstOffset = from
     this.#shard.requestProposal()
     for (const batch of examined.batches) {
       setLeaderEpoch(batch, 0, this.#term)
-      this.#pending.push(batch)
+      pending.add(batch, from, examined.nextOffset)
     }
-    this.#pendingRecords = examined.nextOffset - this.#pendingFirstOffset
-    this.#pendingBytes += bytes.length
     this.#waiting.forQuorum(examined.nextOffset, waiter, slot, from, -1)
   }
 
@@ -397,27 +379,13 @@ export class Partition implements StateMachine, Advancing {
 
   draft(context: DraftContext): Draft | null {
     // Elected anew since these batches were taken: `roleChanged` is about to say so, and fails their waiters.
-    if (this.#pending.length === 0 || context.term !== this.#term) return null
-    assert(context.firstOffset === this.#pendingFirstOffset, () => {
-      return `shard ${this.#shard.id}: numbered from ${this.#pendingFirstOffset}, the log goes on at ${context.firstOffset}`
-    })
-    const draft = { kind: EntryKind.data, recordCount: this.#pendingRecords, payload: this.#pending }
-    this.#heldBack = this.#pendingOwned > 0
-    this.#clearPending()
-    return draft
+    if (this.#pending.isEmpty || context.term !== this.#term) return null
+    this.#heldBack = this.#pending.heldBack
+    return this.#pending.take(context.firstOffset)
   }
 
   defer(): void {
-    for (; this.#pendingOwned < this.#pending.length; this.#pendingOwned++) {
-      this.#pending[this.#pendingOwned] = Buffer.from(this.#pending[this.#pendingOwned]!)
-    }
-  }
-
-  #clearPending(): void {
-    this.#pending = []
-    this.#pendingOwned = 0
-    this.#pendingRecords = 0
-    this.#pendingBytes = 0
+    this.#pending.keep()
   }
 
   appended(entry: Entry): void {
@@ -489,7 +457,7 @@ export class Partition implements StateMachine, Advancing {
     const { waiting } = this
     const held = this.#held
     this.#term = 0
-    this.#clearPending()
+    this.#pending.clear()
     this.#derived.producers.dropOverlay()
     this.#held = []
     this.#heldBytes = 0
