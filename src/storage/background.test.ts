@@ -29,3 +29,21 @@ test('background: reads before writes, two at a time, and what can wait only whe
   over.get('scrub 2')!()
   assert.deepEqual([background.inFlight, background.queued], [0, 0])
 })
+
+test('background: readers that always want more leave writes a place, and writes leave them one', () => {
+  const background = new Background()
+  const done = { read: 0, write: 0 }
+  const inFlight: (() => void)[] = []
+  const again = (kind: 'read' | 'write'): void =>
+    background[kind]((finished) =>
+      inFlight.push(() => {
+        done[kind]++
+        again(kind)
+        finished()
+      }),
+    )
+  for (let i = 0; i < 10; i++) again('read')
+  for (let i = 0; i < 10; i++) again('write')
+  for (let i = 0; i < 1000; i++) inFlight.shift()!()
+  assert.ok(Math.min(done.read, done.write) > 400, JSON.stringify(done))
+})

@@ -6,8 +6,10 @@
  * at once were measured to raise a journal sync from 0.14 ms to 7–11 ms: the sync waits in the pool behind them, and then in
  * the disk's queue. So at most two run at a time; the journal, which does not come here, always finds a thread free.
  *
- * Reads go first: somebody waits for them, and the writes that they overtake were late on purpose. What nobody waits for at all, as the
- * scrubber's reading, goes when there is nothing else: on a slow disk it would hold up checkpoints, and with them snapshots.
+ * Reads go first: somebody waits for them, and the writes that they overtake were late on purpose. But while a write waits reads have
+ * one place only: some consumers that are behind always have a read waiting, and what is never written stays in memory and in the
+ * journal for ever. What nobody waits for at all, as the scrubber's reading, goes when there is nothing else: on a slow disk it would
+ * hold up checkpoints, and with them snapshots.
  */
 import { assert } from '../stdx/index.ts'
 
@@ -18,6 +20,7 @@ export type BackgroundOperation = (finished: () => void) => void
 
 export class Background {
   readonly #reads: BackgroundOperation[] = []
+  #readsInFlight = 0
   readonly #writes: BackgroundOperation[] = []
   readonly #idle: BackgroundOperation[] = []
   readonly #chance: (site: string) => boolean
@@ -52,22 +55,30 @@ export class Background {
     this.#start()
   }
 
+  get #isReadNext(): boolean {
+    if (this.#reads.length === 0) return false
+    return this.#writes.length === 0 || this.#readsInFlight < IN_FLIGHT_MAX - 1
+  }
+
   #next(): BackgroundOperation | undefined {
     const last = this.#writes.length > 1 && this.#chance('storage/last-write-first')
-    const operation = this.#reads.shift() ?? (last ? this.#writes.pop() : this.#writes.shift())
+    const operation = last ? this.#writes.pop() : this.#writes.shift()
     return operation ?? (this.#inFlight === 0 ? this.#idle.shift() : undefined)
   }
 
   #start(): void {
     while (this.#inFlight < IN_FLIGHT_MAX) {
-      const operation = this.#next()
+      const isRead = this.#isReadNext
+      const operation = isRead ? this.#reads.shift() : this.#next()
       if (operation === undefined) return
       this.#inFlight++
+      if (isRead) this.#readsInFlight++
       let finished = false
       operation(() => {
         assert(!finished, 'a background operation finished twice')
         finished = true
         this.#inFlight--
+        if (isRead) this.#readsInFlight--
         this.#start()
       })
     }
