@@ -84,7 +84,7 @@ export const STORAGE_PATCHES: readonly PatchMutant[] = [
     edits: [
       {
         file: 'storage/segment-supply',
-        find: 'const bytes = yield* this.#fill(file, most, least); yield* this.#step((done) => this.#disk.syncDirectory(directory, done));',
+        find: 'const bytes = yield* this.#fill(file, most, least); yield* this.#syncNames();',
         replace: 'const bytes = yield* this.#fill(file, most, least);',
       },
     ],

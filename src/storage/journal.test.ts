@@ -6,6 +6,7 @@ import type { Entry } from './entry.ts'
 import { chain, follow, World } from './harness.test.ts'
 import { BLOCK_ALIGNMENT, BLOCK_HEADER_BYTES, blockVerifies, peekBlockHeader } from './journal-format.ts'
 import { decodeBody } from './journal-scan.ts'
+import { SegmentSupply } from './segment-supply.ts'
 
 test('journal: what arrives during a sync shares the next block', () => {
   const world = new World()
@@ -177,6 +178,41 @@ test('journal: a sync that fails is fatal, and from then on nobody is told anyth
     ['JOURNAL_FAILED'],
   )
   world.close(storage)
+})
+
+test('journal: a sync of its folder that fails is fatal, though nobody waits for it', () => {
+  const world = new World()
+  const storage = world.open({ journalSegmentBytes: 64 << 10 })
+  // Once: the system says it to one of those who ask.
+  let asked = 0
+  world.disk.fault = (operation, path) =>
+    operation === 'syncDirectory' && path === '/data/journal' && asked++ === 0 ? 'EIO' : null
+  for (const entry of chain(16, 100, 1000)) {
+    storage.append([entry], () => {})
+    world.clock.settle()
+  }
+  const said = world.fatals.map(({ code, message }) => `${code}: ${message}`)
+  assert.equal(said.length, 1)
+  assert.match(said[0]!, /^JOURNAL_FAILED: .*could not sync its folder/)
+})
+
+test('journal: a file that is used again and whose new name may be lost is never handed out', () => {
+  const world = new World()
+  world.close(world.open())
+  const { disk, clock } = world
+  const spare = { path: '/data/journal/spare', bytes: 64 << 10 }
+  world.write(spare.path, Buffer.alloc(spare.bytes))
+  const supply = new SegmentSupply(
+    { directory: '/data', segmentBytes: spare.bytes },
+    { disk, clock, background: new Background(), trace: () => {} },
+  )
+  const failures: string[] = []
+  supply.onFailed = ({ code }) => void failures.push(code)
+  assert.ok(supply.offer(spare))
+  disk.fault = (operation) => (operation === 'syncDirectory' ? 'EIO' : null)
+  supply.prepare(9, spare.bytes)
+  clock.settle()
+  assert.deepEqual([failures, supply.take()], [['JOURNAL_FAILED'], null])
 })
 
 test('journal: on a full disk what was acknowledged stays, the rest is fatal by name', () => {

@@ -11,6 +11,9 @@
  * segment of an opening is small (a few MiB are written in ten milliseconds), the next ones grow to the full size, so neither
  * the first write of a node nor the first full segment waits for a whole segment of zeros.
  *
+ * A sync of the folder that fails ends the storage, although nobody waits for it: the next one would succeed without what this one has
+ * lost, and the journal would go on in a file that a power loss gives its old name.
+ *
  * A new file takes no more than a quarter of what the disk has left, which others may take meanwhile: zeros that fill it to the last
  * byte would fail the journal's own next write, which ends the node. So on a disk that is low the journal goes on in small segments
  * and in those it has.
@@ -19,6 +22,7 @@
 import { type Clock, type Disk, type DiskFile, type DiskSpace, PlatformError } from '../platform/index.ts'
 import { assert } from '../stdx/index.ts'
 import type { Background } from './background.ts'
+import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { isNotFound } from './identity.ts'
 import { BLOCK_ALIGNMENT } from './journal-format.ts'
@@ -71,6 +75,8 @@ export class SegmentSupply {
   saving = false
   /** There was no room for the next segment. */
   onFull: () => void = () => {}
+  /** Which names are on the disk is not known any more. */
+  onFailed: (error: StorageError) => void = () => {}
   #state: 'idle' | 'preparing' | 'ready' | 'closed' = 'idle'
   #prepared: PreparedSegment | null = null
   #retryAtMs = Number.NEGATIVE_INFINITY
@@ -101,7 +107,10 @@ export class SegmentSupply {
         if (this.#state !== 'closed') this.#state = 'idle'
         this.#retryAtMs = this.#clock.now() + RETRY_AFTER_MS
         this.#trace({ type: 'segment-not-prepared', number, reason: error.message })
-        if (isFull(error)) this.onFull()
+        if (error instanceof StorageError) {
+          this.#trace({ type: 'storage-failed', code: error.code, message: error.message })
+          this.onFailed(error)
+        } else if (isFull(error)) this.onFull()
       } else if (this.#state === 'closed') prepared!.file.close(() => {})
       else {
         this.#state = 'ready'
@@ -168,10 +177,9 @@ export class SegmentSupply {
 
   *#make(number: number, wanted: number, spare: SpareFile | undefined): Procedure<PreparedSegment> {
     const path = journalSegmentFile(this.#directory, number)
-    const directory = journalDirectory(this.#directory)
     if (spare !== undefined) {
       yield* this.#step<void>((done) => this.#disk.rename(spare.path, path, done))
-      yield* this.#step<void>((done) => this.#disk.syncDirectory(directory, done))
+      yield* this.#syncNames()
       const file = yield* this.#step<DiskFile>((done) => this.#disk.open(path, 'write', done))
       return { number, path, bytes: spare.bytes, file }
     }
@@ -193,18 +201,28 @@ export class SegmentSupply {
   /** `most` bytes, or, if others take the room meanwhile, fewer, but not fewer than `least`. */
   *#create(number: number, most: number, least: number): Procedure<PreparedSegment> {
     const path = journalSegmentFile(this.#directory, number)
-    const directory = journalDirectory(this.#directory)
     const file = yield* this.#step<DiskFile>((done) => this.#disk.open(path, 'create', done))
     try {
       yield* this.#step<void>((done) => file.truncate(0, done))
       const bytes = yield* this.#fill(file, most, least)
-      yield* this.#step<void>((done) => this.#disk.syncDirectory(directory, done))
+      yield* this.#syncNames()
       return { number, path, bytes, file }
     } catch (error) {
       // Leave no half-made file behind: on a full disk its bytes are needed.
       yield* call<void>((done) => file.close(() => done(null)))
       yield* call<void>((done) => this.#disk.remove(path, (failure) => done(isNotFound(failure) ? null : failure)))
       throw error
+    }
+  }
+
+  *#syncNames(): Procedure<void> {
+    const file = journalDirectory(this.#directory)
+    try {
+      yield* this.#step<void>((done) => this.#disk.syncDirectory(file, done))
+    } catch (cause) {
+      const reason = (cause as Error).message
+      const message = `the journal could not sync its folder, so a file that it is about to use may not be there after a power loss: ${reason}`
+      throw new StorageError({ code: 'JOURNAL_FAILED', file, operation: 'sync', reason }, message, { cause })
     }
   }
 

@@ -162,6 +162,7 @@ export class Storage {
       refused: () => this.#refused(),
     })
     supply.onFull = () => this.#refused()
+    supply.onFailed = fatal
     this.#onFull = collaborators.full ?? (() => {})
     this.#journal = new Journal(
       { diskIncarnation, incarnation, segmentBytes, segment, older, nextSequence },
