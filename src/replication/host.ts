@@ -22,6 +22,8 @@ import type { WireEvents } from './wire.ts'
 
 const EARLY_SHARDS_MAX = 4096
 const EARLY_MESSAGES_MAX = 8
+/** A read that found no file, or no memory, left is tried again so much later. */
+const READ_AGAIN_AFTER_MS = 1000
 
 export class ReplicationHost implements WireEvents {
   readonly #options: HostOptions
@@ -107,6 +109,7 @@ export class ReplicationHost implements WireEvents {
         chance: (site) => this.#with.platform.random.chance(site),
         storageFailed: (error) => this.#with.fatal(error),
         logDamaged: (damaged) => this.#handOver(damaged),
+        logUnread: (unread) => this.#readAgain(unread),
         installSnapshot: (installing, checkpoint, done) => this.#install(installing, checkpoint, done),
       },
     )
@@ -326,6 +329,13 @@ export class ReplicationHost implements WireEvents {
     if (heir === null) return
     raft.transfer(heir)
     this.#schedule(replica)
+  }
+
+  /** A follower that is behind waits for what could not be read. */
+  #readAgain(replica: Replica): void {
+    this.#clock.after(READ_AGAIN_AFTER_MS, () => {
+      if (!this.#stopped && this.#replicas.get(replica.id) === replica) replica.logRepaired()
+    })
   }
 
   /** Hands every leadership over to the follower that is furthest along. `done` when none is left, or after `patienceMs`. */

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
+import { PlatformError } from '../platform/index.ts'
 import { type Entry, EntryKind, encodeEntry, type ShardLog } from '../storage/index.ts'
 import { LogReading } from './log-reading.ts'
 import type { Raft } from './raft.ts'
@@ -28,7 +29,10 @@ test('reading: whoever lacks what compaction has left gets it of a log that star
   const raft = { log: { startOffset: 0, startIndex: 11 } } as unknown as Raft
   const applied = { index: 12, entryTerm: 1, crc: 0, nextOffset: 12, stamp: 12 }
   const fails = (): never => assert.fail('nothing is damaged')
-  const reading = new LogReading({ raft, shardLog, applied: () => applied, damaged: fails, storageFailed: fails })
+  const reading = new LogReading({
+    ...{ raft, shardLog, applied: () => applied },
+    ...{ damaged: fails, exhausted: fails, storageFailed: fails },
+  })
   let given: readonly number[] | null = null
   const below = (index: number, offset: number): readonly number[] | null => {
     reading.readBelow({ index, offset }, 0, 1 << 20, (_error, entries) => {
@@ -39,4 +43,22 @@ test('reading: whoever lacks what compaction has left gets it of a log that star
   assert.deepEqual(below(11, 10), [2, 4, 9])
   assert.deepEqual(below(5, 4), [2, 4], 'what is missing there the asker has above his floor')
   assert.equal(below(12, 11), null, 'between two floors a key may stand twice')
+})
+
+test('reading: what ends a node is a disk that fails, and not a process that has no file left to open', () => {
+  const said: string[] = []
+  let errno = ''
+  const shardLog = {
+    readFromIndex: (_index: number, _maxBytes: number, done: (error: PlatformError) => void) =>
+      done(new PlatformError({ code: 'DISK_FAILED', path: '/data', operation: 'open', errno }, errno)),
+  } as unknown as ShardLog
+  const reading = new LogReading({
+    ...{ raft: {} as Raft, shardLog, applied: () => assert.fail('it was not read') },
+    damaged: () => said.push('damaged'),
+    exhausted: () => said.push('exhausted'),
+    storageFailed: (error) => said.push(error.message),
+  })
+  for (errno of ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EACCES'])
+    reading.forFollower(1, 1, (entries) => assert.deepEqual(entries, []))
+  assert.deepEqual(said, ['exhausted', 'exhausted', 'exhausted', 'exhausted', 'EACCES'])
 })

@@ -8,7 +8,7 @@
  * What the tail holds is answered at once, everything else from the files. Nobody but a follower of the leader is shown anything above
  * the high-water mark. A read that meets damage says so to its caller, and to whoever has it repaired.
  */
-import type { PlatformError } from '../platform/index.ts'
+import { isExhausted, type PlatformError } from '../platform/index.ts'
 import type { Entry, LogStart, SegmentFacts, ShardLog, StorageError } from '../storage/index.ts'
 import type { Raft } from './raft.ts'
 import type { SnapshotPlace } from './snapshot.ts'
@@ -20,6 +20,8 @@ export interface ReadingCollaborators {
   readonly applied: () => SnapshotPlace
   /** Damage in files of this log, repaired behind our back; until then somebody else should lead. */
   readonly damaged: () => void
+  /** It cannot be read at the moment. */
+  readonly exhausted: () => void
   readonly storageFailed: (error: StorageError | PlatformError) => void
 }
 
@@ -142,6 +144,7 @@ export class LogReading {
   failed(error: StorageError | PlatformError): void {
     if (error.code === 'BELOW_LOG_START' || error.code === 'OFFSET_BELOW_LOG_START') return
     if (error.code === 'SHARD_LOG_DAMAGED' || error.code === 'SHARD_LOG_MISSING') this.#with.damaged()
+    else if (isExhausted(error)) this.#with.exhausted()
     else this.#with.storageFailed(error)
   }
 }

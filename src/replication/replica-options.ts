@@ -29,6 +29,8 @@ export interface ReplicaCollaborators {
   readonly storageFailed: (error: StorageError | PlatformError) => void
   /** A read met damage in the shard's log. */
   readonly logDamaged: (replica: Replica) => void
+  /** A read of it failed because the process has no file, or no memory, left: it may be tried again soon. */
+  readonly logUnread: (replica: Replica) => void
   readonly chance: (site: string) => boolean
   /** `done` is not called once this replica is gone. */
   readonly installSnapshot: (replica: Replica, checkpoint: ShardCheckpoint, done: () => void) => void

@@ -96,11 +96,12 @@ export class Replica implements Shard {
   }
 
   #logReading(): LogReading {
-    const { raft, shardLog, logDamaged, storageFailed } = this.#with
+    const { raft, shardLog, logDamaged, logUnread, storageFailed } = this.#with
     return new LogReading({
       ...{ raft, shardLog, storageFailed },
       applied: () => this.#applied,
       damaged: () => logDamaged(this),
+      exhausted: () => logUnread(this),
     })
   }
 
