@@ -182,6 +182,25 @@ test('what was cleaned again meanwhile is begun anew: of two states a deleted ke
   assert.ok(nodes.abandoned[0]! > 0, 'what had come of the first state')
 })
 
+test('a peer that does not answer for a while in the middle of it goes on where it was; one that stays away is given up', () => {
+  const entries = entriesOf(
+    (i) => i % 10 === 0,
+    () => 400_000,
+  )
+  for (const awayMs of [2000, 60_000]) {
+    const [away, steady] = [new Peer(entries), new Peer(entries)]
+    const nodes = new Nodes({ 2: away, 3: steady })
+    away.before = (question) => {
+      if (question !== 3) return
+      nodes.peers.delete(2)
+      nodes.clock.after(awayMs, () => nodes.peers.set(2, away))
+    }
+    assert.deepEqual(nodes.ask(), FLOOR)
+    assert.deepEqual(indexes(nodes.arrived), indexes(entries))
+    assert.deepEqual([nodes.abandoned.length, steady.asked > 0], awayMs === 2000 ? [0, false] : [1, true])
+  }
+})
+
 test('who is not cleaned up to the floor, or has a floor that will not do, is passed over', () => {
   const [short, low, good] = [new Peer(entriesOf(() => true)), new Peer([]), new Peer(entriesOf((i) => i > 50))]
   short.reaches = false

@@ -31,6 +31,8 @@ const ASK_TIMEOUT_MS = 5000
 const RETRY_MIN_MS = 200
 const RETRY_MAX_MS = 5000
 const SMALL_PIECE_BYTES = 300
+/** Of a piece that is not answered, before all that has come is given up: one may be late, or the peer be started anew. */
+const PIECE_ATTEMPTS = 5
 /** u32 shard, u64 floor's index (0: the giver's), its offset, from offset, bytes of the entry there that have come already. */
 const QUESTION_BYTES = 36
 /** u64 cleaning, floor's index, its offset; then entries. Without any: there is nothing from there on. */
@@ -128,7 +130,8 @@ export class PartFetch {
         if (this.#stopped) return arrival?.abandon()
         if (arrival === null) return done('something else is arriving for this log')
         const fixed = { ...question, floor: answer.floor }
-        new Transfer(fixed, answer, arrival, (from, skip, then) => this.#ask(peer, fixed, from, skip, then), {
+        const ask: AskPiece = (from, skip, then) => this.#ask(peer, fixed, from, skip, then, PIECE_ATTEMPTS)
+        new Transfer(fixed, answer, arrival, ask, {
           failed: (why) => (this.#stopped ? undefined : next(why)),
           arrived: (part) => (this.#stopped ? undefined : done(null, part, answer.floor)),
         })
@@ -138,10 +141,11 @@ export class PartFetch {
 
   #ask(
     peer: NodeId,
-    { shard, floor }: PartQuestion,
+    { shard, floor, startOffset }: PartQuestion,
     from: number,
     skip: number,
     then: (why: string, answer?: Answer) => void,
+    attempts = 1,
   ): void {
     const body = Buffer.alloc(QUESTION_BYTES)
     body.writeUInt32LE(shard, 0)
@@ -151,7 +155,12 @@ export class PartFetch {
     writeU64(body, skip, 28)
     this.#the.mesh.request(peer, METHOD, body, ASK_TIMEOUT_MS, (error, answer) => {
       if (this.#stopped) return
-      if (error !== null) then(error.message)
+      if (error !== null && attempts > 1) {
+        const waitMs = Math.min(RETRY_MIN_MS << (PIECE_ATTEMPTS - attempts), RETRY_MAX_MS)
+        this.#the.clock.after(waitMs, () => {
+          if (!this.#stopped) this.#ask(peer, { shard, floor, startOffset }, from, skip, then, attempts - 1)
+        })
+      } else if (error !== null) then(error.message)
       else if (answer === undefined || answer.length === 0) then('it is not cleaned up to there yet, or cannot read it')
       else if (answer.length < ANSWER_HEADER_BYTES) then('an answer that cannot be read')
       else {
@@ -201,12 +210,14 @@ function decodeQuestion(
   return { shard: body.readUInt32LE(0), asked, from, skip }
 }
 
+type AskPiece = (from: number, skip: number, then: (why: string, answer?: Answer) => void) => void
+
 /** One part on its way from one peer. */
 class Transfer {
   readonly #question: PartQuestion
   readonly #generation: number
   readonly #arrival: PartArrival
-  readonly #ask: (from: number, skip: number, then: (why: string, answer?: Answer) => void) => void
+  readonly #ask: AskPiece
   readonly #over: { readonly failed: (why: string) => void; readonly arrived: (part: CleanedPart) => void }
   #carry: Buffer = Buffer.alloc(0)
 
@@ -214,7 +225,7 @@ class Transfer {
     question: PartQuestion,
     first: Answer,
     arrival: PartArrival,
-    ask: (from: number, skip: number, then: (why: string, answer?: Answer) => void) => void,
+    ask: AskPiece,
     over: { readonly failed: (why: string) => void; readonly arrived: (part: CleanedPart) => void },
   ) {
     this.#question = question
