@@ -29,8 +29,8 @@ export const REPAIR_PATCHES: readonly PatchMutant[] = [
       },
       {
         file: 'cluster/log-repair',
-        find: 'if (entries?.[0]?.index !== from)',
-        replace: 'if (entries === null)',
+        find: 'if (entries[0]?.index !== from)',
+        replace: 'if (entries.length === 0)',
       },
       {
         file: 'cluster/log-repair',

@@ -100,7 +100,9 @@ class Nodes {
       startOffset: () => 0,
       mayReplace: () => true,
       checkpoint: () => {},
-      beginRepair: (_shard, begin) => this.clock.endOfTurn(() => begin(this.#segmentRepair())),
+      beginRepair: (_shard, tried, begin) =>
+        this.clock.endOfTurn(() => begin(tried.has(FILE) || this.#damages.length === 0 ? null : this.#segmentRepair())),
+      readOwn: (_shard, _index, _maxBytes, done) => this.clock.endOfTurn(() => done([])),
       completeRepair: (_repair, done) => {
         this.#damages = []
         done(null, 'done')
@@ -112,7 +114,7 @@ class Nodes {
     const { taken, clock } = this
 
     const repair = {
-      range: { shard: SHARD, firstIndex: 1, lastIndex: LOG.length },
+      range: { shard: SHARD, firstIndex: 1, lastIndex: LOG.length, file: FILE },
       lastIndex: LOG.length,
       get nextIndex() {
         return taken.length + 1
@@ -138,6 +140,7 @@ class Nodes {
     const isOver = (): boolean => this.repair.repaired > 0 || this.events.some(({ type }) => type === 'log-unrepaired')
     while (!isOver() && this.clock.step());
     assert.ok(isOver())
+    this.clock.advance(1)
     return this
   }
 

@@ -1,17 +1,17 @@
 /**
  * Fetches from other replicas what is damaged in this node's shard logs, and gives others what is damaged in theirs.
  *
- *     damage ─► a range whose end is known ─► ask a peer, a piece at a time ─► verify ─► a new file ─► in the old one's place
- *                        ▲                         │ it has nothing, or something else
- *                        └── later ◄── all asked ──┘ the next peer
+ *     damage ─► a range whose end is known ─► fetched (range-fetch.ts) and verified ─► a new file ─► in the old one's place
+ *                        ▲                              │ nobody has it
+ *                        └── later ◄── all tried ◄──────┴──► the shard's next damaged file
  *
  * What compaction has left is no range of entries: it is fetched as a whole (part-fetch.ts), and so is what no other replica has as it
  * was committed any more, because compaction has gone over it there.
  *
- * One range at a time, for repairs are rare and the pieces large. What a peer sends is believed because it fits between what this
- * node knows itself (storage/segment-repair.ts), so any replica will do, leader or not. A peer that does not fit may be the damaged
- * one, or we hold the wrong end: everybody is asked before it is given up for the time being. It is never given up for good: a
- * replica that has the range may come back.
+ * One range at a time, the shards in turn, for repairs are rare and the pieces large. What a peer sends is believed because it fits
+ * between what this node knows itself (storage/segment-repair.ts), so any replica will do, leader or not. A peer that does not fit may
+ * be the damaged one, or we hold the wrong end: everybody is asked before it is given up for the time being. It is never given up for
+ * good: a replica that has the range may come back.
  */
 import type { Clock, Timer } from '../platform/index.ts'
 import type { NodeId, ShardId } from '../replication/index.ts'
@@ -26,17 +26,20 @@ import {
   StorageError,
   writeU64,
 } from '../storage/index.ts'
-import { entriesIn, PIECE_BYTES } from './entry-pieces.ts'
+import { PIECE_BYTES } from './entry-pieces.ts'
 import { ClusterError } from './errors.ts'
 import type { ClusterEvent } from './events.ts'
 import type { PartFetch, PartQuestion } from './part-fetch.ts'
 import type { Asking, RequestDone } from './peer-requests.ts'
+import { type AskSource, RangeFetch } from './range-fetch.ts'
 
 const METHOD = 'log-entries'
 const REQUEST_BYTES = 32
 const ASK_TIMEOUT_MS = 5000
 const RETRY_MIN_MS = 500
 const RETRY_MAX_MS = 30_000
+const WAITS = 'what it ends with is not known, or what has come in its place waits for a checkpoint'
+const NOBODY: ReadonlySet<NodeId> = new Set()
 /** Cut off, or damaged here as well: it is known by now, and being repaired, from whoever has it. */
 const LOST: ReadonlySet<string> = new Set(['BELOW_LOG_START', 'SHARD_LOG_DAMAGED', 'SHARD_LOG_MISSING'])
 
@@ -64,15 +67,31 @@ export interface OpenDamage extends LogDamage {
   readonly unrepaired: string | null
 }
 
+/** One go at everything that is damaged in a shard's log: each file once, so that one that nobody has keeps none of the others waiting. */
+interface Round {
+  readonly shard: ShardId
+  /** Files. */
+  readonly tried: Set<string>
+  /** Some of them in vain. */
+  failed: boolean
+  /** A replica did not say what it has. */
+  unheard: boolean
+}
+
+interface Failure {
+  readonly shard: ShardId
+  readonly reason: string
+}
+
 export class LogRepair {
   readonly #the: LogRepairCollaborators
   readonly #due = new Set<ShardId>()
-  /** Why the last attempt for a shard has failed. */
-  readonly #failures = new Map<ShardId, string>()
+  /** Begun, and not over. */
+  readonly #rounds = new Map<ShardId, Round>()
+  /** Why the last attempt has failed, by the damaged file. */
+  readonly #failures = new Map<string, Failure>()
   #busy = false
   #stopped = false
-  /** Of the repair that is under way: a replica did not say what it has. */
-  #unheard = false
   #retry: Timer | null = null
   #retryMs = RETRY_MIN_MS
   /** Ranges, since the start of this node. */
@@ -93,7 +112,7 @@ export class LogRepair {
   get damages(): readonly OpenDamage[] {
     return this.#the.caretaker.damages.map((damage) => ({
       ...damage,
-      unrepaired: this.#failures.get(damage.shard) ?? null,
+      unrepaired: this.#failures.get(damage.file)?.reason ?? null,
     }))
   }
 
@@ -108,142 +127,145 @@ export class LogRepair {
     if (shard === undefined) return this.#tryAgainLater()
     this.#due.delete(shard)
     this.#busy = true
-    this.#unheard = false
-    const part = this.#the.caretaker.lostPart(shard)
-    if (part !== null) return this.#fetchPart(part, (reason) => this.#failed(shard, reason))
-    this.#the.caretaker.beginRepair(shard, (repair) => {
+    const round = this.#rounds.get(shard) ?? { shard, tried: new Set(), failed: false, unheard: false }
+    this.#rounds.set(shard, round)
+    const { caretaker } = this.#the
+    const part = caretaker.lostPart(shard)
+    if (part === null || round.tried.has(part.file)) this.#beginRange(round, NOBODY)
+    else
+      this.#fetchPart(round, part.file, part, (reason) => {
+        this.#failed(round, part.file, reason)
+      })
+  }
+
+  /** Without asking those in `without` for the range of `file`. */
+  #beginRange(round: Round, without: ReadonlySet<NodeId>, file?: string): void {
+    this.#the.caretaker.beginRepair(round.shard, round.tried, (repair) => {
       if (this.#stopped) return
-      const waits = 'what it ends with is not known, or what has come in its place waits for a checkpoint'
-      if (repair === null) this.#over(shard, this.#isDamaged(shard) ? waits : null)
-      else this.#fetch(repair, this.#peers(shard))
+      if (repair === null) this.#over(round)
+      else this.#fetchRange(round, repair, repair.range.file === file ? without : NOBODY)
     })
   }
 
-  #peers(shard: ShardId): NodeId[] {
-    return this.#the.replicasOf(shard).filter((node) => node !== this.#the.self)
-  }
-
-  #isDamaged(shard: ShardId): boolean {
-    return this.#the.caretaker.damages.some((damage) => damage.shard === shard)
+  #damagesOf(shard: ShardId): readonly LogDamage[] {
+    return this.#the.caretaker.damages.filter((damage) => damage.shard === shard)
   }
 
   #tryAgainLater(): void {
     if (this.#failures.size === 0 || this.#retry !== null) return
     this.#retry = this.#the.clock.after(this.#retryMs, () => {
       this.#retry = null
-      for (const shard of this.#failures.keys()) this.#due.add(shard)
+      for (const { shard } of this.#failures.values()) this.#due.add(shard)
       this.#next()
     })
     this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MAX_MS)
   }
 
-  /** `failure`: why it is not repaired; null: it is, or need not be. */
-  #over(shard: ShardId, failure: string | null): void {
+  /** The round goes on after those of other shards. */
+  #turn({ shard }: Round): void {
     this.#busy = false
-    if (failure === null) this.#failures.delete(shard)
-    else this.#failures.set(shard, failure)
+    this.#due.add(shard)
     this.#next()
   }
 
+  #failed(round: Round, file: string, reason: string): void {
+    const { shard } = round
+    round.tried.add(file)
+    round.failed = true
+    if (this.#failures.get(file)?.reason !== reason) this.#the.trace({ type: 'log-unrepaired', shard, file, reason })
+    this.#failures.set(file, { shard, reason })
+    this.#turn(round)
+  }
+
+  #over({ shard, failed, unheard }: Round): void {
+    this.#rounds.delete(shard)
+    if (failed) {
+      if (!unheard) this.#the.startAtState(shard)
+      // Where the log was cut, here or everywhere, this node's files may only not know yet.
+      this.#the.caretaker.checkpoint()
+    }
+    const left = this.#damagesOf(shard)
+    const damaged = new Set(left.map(({ file }) => file))
+    for (const [file, failure] of this.#failures)
+      if (failure.shard === shard && !damaged.has(file)) this.#failures.delete(file)
+    for (const file of damaged) if (!this.#failures.has(file)) this.#failures.set(file, { shard, reason: WAITS })
+    if (left.length === 0) this.#the.repaired(shard)
+    this.#busy = false
+    this.#next()
+  }
+
+  #fetchRange(round: Round, repair: SegmentRepair, without: ReadonlySet<NodeId>): void {
+    const { self, replicasOf } = this.#the
+    const others = replicasOf(round.shard).filter((node) => node !== self && !without.has(node))
+    const ask: AskSource = (source, of, skip, done) => this.#ask(source, of, skip, done)
+    const fetch = new RangeFetch(repair, self, others, ask, (outcome) => {
+      if (this.#stopped) return
+      round.unheard ||= fetch.unheard
+      if (outcome === 'complete') this.#complete(round, fetch)
+      // What was taken from others before may be as wrong as what was refused: only the end tells.
+      else if (outcome === 'refused' && others.length > 1)
+        repair.discard(() => {
+          if (!this.#stopped) this.#beginRange(round, new Set([...without, fetch.refused!]), repair.range.file)
+        })
+      else this.#giveUp(round, repair, fetch.reason)
+    })
+    fetch.next()
+  }
+
+  #ask(source: NodeId, { range, nextIndex, lastIndex }: SegmentRepair, skip: number, done: RequestDone): void {
+    const { self, mesh, caretaker } = this.#the
+    const { shard } = range
+    const heard: RequestDone = (error, bytes) => (this.#stopped ? undefined : done(error, bytes))
+    if (source !== self)
+      return mesh.request(source, METHOD, encodeRequest(shard, nextIndex, lastIndex, skip), ASK_TIMEOUT_MS, heard)
+    caretaker.readOwn(shard, nextIndex, skip + PIECE_BYTES, (entries) =>
+      heard(null, pieceOf(entries, nextIndex, lastIndex, skip)),
+    )
+  }
+
+  #complete(round: Round, fetch: RangeFetch): void {
+    const { repair } = fetch
+    this.#the.caretaker.completeRepair(repair, (error, outcome) => {
+      if (this.#stopped) return
+      if (error !== null) {
+        round.unheard = true
+        return this.#giveUp(round, repair, error.message)
+      }
+      if (outcome === 'more') return fetch.next()
+      if (outcome === 'done') {
+        this.repaired++
+        this.#the.repaired(round.shard)
+      }
+      this.#turn(round)
+    })
+  }
+
   /** Nobody has these entries; somebody may have what compaction has left of them. */
-  #giveUp(repair: SegmentRepair, reason: string): void {
-    const { shard, firstIndex, lastIndex } = repair.range
+  #giveUp(round: Round, repair: SegmentRepair, reason: string): void {
+    const { shard, firstIndex, lastIndex, file } = repair.range
     const { caretaker } = this.#the
     repair.discard(() => {
       if (this.#stopped) return
       const mayBe = (floor: LogStart): boolean => caretaker.mayReplace(shard, firstIndex, floor)
       const question = { shard, floor: null, startOffset: caretaker.startOffset(shard), mayBe }
-      this.#fetchPart(question, () => this.#failed(shard, `entries ${firstIndex} to ${lastIndex}: ${reason}`))
+      this.#fetchPart(round, file, question, () =>
+        this.#failed(round, file, `entries ${firstIndex} to ${lastIndex}: ${reason}`),
+      )
     })
   }
 
-  #fetchPart(question: PartQuestion, failed: (reason: string) => void): void {
-    const { shard } = question
+  #fetchPart(round: Round, file: string, question: PartQuestion, failed: (reason: string) => void): void {
+    const { shard } = round
     this.#the.parts.fetch(question, (reason, part, floor) => {
       if (this.#stopped) return
       if (part === undefined) return failed(reason!)
       this.#the.caretaker.adoptPart(shard, part, floor!)
       this.repaired++
       this.#the.repaired(shard)
-      // Until a checkpoint names it; and there may be more.
-      this.#over(shard, this.#isDamaged(shard) ? 'what has come in its place waits for a checkpoint' : null)
-    })
-  }
-
-  #failed(shard: ShardId, failure: string): void {
-    const file = this.#the.caretaker.damages.find((damage) => damage.shard === shard)?.file
-    if (this.#failures.get(shard) !== failure && file !== undefined)
-      this.#the.trace({ type: 'log-unrepaired', shard, file, reason: failure })
-    if (!this.#unheard) this.#the.startAtState(shard)
-    // Where the log was cut, here or everywhere, this node's files may only not know yet.
-    this.#the.caretaker.checkpoint()
-    this.#over(shard, file === undefined ? null : failure)
-  }
-
-  /** The first of `peers` is asked, and the others when it has nothing. */
-  #fetch(
-    repair: SegmentRepair,
-    peers: readonly NodeId[],
-    reason = 'no other replica answers',
-    carry: Buffer = Buffer.alloc(0),
-  ): void {
-    const [peer, ...others] = peers
-    if (peer === undefined) return this.#giveUp(repair, reason)
-    const { shard } = repair.range
-    const body = encodeRequest(shard, repair.nextIndex, repair.lastIndex, carry.length)
-    this.#the.mesh.request(peer, METHOD, body, ASK_TIMEOUT_MS, (error, answer) => {
-      if (this.#stopped) return
-      if (error !== null) {
-        this.#unheard = true
-        return this.#fetch(repair, others, error.message)
-      }
-      if (answer === undefined || answer.length === 0)
-        return this.#fetch(repair, others, `node ${peer} has no entry ${repair.nextIndex}`)
-      const bytes = carry.length === 0 ? answer : Buffer.concat([carry, answer])
-      const { entries, rest, defect } = entriesIn(bytes)
-      if (defect !== null) return this.#fetch(repair, others, `node ${peer} sent what is no entry (${defect})`)
-      repair.add(entries, (failure) => {
-        if (this.#stopped) return
-        if (failure !== null) {
-          // What this disk does not take says nothing of what the others have.
-          if (!(failure instanceof StorageError && failure.code === 'REPAIR_REFUSED')) this.#unheard = true
-          this.#startAnew(repair, others, `${failure.message} (from node ${peer})`)
-        } else if (repair.complete) this.#complete(repair, peers)
-        else this.#fetch(repair, peers, reason, rest)
-      })
-    })
-  }
-
-  /** What was taken from this peer before may be as wrong as what was refused: only the end tells. */
-  #startAnew(repair: SegmentRepair, others: readonly NodeId[], reason: string): void {
-    const { shard } = repair.range
-    if (others.length === 0) return this.#giveUp(repair, reason)
-    repair.discard(() => {
-      if (this.#stopped) return
-      this.#the.caretaker.beginRepair(shard, (next) => {
-        if (this.#stopped) return
-        if (next === null) this.#over(shard, this.#isDamaged(shard) ? reason : null)
-        else this.#fetch(next, others, reason)
-      })
-    })
-  }
-
-  #complete(repair: SegmentRepair, peers: readonly NodeId[]): void {
-    const { shard } = repair.range
-    this.#the.caretaker.completeRepair(repair, (error, outcome) => {
-      if (this.#stopped) return
-      if (error !== null) {
-        this.#unheard = true
-        return this.#giveUp(repair, error.message)
-      }
-      if (outcome === 'more') return this.#fetch(repair, peers)
-      if (outcome === 'done') {
-        this.repaired++
-        this.#the.repaired(shard)
-      }
-      // There may be more of it.
-      if (this.#isDamaged(shard)) this.#due.add(shard)
-      this.#over(shard, null)
+      // Until a checkpoint names it.
+      round.tried.add(file)
+      this.#failures.delete(file)
+      this.#turn(round)
     })
   }
 
@@ -258,9 +280,7 @@ export class LogRepair {
       // Nothing is said only by who has it no more: where all say so, whoever asks may give up what it lacks for good.
       const lost = error instanceof StorageError && LOST.has(error.code)
       if (!lost && (error !== null || entries === null)) return reply(this.#notKnown(shard, from, error))
-      if (entries?.[0]?.index !== from) return reply(null, Buffer.alloc(0))
-      const bytes = Buffer.concat(entries.filter(({ index }) => index <= through).map((entry) => entry.bytes))
-      reply(null, bytes.subarray(skip, skip + PIECE_BYTES))
+      reply(null, pieceOf(entries ?? [], from, through, skip))
     })
   }
 
@@ -270,6 +290,13 @@ export class LogRepair {
     const what = `node ${node} cannot say whether it has entry ${index} of shard ${shard}`
     return new ClusterError({ code: 'ENTRY_NOT_KNOWN', node, shard, index }, `${what}: ${why}`)
   }
+}
+
+/** Of the bytes of entries `from` to `through`; none where there is no `from`. */
+function pieceOf(entries: readonly Entry[], from: number, through: number, skip: number): Buffer {
+  if (entries[0]?.index !== from) return Buffer.alloc(0)
+  const bytes = Buffer.concat(entries.filter(({ index }) => index <= through).map((entry) => entry.bytes))
+  return bytes.subarray(skip, skip + PIECE_BYTES)
 }
 
 /** u32 shard, u64 from, u64 through, u64 bytes from the beginning of `from` that are there already. */

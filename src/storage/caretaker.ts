@@ -9,6 +9,7 @@ import { readFile, replaceFile } from './atomic-file.ts'
 import type { Background } from './background.ts'
 import { decodeCheckpoint } from './checkpoint-format.ts'
 import type { CleanedPart } from './cleaned-part.ts'
+import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
 import { decodeIdentity, encodeIdentity, type Identity } from './identity.ts'
@@ -69,12 +70,13 @@ export class Caretaker {
   }
 
   /** What compaction has left of the shard's log is damaged, and another replica's is wanted in its place; null: it is not. */
-  lostPart(shard: number): WantedPart | null {
+  lostPart(shard: number): (WantedPart & { readonly file: string }) | null {
     const log = this.#the.logs.get(shard)
+    const damage = log?.repairs.cleanedDamage ?? null
     // One that has arrived waits for a checkpoint.
-    if (log?.repairs.cleanedIsDamaged !== true || log.cleaner.finished !== null) return null
+    if (log === undefined || damage === null || log.cleaner.finished !== null) return null
     const { firstIndex: index, firstOffset: startOffset, cleaner } = log
-    return { shard, floor: { index, offset: cleaner.view.floorOffset }, startOffset }
+    return { shard, floor: { index, offset: cleaner.view.floorOffset }, startOffset, file: damage.file }
   }
 
   /**
@@ -107,15 +109,22 @@ export class Caretaker {
     this.#the.logs.get(shard)?.cleaner.adopt(part, floor)
   }
 
-  /** A range of the shard's log to be fetched from another replica; null: none that could be told to be right. */
-  beginRepair(shard: number, done: (repair: SegmentRepair | null) => void): void {
+  /** A range of the shard's log to be fetched, of a file that is not `tried`; null: none that could be told to be right. */
+  beginRepair(shard: number, tried: ReadonlySet<string>, done: (repair: SegmentRepair | null) => void): void {
     const { background, logs } = this.#the
     background.read((finished) =>
-      run(logs.get(shard)?.repairs.next() ?? nothing(), (_error, repair) => {
+      run(logs.get(shard)?.repairs.next(tried) ?? nothing(), (_error, repair) => {
         finished()
         done(repair ?? null)
       }),
     )
+  }
+
+  /** What this node's own files, damaged or not, have from `index` on; nothing where they are damaged there. */
+  readOwn(shard: number, index: number, maxBytes: number, done: (entries: readonly Entry[]) => void): void {
+    const log = this.#the.logs.get(shard)
+    if (log === undefined) done([])
+    else log.readFromIndex(index, maxBytes, (error, entries) => done(error === null ? entries : []))
   }
 
   /** `repair` is complete: it takes the place of what it repairs. */

@@ -86,6 +86,8 @@ export class LogRepairs {
   readonly #damages = new Map<number, LogDamage>()
   /** Until they are in the quarantine, whatever has become of the log. */
   readonly #damagedFiles = new Set<string>()
+  /** What becomes of its files is nobody's business any more. */
+  #closed = false
   /** Of those that are damaged still: replaced in memory, and not in a checkpoint yet. */
   #renamed: Renamed[] = []
 
@@ -101,34 +103,48 @@ export class LogRepairs {
     this.#the = collaborators
   }
 
+  /** The log is closed, and may be removed: a file that is gone is no damage, and none is to be made again. */
+  close(): void {
+    this.#closed = true
+  }
+
   get damages(): readonly LogDamage[] {
     return [...this.#damages.values()]
   }
 
   /** Damage, by whoever met it; anything else is none of ours. */
   note(error: unknown): void {
-    if (!isDamage(error)) return
+    if (!isDamage(error) || this.#closed) return
     const { file, position, reason } = error.details
     const key = isOfCleanedSegment(basename(file)) ? CLEANED : (segmentNumberIn(basename(file)) ?? FRONT)
     this.#note(key, { shard: this.#options.shard, file, position, reason })
   }
 
-  /** All of the file was read, and is what it should be: what was met before was the reading's fault. */
-  isSound({ firstIndex, path }: Segment): void {
-    this.#damages.delete(firstIndex)
-    this.#damagedFiles.delete(path)
+  /** What is known now, for `isSound` to be told of. */
+  damageOf({ firstIndex }: Segment): LogDamage | null {
+    return this.#damages.get(firstIndex) ?? null
+  }
+
+  /**
+   * The file was read up to `end`, and is what it should be: damage that was `known` before, and lies there, was the reading's fault. What
+   * was met since, or lies behind, is another matter.
+   */
+  isSound(segment: Segment, known: LogDamage | null, end: number): void {
+    if (this.damageOf(segment) !== known || (known !== null && known.position >= end)) return
+    segment.numbersLost = false
+    this.#damages.delete(segment.firstIndex)
+    this.#damagedFiles.delete(segment.path)
   }
 
   /** All of what compaction has left was read, and is what was written. */
-  cleanedIsSound(): void {
-    const damage = this.#damages.get(CLEANED)
-    if (damage === undefined) return
+  cleanedIsSound(known: LogDamage | null): void {
+    if (known === null || this.cleanedDamage !== known) return
     this.#damages.delete(CLEANED)
-    this.#damagedFiles.delete(damage.file)
+    this.#damagedFiles.delete(known.file)
   }
 
-  get cleanedIsDamaged(): boolean {
-    return this.#damages.has(CLEANED)
+  get cleanedDamage(): LogDamage | null {
+    return this.#damages.get(CLEANED) ?? null
   }
 
   /** This is what compaction has left now. */
@@ -161,14 +177,16 @@ export class LogRepairs {
     this.#the.damageFound(damage.shard)
   }
 
-  /** What can be repaired next: the highest first, since a file is told to be right by the one behind it. */
-  *next(): Procedure<SegmentRepair | null> {
+  /**
+   * What can be repaired next, of files that are not `tried`: the highest first, since a file is told to be right by the one behind it.
+   */
+  *next(tried: ReadonlySet<string>): Procedure<SegmentRepair | null> {
     for (const firstIndex of [...this.#damages.keys()].sort((a, b) => b - a)) {
       if (this.#renamed.some(({ old }) => old.firstIndex === firstIndex)) continue
       try {
         const range = yield* this.#rangeOf(firstIndex)
-        if (range === 'unknown') continue
-        if (range !== null) return new SegmentRepair(range, this.#options.directory, this.#the)
+        if (range === 'unknown' || (range !== null && tried.has(range.file))) continue
+        if (range !== null) return new SegmentRepair(range, this.#options.directory, () => !this.#closed, this.#the)
         this.#damages.delete(firstIndex)
       } catch (error) {
         // The file that would tell is damaged itself, and has its turn when this is called again.
@@ -183,23 +201,24 @@ export class LogRepairs {
   *#rangeOf(firstIndex: number): Procedure<RepairRange | null | 'unknown'> {
     if (firstIndex === CLEANED) return 'unknown'
     const { segments, position } = this.#writer
-    const { shard } = this.#options
+    const { shard, directory } = this.#options
     const start = this.#start().index
     const at = segments.findIndex((segment) => segment.firstIndex === firstIndex)
     const target = segments[at] ?? null
     const next = target === null ? segments[0] : segments[at + 1]
     if (target === null && (firstIndex !== FRONT || next === undefined || next.firstIndex <= start)) return null
     const from = target === null ? start : Math.max(target.firstIndex, start)
+    const file = target?.path ?? directory
     const createdMs = target === null ? 0 : yield* this.#createdMs(target)
     if (next === undefined) {
       if (position === null) return 'unknown'
       const { lastIndex, lastCrc } = position
-      return lastIndex < from ? null : { shard, firstIndex: from, lastIndex, lastCrc, createdMs, target }
+      return lastIndex < from ? null : { shard, firstIndex: from, lastIndex, lastCrc, createdMs, target, file }
     }
     const lastIndex = next.firstIndex - 1
     if (lastIndex < from) return null
     const lastCrc = yield* this.#previousCrcOf(next)
-    return { shard, firstIndex: from, lastIndex, lastCrc, createdMs, target }
+    return { shard, firstIndex: from, lastIndex, lastCrc, createdMs, target, file }
   }
 
   *#previousCrcOf(segment: Segment): Procedure<number> {

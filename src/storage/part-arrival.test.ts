@@ -80,7 +80,7 @@ test('a part arrives in the place of one that rots, which is kept; a crash at an
     scrub(world, storage)
     const lost = storage.caretaker.lostPart(SHARD)
     if (lost === null) return log
-    assert.deepEqual(lost, { shard: SHARD, floor: FLOOR, startOffset: 0 })
+    assert.deepEqual(lost, { shard: SHARD, floor: FLOOR, startOffset: 0, file: damagesIn(storage)[0] })
     take(storage, (part) => storage.caretaker.adoptPart(SHARD, part, FLOOR))
     return log
   }

@@ -21,7 +21,7 @@ export function scrub(world: World, storage: Storage): void {
 
 export function beginRepair(world: World, storage: Storage, shard: number): SegmentRepair | null {
   let begun: SegmentRepair | null | undefined
-  storage.caretaker.beginRepair(shard, (repair) => {
+  storage.caretaker.beginRepair(shard, new Set(), (repair) => {
     begun = repair
   })
   world.clock.settle()

@@ -759,3 +759,22 @@ test('repair: a shard that is removed while its file is scrubbed says nothing of
   assert.deepEqual(damagesIn(storage), [])
   assert.ok(!world.events.some(({ type }) => type === 'shard-log-damaged'))
 })
+
+test('repair: of a shard that is removed nothing is made again, and a file that is gone with it is no damage', () => {
+  const { world, firsts } = closed('removed while it is repaired')
+  const storage = open(world)
+  const log = storage.openShardLog(16)
+  flip(world, path(firsts[2]), 1500)
+  scrub(world, storage)
+  const repair = begin(world, storage)!
+  log.readFromOffset(0, 1 << 20, () => {})
+  storage.removeShard(16, 1)
+  world.clock.settle()
+  world.events.length = 0
+  log.readFromOffset(0, 1 << 20, (error) => assert.notEqual(error, null))
+  world.clock.settle()
+  const refused = addTo(world, repair, LOG.slice(repair.nextIndex - 1, repair.lastIndex))
+  assert.equal((refused as StorageError | null)?.code, 'SHARD_REMOVED')
+  assert.deepEqual([damagesIn(storage), world.list('/data/shards')], [[], []])
+  assert.ok(!world.events.some(({ type }) => type === 'shard-log-damaged'))
+})

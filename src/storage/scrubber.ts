@@ -22,6 +22,7 @@ import type { ShardLogPosition } from './checkpoint-format.ts'
 import { CleanedScrub } from './cleaned-scrub.ts'
 import { crcThrough, type Entry, nextOffsetAfter } from './entry.ts'
 import type { StorageEvent } from './events.ts'
+import type { LogDamage } from './log-repairs.ts'
 import { call, type Procedure, run } from './procedure.ts'
 import {
   ChunkReader,
@@ -61,6 +62,7 @@ export class Scrubber {
   /** Of the shard at hand: cleaned segments that are still to be looked at; null: not begun. */
   #cleaned: Segment[] | null = null
   #cleanedSound = true
+  #cleanedKnown: LogDamage | null = null
   /** Of the shard at hand: the next file begins here or above. */
   #from = 0
   #files = 0
@@ -121,7 +123,8 @@ export class Scrubber {
       this.#file = null
       this.#files++
       // Of one that is no part of the log any more nothing was read.
-      if (scrub instanceof SegmentScrub && !scrub.segment.dropped) log.repairs.isSound(scrub.segment)
+      if (scrub instanceof SegmentScrub && !scrub.segment.dropped)
+        log.repairs.isSound(scrub.segment, scrub.known, scrub.end)
     }
     return bytes
   }
@@ -134,6 +137,7 @@ export class Scrubber {
     if (this.#cleaned === null) {
       this.#cleaned = [...cleaner.view.segments]
       this.#cleanedSound = true
+      this.#cleanedKnown = repairs.cleanedDamage
     }
     for (let segment = this.#cleaned.shift(); segment !== undefined; segment = this.#cleaned.shift()) {
       const { firstIndex, generation } = segment
@@ -141,8 +145,10 @@ export class Scrubber {
         (known) => known.firstIndex === firstIndex && known.generation === generation,
       )
       if (expected !== undefined) return new CleanedScrub(segment, expected, this.#the.disk)
+      // Another cleaning has taken its place, and was not read.
+      this.#cleanedSound = false
     }
-    if (this.#cleanedSound) repairs.cleanedIsSound()
+    if (this.#cleanedSound) repairs.cleanedIsSound(this.#cleanedKnown)
     // Once: what is met while the other files are read is news.
     this.#cleanedSound = false
     return null
@@ -155,13 +161,15 @@ export class Scrubber {
     // A segment in use without an end: the writer is just about to begin the next one.
     if (segment === undefined || (at + 1 === segments.length && position === null)) return null
     this.#from = segment.firstIndex + 1
-    return new SegmentScrub(segment, segments[at + 1] ?? null, position, this.#the)
+    return new SegmentScrub(segment, segments[at + 1] ?? null, position, log.repairs.damageOf(segment), this.#the)
   }
 }
 
 /** One file of a log, a chunk at a time. */
 class SegmentScrub {
   readonly segment: Segment
+  /** Damage of it that was known when this began. */
+  readonly known: LogDamage | null
   done = false
   readonly #next: Segment | null
   /** The end of the segment in use as it was when this began. */
@@ -178,12 +186,19 @@ class SegmentScrub {
     segment: Segment,
     next: Segment | null,
     position: ShardLogPosition | null,
+    known: LogDamage | null,
     collaborators: ScrubberCollaborators,
   ) {
     this.segment = segment
+    this.known = known
     this.#next = next
     this.#position = position
     this.#the = collaborators
+  }
+
+  /** What lies before this was read. */
+  get end(): number {
+    return this.#at
   }
 
   /** Answers how many bytes it read. */

@@ -3,6 +3,9 @@
  *
  * Entries that were handed to the log and are not written yet count to the segment in use, where most of them will be: a
  * decision that did not see them would take a log for older than it is.
+ *
+ * A damaged file may not say where it starts, or how old it is: it counts to the one before it then, and as younger than anything. So
+ * what it may hold stays until it is repaired, and what lies before it goes when its time has come.
  */
 import type { Entry } from './entry.ts'
 import type { Segment } from './segment.ts'
@@ -12,7 +15,7 @@ export interface SegmentFacts {
   readonly firstIndex: number
   readonly firstOffset: number
   readonly bytes: number
-  /** Of its records; −1 when it has none, or none with a time. */
+  /** Of its records; −1 when it has none, or none with a time; infinite when nobody can tell. */
   readonly maxTimestamp: number
   /** Wall clock; 0 when it is not known. */
   readonly createdMs: number
@@ -24,16 +27,29 @@ export interface SegmentFacts {
 
 /** Of segments whose numbers are known, and of what comes after them. */
 export function segmentFacts(segments: readonly Segment[], buffered: readonly Entry[]): SegmentFacts[] {
-  const facts = segments
-    .filter(({ firstOffset, bytes }) => firstOffset !== null && bytes !== null)
-    .map(({ firstIndex, firstOffset, bytes, maxTimestamp, createdMs }, i) => ({
-      firstIndex,
-      firstOffset: firstOffset!,
-      bytes: bytes!,
-      maxTimestamp,
-      createdMs: createdMs ?? 0,
-      sealed: i + 1 < segments.length,
-    }))
+  const facts: SegmentFacts[] = []
+  for (const [i, segment] of segments.entries()) {
+    const { firstIndex, firstOffset, createdMs } = segment
+    const bytes = segment.bytes ?? 0
+    const maxTimestamp = segment.timestampKnown ? segment.maxTimestamp : Number.POSITIVE_INFINITY
+    const before = facts.at(-1)
+    if (firstOffset === null && before !== undefined)
+      facts[facts.length - 1] = {
+        ...before,
+        bytes: before.bytes + bytes,
+        maxTimestamp: Math.max(before.maxTimestamp, maxTimestamp),
+      }
+    else
+      facts.push({
+        firstIndex,
+        // The log's first: it starts nowhere above.
+        firstOffset: firstOffset ?? 0,
+        bytes,
+        maxTimestamp,
+        createdMs: createdMs ?? 0,
+        sealed: i + 1 < segments.length,
+      })
+  }
   const first = buffered[0]
   if (first === undefined) return facts
   const inUse = facts.pop() ?? {

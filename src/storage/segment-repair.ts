@@ -34,6 +34,8 @@ export interface RepairRange {
   readonly createdMs: number
   /** The damaged file; null: it is missing, and no name stands for it. */
   readonly target: Segment | null
+  /** As its damage is told. */
+  readonly file: string
 }
 
 export type RepairDone = (error: StorageError | Error | null) => void
@@ -42,6 +44,7 @@ export class SegmentRepair {
   readonly range: RepairRange
   readonly path: string
   readonly #directory: string
+  readonly #isWanted: () => boolean
   readonly #disk: Disk
   readonly #background: Background
   readonly #room: Room
@@ -55,15 +58,17 @@ export class SegmentRepair {
   #maxTimestamp = -1
   readonly #index = new SparseIndex()
 
-  /** `directory`: the shard's folder. */
+  /** `directory`: the shard's folder, which is not to be made again when nobody wants its log any more. */
   constructor(
     range: RepairRange,
     directory: string,
+    isWanted: () => boolean,
     collaborators: { disk: Disk; background: Background; room: Room },
   ) {
     this.range = range
     this.path = repairFile(shardSegmentFile(directory, range.firstIndex))
     this.#directory = directory
+    this.#isWanted = isWanted
     this.#disk = collaborators.disk
     this.#background = collaborators.background
     this.#room = collaborators.room
@@ -193,6 +198,13 @@ export class SegmentRepair {
     const first = entries[0]
     if (first === undefined) return
     yield* this.#room.leaveToJournal()
+    if (!this.#isWanted()) {
+      const { shard } = this.range
+      throw new StorageError(
+        { code: 'SHARD_REMOVED', shard },
+        `the log of shard ${shard} was closed while it was repaired`,
+      )
+    }
     const pieces = entries.map(({ bytes }) => bytes)
     if (this.#file === null) {
       const { shard, firstIndex, createdMs } = this.range

@@ -26,6 +26,7 @@ import { call, type Procedure } from './procedure.ts'
 import { completeIndex, createFile, damaged, isDamage, openSegment, readHeader, Segment } from './segment.ts'
 import { encodeSegmentIndex, encodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import type { SegmentRepair } from './segment-repair.ts'
+import { SparseIndex } from './sparse-index.ts'
 import { maxTimestampOf } from './timestamps.ts'
 
 /** Smaller entries are copied into one buffer: see block-builder.ts. */
@@ -278,6 +279,8 @@ export class SegmentWriter {
     if (at < this.segments.length - 1) {
       // Atomically: the scrubber may be looking at the one that is there.
       yield* replaceFile(this.#disk, segment.indexPath, [repair.indexFile()])
+      segment.index = new SparseIndex()
+      segment.indexed = false
       return
     }
     segment.lastIndexFound = null
@@ -392,7 +395,12 @@ export class SegmentWriter {
     const { firstIndex, lastIndex, nextOffset, bytes: segmentBytes, maxTimestamp, segmentCrc, lastCrc } = position
     const summary = { shard, firstIndex, lastIndex, nextOffset, segmentBytes, maxTimestamp, segmentCrc, lastCrc }
     assert(segment.bytes === segmentBytes, () => `${segment.path} is ${segment.bytes} bytes long, not ${segmentBytes}`)
-    if (segment.indexed) yield* this.#writeIndex(segment, encodeSegmentIndex(summary, segment.index))
+    if (segment.indexed) {
+      yield* this.#writeIndex(segment, encodeSegmentIndex(summary, segment.index))
+      // From now on it is whoever reads in it who has it in memory.
+      segment.index = new SparseIndex()
+      segment.indexed = false
+    }
     yield* call<void>((done) => file.close(() => done(null)))
     this.#file = null
     this.#position = null

@@ -55,6 +55,8 @@ export class Segment {
   timestampKnown = false
   /** Wall clock, from its header; null until that was read, 0 when it does not say. */
   createdMs: number | null = null
+  /** Some of these were looked for and cannot be read: it is damaged, until it is repaired. */
+  numbersLost = false
   /** Below the log's start: its file is gone or going, and a read that began earlier may not find it. */
   dropped = false
   /** Of a cleaned segment: after its last batch. */
@@ -120,6 +122,7 @@ export function* completeIndex(disk: Disk, segment: Segment, file: DiskFile, sea
     if (found) return
   }
   const built = new SparseIndex()
+  const growing = segment.index
   const start = { segment, file, position: SHARD_SEGMENT_HEADER_BYTES, end: size, maxBytes: 1 << 20 }
   let max = -1
   let lastIndex = segment.firstIndex - 1
@@ -134,12 +137,13 @@ export function* completeIndex(disk: Disk, segment: Segment, file: DiskFile, sea
       position += entry.bytes.length
     }
   }
-  // Meanwhile the segment in use may have grown: its newer points stay.
+  // Meanwhile the segment in use may have grown: its newer points stay. If it was sealed, they are in the index beside it.
+  const whole = sealed || segment.index === growing
   segment.index = built.followedBy(segment.index)
   segment.maxTimestamp = Math.max(segment.maxTimestamp, max)
   segment.timestampKnown = true
   if (sealed) segment.lastIndexFound = lastIndex
-  segment.indexed = true
+  if (whole) segment.indexed = true
 }
 
 function* readIndexFile(disk: Disk, segment: Segment, size: number): Procedure<boolean> {
@@ -174,11 +178,12 @@ export function* indexBeside(disk: Disk, segment: Segment, size: number): Proced
  * from the index beside it.
  */
 export function* readNumbers(disk: Disk, segment: Segment, file: DiskFile, sealed: boolean): Procedure<boolean> {
+  // First, for it is known whatever the header says.
+  const bytes = segment.bytes ?? (yield* call<number>((done) => file.size(done)))
+  if (sealed) segment.bytes = bytes
   if (segment.createdMs === null) yield* readHeader(segment, file)
-  if (!sealed) return true
-  segment.bytes ??= yield* call<number>((done) => file.size(done))
-  if (segment.timestampKnown) return true
-  const decoded = yield* indexBeside(disk, segment, segment.bytes)
+  if (!sealed || segment.timestampKnown) return true
+  const decoded = yield* indexBeside(disk, segment, bytes)
   if (typeof decoded === 'string') return false
   segment.maxTimestamp = decoded.summary.maxTimestamp
   segment.timestampKnown = true

@@ -121,6 +121,20 @@ test('shard log: a lost or damaged index is built again', () => {
   check(world, reopened, entries, 6)
 })
 
+test('shard log: indexes are in memory of the file in use and of those that were read last, however long the log', () => {
+  const world = new World()
+  const log = world.open().openShardLog(16)
+  const entries = stamped(16, 600, (i) => 1000 + i)
+  for (const entry of entries) log.append(entry)
+  log.flush()
+  world.clock.settle()
+  const kept = (): number => log.files.segments.filter(({ index }) => index.count > 0).length
+  assert.ok(log.files.segments.length > 10)
+  assert.equal(kept(), 1)
+  check(world, log, entries, 7)
+  assert.equal(kept(), 9)
+})
+
 test('shard log: opening reads no segment, and a missing one in use is damage of the log', () => {
   const world = new World()
   const storage = world.open()

@@ -213,9 +213,9 @@ export class ShardLog {
   /** In files, and still to be written; null: of files from before this start it is not known yet. */
   get storedBytes(): number | null {
     let stored = this.#bufferBytes + this.cleaner.storedBytes
-    for (const { bytes } of this.#writer.segments) {
-      if (bytes === null) return null
-      stored += bytes
+    for (const { bytes, numbersLost } of this.#writer.segments) {
+      if (bytes === null && !numbersLost) return null
+      stored += bytes ?? 0
     }
     return stored
   }
@@ -372,6 +372,7 @@ export class ShardLog {
    * for: whoever waits for a sync of that is told that there is none.
    */
   close(done: () => void): void {
+    this.repairs.close()
     this.cleaner.close(() => this.#close(done))
   }
 

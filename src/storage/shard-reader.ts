@@ -7,13 +7,14 @@
  * Sums tell whether what is there is right, not whether all of it is there: a file that is missing, or was cut at the end of an
  * entry, leaves only whole ones. So a sealed segment must end where the next one starts, and the first entry of an answer must
  * be the one that was asked for. A reader that stepped over a hole would lose records without anybody noticing. Damage that a read
- * meets is told, so that it is repaired (log-repairs.ts); the read is answered with it.
+ * meets is told, so that it is repaired (log-repairs.ts). The read is answered with it where it lies in what was asked for; what a
+ * damaged header or a missing file would have said of the rest is found another way.
  *
  * The log's start may move up under a read. A read keeps the list of segments that it began with: what it finds in them was
  * committed all the same, and a file that it finds gone is answered as if it had been asked for later, as below the start.
  *
  * Below the floor (cleaned-part.ts) an offset may be in a hole: then the answer begins with the next batch there is. When another
- * cleaning has replaced what was being read, the same question is asked of what took its place.
+ * cleaning has replaced what was being read, or a file on the way to it was cut, the same question is asked of what is there now.
  */
 import type { Clock, Disk, DiskFile, PlatformError } from '../platform/index.ts'
 import type { Background } from './background.ts'
@@ -26,6 +27,7 @@ import { call, type Procedure, run } from './procedure.ts'
 import {
   completeIndex,
   damaged,
+  isDamage,
   openSegment,
   readEntries,
   readFirstOffset,
@@ -40,7 +42,7 @@ const INDEXES_MAX = 8
 
 export type ReadDone = (error: StorageError | PlatformError | null, entries: Entry[]) => void
 
-type Body<T> = (segment: Segment, file: DiskFile, end: number) => Procedure<T>
+type Body = (segment: Segment, file: DiskFile, end: number) => Procedure<Entry[]>
 
 export class ShardReader {
   readonly #shard: number
@@ -101,7 +103,8 @@ export class ShardReader {
   *#learnOne(): Procedure<boolean> {
     const segments = this.#segments.slice()
     for (const [at, segment] of segments.entries()) {
-      if (segment.dropped || (segment.timestampKnown && segment.createdMs !== null && segment.bytes !== null)) continue
+      const known = segment.timestampKnown && segment.createdMs !== null && segment.bytes !== null
+      if (segment.dropped || segment.numbersLost || known) continue
       try {
         const sealed = at + 1 < segments.length
         const file = yield* this.#open(segment)
@@ -113,7 +116,10 @@ export class ShardReader {
         }
         if (!told) yield* this.#within(segments, at, null)
       } catch (error) {
-        if (!segment.dropped) throw error
+        if (segment.dropped) return true
+        if (!isDamage(error)) throw error
+        segment.numbersLost = true
+        this.#damageMet(error)
       }
       return true
     }
@@ -138,26 +144,26 @@ export class ShardReader {
     const segments = this.#segments.slice()
     const at = segments.findLastIndex(({ firstIndex }) => firstIndex <= index)
     if (at < 0 || index < this.#start().index) throw this.#belowStart(index)
-    const entries = yield* this.#within(segments, at, function* (segment, file, end) {
+    return yield* this.#within(segments, at, function* (segment, file, end) {
       const position = segment.index.positionOfIndex(index, SHARD_SEGMENT_HEADER_BYTES)
       const read = yield* readEntries({ segment, file, position, end, maxBytes }, (entry) => entry.index >= index)
       // Whoever asks knows that the log has this entry.
       if (read[0]?.index !== index) throw damaged(segment, position, `entry ${index} is not where it belongs`)
       return read
     })
-    return entries ?? []
   }
 
   *#fromOffset(offset: number, maxBytes: number): Procedure<Entry[]> {
     for (;;) {
-      if (offset < this.#start().offset) throw this.#offsetBelowStart(offset)
+      const start = this.#start()
+      if (offset < start.offset) throw this.#offsetBelowStart(offset)
       const cleaned = this.#cleaned()
       const { floorOffset } = cleaned
       try {
         const found = offset < floorOffset ? yield* this.#fromCleaned(cleaned.segments, offset, maxBytes) : null
         return found ?? (yield* this.#fromCommitted(Math.max(offset, floorOffset), maxBytes))
       } catch (error) {
-        if (cleaned === this.#cleaned()) throw error
+        if (cleaned === this.#cleaned() && start === this.#start()) throw error
       }
     }
   }
@@ -177,15 +183,17 @@ export class ShardReader {
 
   *#fromCommitted(offset: number, maxBytes: number): Procedure<Entry[]> {
     const segments = this.#segments.slice()
-    // The last segment that starts at or below the offset.
+    // The last segment that starts at or below the offset, of those that say where they start; the others are met on the way from there.
     let [low, high] = [0, segments.length - 1]
     while (low < high) {
       const middle = (low + high + 1) >>> 1
-      if ((yield* this.#firstOffsetOf(segments[middle]!)) <= offset) low = middle
+      let [at, starts] = [middle, yield* this.#firstOffsetOf(segments[middle]!)]
+      while (starts === null && at < high) starts = yield* this.#firstOffsetOf(segments[++at]!)
+      if (starts !== null && starts <= offset) low = at
       else high = middle - 1
     }
     const first = segments[low]
-    if (low === 0 && first !== undefined && (yield* this.#firstOffsetOf(first)) > offset)
+    if (low === 0 && first !== undefined && ((yield* this.#firstOffsetOf(first)) ?? 0) > offset)
       throw this.#belowStart(first.firstIndex - 1)
     for (let at = low; at < segments.length; at++) {
       const entries = yield* this.#within(segments, at, function* (segment, file, end) {
@@ -197,7 +205,7 @@ export class ShardReader {
           throw damaged(segment, position, `offset ${offset} is not where it belongs`)
         return read
       })
-      if (entries !== null && entries.length > 0) return entries
+      if (entries.length > 0) return entries
     }
     return []
   }
@@ -213,8 +221,11 @@ export class ShardReader {
     return otherwise
   }
 
-  /** Opens a segment, completes its index, and reads in it as it is at this moment. */
-  *#within<T>(segments: readonly Segment[], at: number, body: Body<T> | null): Procedure<T | null> {
+  /**
+   * Opens a segment, completes its index, and reads in it as it is at this moment. Nothing may be missing behind it where `body` finds
+   * nothing in it, or, null, is about to pass over it.
+   */
+  *#within(segments: readonly Segment[], at: number, body: Body | null): Procedure<Entry[]> {
     const segment = segments[at]!
     const next = segments[at + 1]
     const file = yield* this.#open(segment)
@@ -222,27 +233,31 @@ export class ShardReader {
       const isCleaned = segment.generation !== null
       const sealed = next !== undefined || isCleaned
       if (!segment.indexed) yield* completeIndex(this.#disk, segment, file, sealed)
-      if (
-        next !== undefined &&
-        !isCleaned &&
-        segment.lastIndexFound !== null &&
-        segment.lastIndexFound !== next.firstIndex - 1
-      )
-        throw damaged(segment, segment.bytes ?? 0, `the next segment starts with entry ${next.firstIndex}`)
       if (sealed) this.#remember(segment)
-      return body === null ? null : yield* body(segment, file, segment.bytes!)
+      const hole = isCleaned || next === undefined ? null : holeBetween(segment, next)
+      if (hole !== null) this.#damageMet(hole)
+      const entries = body === null ? [] : yield* body(segment, file, segment.bytes!)
+      if (hole !== null && entries.length === 0) throw hole
+      return entries
     } finally {
       yield* call<void>((done) => file.close(() => done(null)))
     }
   }
 
-  *#firstOffsetOf(segment: Segment): Procedure<number> {
+  /** Null: the file is damaged there, or is not. */
+  *#firstOffsetOf(segment: Segment): Procedure<number | null> {
     if (segment.firstOffset !== null) return segment.firstOffset
-    const file = yield* this.#open(segment)
     try {
-      return yield* readFirstOffset(segment, file)
-    } finally {
-      yield* call<void>((done) => file.close(() => done(null)))
+      const file = yield* this.#open(segment)
+      try {
+        return yield* readFirstOffset(segment, file)
+      } finally {
+        yield* call<void>((done) => file.close(() => done(null)))
+      }
+    } catch (error) {
+      if (!isDamage(error)) throw error
+      this.#damageMet(error)
+      return null
     }
   }
 
@@ -283,4 +298,11 @@ export class ShardReader {
     const details = { code: 'OFFSET_BELOW_LOG_START', shard: this.#shard, offset, start } as const
     return new StorageError(details, `offset ${offset} of shard ${this.#shard} is below the start of its log, ${start}`)
   }
+}
+
+/** A whole file ends with the entry before the next one's first. */
+function holeBetween(segment: Segment, next: Segment): StorageError | null {
+  const { lastIndexFound, bytes } = segment
+  if (lastIndexFound === null || lastIndexFound === next.firstIndex - 1) return null
+  return damaged(segment, bytes ?? 0, `the next segment starts with entry ${next.firstIndex}`)
 }

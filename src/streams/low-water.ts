@@ -6,7 +6,7 @@ import type { PartitionSettings } from './partition-settings.ts'
 /** What the last look at a partition's files has found. */
 export interface StoredLog {
   readonly bytes: number
-  /** Of the youngest record in the oldest file; −1 when none has a time. */
+  /** Of the youngest record in the oldest file; −1 when none has a time; infinite when it cannot be read. */
   readonly oldestMs: number
   /** What keeps compaction from going on; null: nothing, or the partition is not compacted. */
   readonly floorWaits: FloorWait | null
@@ -92,7 +92,7 @@ export function retainedBy(settings: PartitionSettings, stored: StoredLog | null
   const { retentionMs, retentionBytes } = settings
   const holds: Hold[] = settings.compacted ? [compactedBy(settings, stored, wallMs)] : []
   if (retentionMs !== Number.POSITIVE_INFINITY) {
-    const known = stored !== null && stored.oldestMs >= 0
+    const known = stored !== null && stored.oldestMs >= 0 && Number.isFinite(stored.oldestMs)
     const age = known ? `: the oldest file’s youngest record is ${duration(wallMs - stored.oldestMs)} old` : ''
     holds.push({ kind: 'retention.ms', text: `retention.ms ${duration(retentionMs)}${age}` })
   }
