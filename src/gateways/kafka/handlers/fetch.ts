@@ -5,12 +5,19 @@
  * something gives one whole batch however large: a consumer must always get ahead. And it is worth sending once it has
  * `minBytes`, or an error, or when `maxWaitMs` are over; until then the fetch is parked with the partitions (`FetchWaits`).
  *
+ * A look at all partitions takes time where one of them answers from disk, and what arrives in the others meanwhile is heard of by
+ * nobody who listens only once the look is over. So whoever was read is listened to as soon as the look has to wait:
+ *
+ *      partition 0   read: nothing ·········· 5,000 bytes arrive ····┐
+ *      partition 1                  read from disk ···················┴─ nothing: look again, do not park
+ *
  * Sessions (KIP-227) are refused by always answering session 0: every client then sends full requests. A request that goes on
  * with a session is told that there is none; it names only what changed, so it must not be taken for a full one.
  */
 import type { Topic } from '../../../cluster/index.ts'
 import { batchBytesOf, recordCountOf } from '../../../records/index.ts'
 import {
+  type AdvanceListener,
   type FetchOwner,
   type FetchResult,
   type FetchWait,
@@ -53,7 +60,7 @@ interface Wanted {
   result: FetchResult
 }
 
-class FetchCall implements FetchOwner {
+class FetchCall implements FetchOwner, AdvanceListener {
   readonly #context: HandlerContext
   readonly #exchange: FetchExchange
   readonly #request: FetchRequest
@@ -62,6 +69,10 @@ class FetchCall implements FetchOwner {
   #bytesLeft = 0
   #anythingYet = false
   #wait: FetchWait | null = null
+  /** So many of `#wanted` are listened to, from the first on, while the look waits for a later one. */
+  #listening = 0
+  /** Bytes that became visible since, in partitions that were read before. */
+  #arrived = 0
 
   constructor(context: HandlerContext, exchange: FetchExchange, request: FetchRequest) {
     this.#context = context
@@ -79,7 +90,10 @@ class FetchCall implements FetchOwner {
         this.#wanted.push({ topic, known, asked, partition, result })
       }
     }
-    exchange.onAbandon = () => this.#wait?.cancel()
+    exchange.onAbandon = () => {
+      this.#endListening()
+      this.#wait?.cancel()
+    }
   }
 
   #absent(known: Topic | undefined, index: number, byId: boolean): FetchResult {
@@ -96,6 +110,7 @@ class FetchCall implements FetchOwner {
     const little = this.#context.chance('kafka/small-fetch')
     this.#bytesLeft = little ? 1 : Math.min(this.#request.maxBytes, ANSWER_BYTES_MAX)
     this.#anythingYet = false
+    this.#arrived = 0
     this.#next(0, lastLook)
   }
 
@@ -110,10 +125,26 @@ class FetchCall implements FetchOwner {
         this.#take(wanted, later)
         this.#next(i + 1, lastLook)
       })
-      if (result === null) return
+      if (result === null) {
+        if (!lastLook && this.#exchange.isOpen) this.#listenTo(i)
+        return
+      }
       this.#take(wanted, result)
     }
+    this.#endListening()
     this.#decide(lastLook)
+  }
+
+  #listenTo(last: number): void {
+    for (; this.#listening <= last; this.#listening++) this.#wanted[this.#listening]!.partition?.listen(this)
+  }
+
+  #endListening(): void {
+    while (this.#listening > 0) this.#wanted[--this.#listening]!.partition?.unlisten(this)
+  }
+
+  advanced(bytes: number): void {
+    this.#arrived += bytes
   }
 
   #take(wanted: Wanted, result: FetchResult): void {
@@ -137,10 +168,16 @@ class FetchCall implements FetchOwner {
       this.#answer()
       return
     }
+    const missingBytes = minBytes - bytes - this.#arrived
+    // No spinning, however slow the disk: there is another look only because something came during this one.
+    if (missingBytes <= 0) {
+      this.look(false)
+      return
+    }
     const partitions = this.#wanted.map(({ partition }) => partition!)
     // The queue of equal waits is shared; a fetch that parks again has less time left, which is rare and has its own.
     const waitMs = Math.max(1, leftMs > this.#request.maxWaitMs - 5 ? this.#request.maxWaitMs : Math.ceil(leftMs))
-    this.#wait = this.#context.streams.waits.park(this, partitions, minBytes - bytes, waitMs)
+    this.#wait = this.#context.streams.waits.park(this, partitions, missingBytes, waitMs)
   }
 
   fetchReady(expired: boolean): void {
