@@ -44,7 +44,7 @@ import type { StreamsEvent } from './events.ts'
 import type { AdvanceListener, Advancing } from './fetch-wait.ts'
 import { type HoldDone, type HoldRequest, LogHolds } from './log-holds.ts'
 import { type Hold, holdsOn, retainedBy } from './low-water.ts'
-import { type FetchResult, type OffsetDone, PartitionReader } from './partition-reader.ts'
+import { type FetchResult, PartitionReader } from './partition-reader.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 import { PendingBatches } from './pending-batches.ts'
 import type { ProduceWaiter } from './produce-waiters.ts'
@@ -52,6 +52,7 @@ import type { BatchMark } from './producers.ts'
 import { type DeletionDone, RecordDeletions } from './record-deletions.ts'
 import { examineRestored, type RestoredPart } from './restored-range.ts'
 import { RetentionCheck } from './retention.ts'
+import type { Asker, OffsetDone } from './time-lookup.ts'
 
 /** When a producer hears of its batch; the rungs of the ladder (docs/ARCHITECTURE.md) that Kafka's acks 1, all and 0 mean. */
 export type ProduceLevel = 'leader-journal' | 'quorum-journal' | 'none'
@@ -81,6 +82,7 @@ interface Held {
   readonly zstdAllowed: boolean
 }
 
+const ONE_WHO_STAYS: Asker = { isOpen: true }
 /** Of batches held before the leader is settled. */
 const HELD_BYTES_MAX = 8 << 20
 
@@ -495,9 +497,12 @@ export class Partition implements StateMachine, Advancing {
     return this.#reader.read(offset, maxBytes, atLeastOne, leaderEpoch, done)
   }
 
-  /** ListOffsets: a timestamp, or one of `ListOffset`'s special values. May answer before it returns. */
-  listOffset(timestamp: number, leaderEpoch: number, done: OffsetDone): void {
-    this.#reader.listOffset(timestamp, leaderEpoch, done)
+  /**
+   * ListOffsets: a timestamp, or one of `ListOffset`'s special values. May answer before it returns. A lookup by time can take long:
+   * it ends, without `done`, when it is found that `asker` is gone.
+   */
+  listOffset(timestamp: number, leaderEpoch: number, done: OffsetDone, asker: Asker = ONE_WHO_STAYS): void {
+    this.#reader.listOffset(timestamp, leaderEpoch, done, asker)
   }
 
   /** OffsetForLeaderEpoch. */

@@ -15,6 +15,13 @@
 const POINTS_MAX = 512
 const SPACING_BYTES = 256 << 10
 
+/** Part of a log: of its records from `from` on and below `to` none is younger than `maximum`. */
+export interface TimeSpan {
+  readonly from: number
+  readonly to: number
+  readonly maximum: number
+}
+
 export class TimeIndex {
   #offsets: number[] = []
   /** Ascending. */
@@ -24,16 +31,6 @@ export class TimeIndex {
   #maximum = Number.NEGATIVE_INFINITY
   /** The first batch that holds a record with the maximum. */
   #maximumOffset = -1
-
-  /** The largest timestamp of all, −∞ in an empty log. */
-  get maximum(): number {
-    return this.#maximum
-  }
-
-  /** Base offset of the first batch that holds the largest timestamp; −1 in an empty log. */
-  get maximumOffset(): number {
-    return this.#maximumOffset
-  }
 
   /** The next batch of the log. */
   add(baseOffset: number, maxTimestamp: number, bytes: number): void {
@@ -64,6 +61,19 @@ export class TimeIndex {
       else high = middle
     }
     return low === 0 ? 0 : this.#offsets[low - 1]!
+  }
+
+  /** The first offset, not before `from`, at which there may be a record that is not older; −1: nowhere. */
+  nextFrom(timestamp: number, from: number): number {
+    return timestamp > this.#maximum ? -1 : Math.max(from, this.startFor(timestamp))
+  }
+
+  /** The whole log, in order. */
+  spans(): TimeSpan[] {
+    if (this.#maximumOffset < 0) return []
+    const starts = [0, ...this.#offsets]
+    const maxima = [...this.#maxima, this.#maximum]
+    return starts.map((from, i) => ({ from, to: starts[i + 1] ?? Number.POSITIVE_INFINITY, maximum: maxima[i]! }))
   }
 
   get snapshotBytes(): number {

@@ -1,13 +1,18 @@
 /** ListOffsets and OffsetForLeaderEpoch: where a partition begins, ends, was at a time, and where a generation ended. */
-import { KafkaError } from '../../../streams/index.ts'
+import { KafkaError, type OffsetDone } from '../../../streams/index.ts'
 import type { apis } from '../api-table.ts'
-import type { ListOffsetsRequest } from '../messages/list-offsets.ts'
+import type {
+  ListOffsetsPartition,
+  ListOffsetsPartitionResponse,
+  ListOffsetsRequest,
+} from '../messages/list-offsets.ts'
 import type { OffsetForLeaderEpochRequest } from '../messages/offset-for-leader-epoch.ts'
 import { absent, type ExchangeOf, type HandlerContext } from './context.ts'
 
 /** From here on "not known yet" has a code of its own; before, clients understand that a leader is missing. */
 const OFFSET_NOT_AVAILABLE_VERSION = 5
 
+/** What one request asks twice, it is told twice; but a lookup by time may have to read a whole log, and is made once. */
 export function listOffsets(
   context: HandlerContext,
   exchange: ExchangeOf<typeof apis.listOffsets>,
@@ -17,37 +22,47 @@ export function listOffsets(
   const settle = (): void => {
     if (--missing === 0) exchange.respond({ topics })
   }
+  const answers = new Map<string, ListOffsetsPartitionResponse>()
+  const ask = (
+    name: string,
+    { partitionIndex, currentLeaderEpoch, timestamp }: ListOffsetsPartition,
+  ): ListOffsetsPartitionResponse => {
+    const question = `${partitionIndex} ${currentLeaderEpoch} ${timestamp} ${name}`
+    const known = answers.get(question)
+    if (known !== undefined) return known
+    const answer: ListOffsetsPartitionResponse = {
+      partitionIndex,
+      errorCode: absent(context, name, partitionIndex),
+      oldStyleOffsets: [],
+      timestamp: -1,
+      offset: -1,
+      leaderEpoch: -1,
+    }
+    answers.set(question, answer)
+    const partition = context.streams.find(name, partitionIndex)
+    if (partition === undefined) return answer
+    if (partition.restoring) {
+      answer.errorCode =
+        exchange.apiVersion < OFFSET_NOT_AVAILABLE_VERSION
+          ? KafkaError.LEADER_NOT_AVAILABLE
+          : KafkaError.OFFSET_NOT_AVAILABLE
+      return answer
+    }
+    missing++
+    const done: OffsetDone = (error, offset, found, leaderEpoch) => {
+      answer.errorCode = error
+      answer.offset = offset
+      answer.timestamp = found
+      answer.leaderEpoch = leaderEpoch
+      if (offset >= 0) answer.oldStyleOffsets = [offset]
+      settle()
+    }
+    partition.listOffset(timestamp, currentLeaderEpoch, done, exchange)
+    return answer
+  }
   const topics = request.topics.map(({ name, partitions }) => ({
     name,
-    partitions: partitions.map(({ partitionIndex, currentLeaderEpoch, timestamp }) => {
-      const answer = {
-        partitionIndex,
-        errorCode: absent(context, name, partitionIndex) as number,
-        oldStyleOffsets: [] as number[],
-        timestamp: -1,
-        offset: -1,
-        leaderEpoch: -1,
-      }
-      const partition = context.streams.find(name, partitionIndex)
-      if (partition === undefined) return answer
-      if (partition.restoring) {
-        answer.errorCode =
-          exchange.apiVersion < OFFSET_NOT_AVAILABLE_VERSION
-            ? KafkaError.LEADER_NOT_AVAILABLE
-            : KafkaError.OFFSET_NOT_AVAILABLE
-        return answer
-      }
-      missing++
-      partition.listOffset(timestamp, currentLeaderEpoch, (error, offset, found, leaderEpoch) => {
-        answer.errorCode = error
-        answer.offset = offset
-        answer.timestamp = found
-        answer.leaderEpoch = leaderEpoch
-        if (offset >= 0) answer.oldStyleOffsets = [offset]
-        settle()
-      })
-      return answer
-    }),
+    partitions: partitions.map((asked) => ask(name, asked)),
   }))
   settle()
 }
