@@ -3,7 +3,7 @@
  * machines that follow its log.
  */
 export type { Contact } from './contact.ts'
-export { type Compaction, CutReason, decodeCompaction, decodeCut, encodeCompaction } from './cut.ts'
+export { type Compaction, CutReason, decodeCompaction, decodeCut, encodeCompaction, encodeCut } from './cut.ts'
 export type { Disks } from './disks.ts'
 export { ReplicationError } from './errors.ts'
 export type { RaftEvent } from './events.ts'

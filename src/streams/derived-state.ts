@@ -17,18 +17,18 @@ import {
   producerIdOf,
   recordCountOf,
 } from '../records/index.ts'
-import { decodeCompaction } from '../replication/index.ts'
+import { decodeCompaction, decodeCut } from '../replication/index.ts'
 import { assert } from '../stdx/index.ts'
 import { type Entry, EntryKind, nextOffsetAfter } from '../storage/index.ts'
 import { Compactions } from './compaction.ts'
 import { type BatchMark, Producers, sequenceAfter } from './producers.ts'
 import { TimeIndex } from './time-index.ts'
 
-const SNAPSHOT_VERSION = 4
+const SNAPSHOT_VERSION = 5
 const SNAPSHOT_HEADER_BYTES = 12
-/** Without what was decided on compaction. */
-const SNAPSHOT_VERSION_3 = 3
-/** Without `coveredOffset`. */
+/** With running maxima as time index. */
+const SNAPSHOT_VERSION_4 = 4
+/** And, as version 3, without what was decided on compaction; and without `coveredOffset`. */
 const SNAPSHOT_VERSION_2 = 2
 const SNAPSHOT_2_HEADER_BYTES = 4
 
@@ -52,7 +52,10 @@ export class DerivedState {
 
   /** Placed at the start of a log (snapshot-taking.ts in replication) whose end it knows already. */
   get aheadOfLog(): boolean {
-    return this.#appliedOffset < this.#coveredOffset || this.#appliedIndex < this.compactions.decidedAt
+    const { compactions, times } = this
+    return (
+      this.#appliedOffset < this.#coveredOffset || this.#appliedIndex < Math.max(compactions.decidedAt, times.cutAt)
+    )
   }
 
   /** True: the entry decides on compaction. */
@@ -60,7 +63,7 @@ export class DerivedState {
     const nextOffset = nextOffsetAfter(entry)
     this.#appliedOffset = nextOffset
     this.#appliedIndex = entry.index
-    if (entry.kind === EntryKind.cut) return this.#decided(entry.index, payload)
+    if (entry.kind === EntryKind.cut) return this.#cut(entry.index, payload)
     if (entry.kind !== EntryKind.data || nextOffset <= this.#coveredOffset) return false
     this.#coveredOffset = nextOffset
     let bytes: number
@@ -76,9 +79,12 @@ export class DerivedState {
     return false
   }
 
-  #decided(index: number, payload: Buffer): boolean {
+  #cut(index: number, payload: Buffer): boolean {
     const compaction = decodeCompaction(payload)
     if (compaction !== null) this.compactions.decided(index, compaction)
+    const start = decodeCut(payload)
+    // What an older leader sent may be ahead of the log and not know of this cut: the log ends where it does.
+    if (start !== null) this.times.cut(index, start.offset, Math.max(this.#appliedOffset, this.#coveredOffset))
     return compaction !== null
   }
 
@@ -95,14 +101,19 @@ export class DerivedState {
 
   restore(snapshot: Buffer): void {
     const [version] = snapshot
-    const known = [SNAPSHOT_VERSION, SNAPSHOT_VERSION_3, SNAPSHOT_VERSION_2].includes(version!)
+    const known = version! >= SNAPSHOT_VERSION_2 && version! <= SNAPSHOT_VERSION
     assert(known, () => `shard ${this.#shard}: a snapshot of version ${version}`)
     const from = version === SNAPSHOT_VERSION_2 ? SNAPSHOT_2_HEADER_BYTES : SNAPSHOT_HEADER_BYTES
     this.#coveredOffset = version === SNAPSHOT_VERSION_2 ? 0 : snapshot.readDoubleLE(4)
     this.#appliedOffset = 0
     this.#appliedIndex = 0
-    let end = this.times.read(snapshot, this.producers.read(snapshot, from))
-    if (version === SNAPSHOT_VERSION) end = this.compactions.read(snapshot, end)
+    const producersEnd = this.producers.read(snapshot, from)
+    const { times } = this
+    let end =
+      version === SNAPSHOT_VERSION
+        ? times.read(snapshot, producersEnd)
+        : times.readRunningMaxima(snapshot, producersEnd)
+    if (version! >= SNAPSHOT_VERSION_4) end = this.compactions.read(snapshot, end)
     else this.compactions.forget()
     assert(end === snapshot.length, () => `shard ${this.#shard}: ${snapshot.length} bytes of snapshot, read to ${end}`)
   }

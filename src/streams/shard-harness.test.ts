@@ -6,7 +6,7 @@
 import type { Clock, Timer } from '../platform/index.ts'
 import { encodeBatch, type RecordInput } from '../records/index.ts'
 import type { CutReason, Epoch, LowWaterMark, Pin, Shard, Standing } from '../replication/index.ts'
-import { type Compaction, encodeCompaction } from '../replication/index.ts'
+import { type Compaction, encodeCompaction, encodeCut } from '../replication/index.ts'
 import {
   type CleaningRequest,
   type Entry,
@@ -121,7 +121,7 @@ export class ManualShard implements Shard {
   /** The cut that was asked for last is committed. */
   cut(): void {
     const { start, reason } = this.cuts.splice(0).at(-1)!
-    this.append(EntryKind.cut, this.standing.term, 0, [])
+    this.append(EntryKind.cut, this.standing.term, 0, [encodeCut(start, reason)])
     this.startIndex = start.index
     this.startOffset = start.offset
     this.lowWaterMark = { ...this.lowWaterMark, moved: { start, reason } }

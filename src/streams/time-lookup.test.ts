@@ -137,3 +137,26 @@ test('of a partition’s lookups one reads from disk at a time, in turn', () => 
     [KafkaError.NONE, -1, -1],
   ])
 })
+
+test('a record from the future is paid for as long as it is there, and no longer', () => {
+  const { shard, ask, told, reads, ...on } = logOf()
+  const large = (timestamp: number) =>
+    encodeBatch([{ key: null, value: Buffer.alloc(600 << 10), timestamp }], { timestamp })
+  for (let i = 0; i < 30; i++) commit({ ...on, shard }, large(i === 3 ? 1e15 : 100 + i))
+  ask(128)
+  ask(ListOffset.maxTimestamp)
+  shard.requestCut({ index: 6, offset: 4 }, 4)
+  shard.cut()
+  reads.length = 0
+  ask(128)
+  ask(1000)
+  ask(ListOffset.maxTimestamp)
+  assert.deepEqual(told, [
+    [KafkaError.NONE, 3, 1e15],
+    [KafkaError.NONE, 3, 1e15],
+    [KafkaError.NONE, 28, 128],
+    [KafkaError.NONE, -1, -1],
+    [KafkaError.NONE, 29, 129],
+  ])
+  assert.deepEqual(reads, [28, 29])
+})
