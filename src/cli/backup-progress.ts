@@ -3,6 +3,7 @@
 import type { CutMeanwhile, Progress } from '../backup/index.ts'
 import type { Clock } from '../platform/index.ts'
 import { colors } from './colors.ts'
+import { tell } from './output.ts'
 import { bytes, count, jsonLine } from './print.ts'
 
 const TERMINAL_EVERY_MS = 100
@@ -61,17 +62,17 @@ export class BackupProgress {
   }
 
   end(): void {
-    if (this.#lineOpen) process.stderr.write('\n')
+    if (this.#lineOpen) tell('\n')
     this.#lineOpen = false
   }
 
   #say(kind: 'note' | 'warning', text: string): void {
     if (this.#json) {
-      process.stderr.write(`${jsonLine({ event: kind, text })}\n`)
+      tell(`${jsonLine({ event: kind, text })}\n`)
       return
     }
     this.end()
-    process.stderr.write(`${kind === 'warning' ? colors.yellow(kind) : colors.dim(kind)}: ${text}\n`)
+    tell(`${kind === 'warning' ? colors.yellow(kind) : colors.dim(kind)}: ${text}\n`)
   }
 
   #show(): void {
@@ -83,7 +84,7 @@ export class BackupProgress {
       checked: this.checked,
     }
     if (this.#json) {
-      process.stderr.write(`${jsonLine({ event: 'progress', ...facts })}\n`)
+      tell(`${jsonLine({ event: 'progress', ...facts })}\n`)
       return
     }
     const parts = [
@@ -93,7 +94,7 @@ export class BackupProgress {
     ]
     if (facts.checked > 0) parts.push(`${bytes(facts.checked).padStart(7)} checked`)
     const text = `${colors.cyan(this.#what)}  ${parts.join('  ')}`
-    process.stderr.write(this.#terminal ? `\r\x1b[2K${text}` : `${text}\n`)
+    tell(this.#terminal ? `\r\x1b[2K${text}` : `${text}\n`)
     this.#lineOpen = this.#terminal
   }
 }

@@ -22,6 +22,7 @@ import { VERSION } from '../version.ts'
 import { BackupProgress } from './backup-progress.ts'
 import { CliError } from './errors.ts'
 import type { ClientFlags } from './kafka-client.ts'
+import { output, tell } from './output.ts'
 import { bytes, count, duration, jsonLine, table } from './print.ts'
 
 /** The backup is whole as far as it goes, and can be restored; 1 is for one that was not finished. */
@@ -58,7 +59,7 @@ export async function backup(folder: string, flags: BackupFlags): Promise<number
     const options = { ...BACKUP_DEFAULTS, folder, topics, segmentBytes, holder: holderOf(platform), version: VERSION }
     const manifest = await takeBackup(options, { disk, clock: platform.clock, client, progress: progress.take })
     progress.end()
-    report(flags, {
+    await report(flags, {
       folder,
       clusterId: manifest.clusterId,
       takenAt: new Date(manifest.takenAtMs).toISOString(),
@@ -69,7 +70,7 @@ export async function backup(folder: string, flags: BackupFlags): Promise<number
       topics: manifest.topics.map((topic) => told(topic, before)),
     })
     if (progress.cut.length === 0) return 0
-    process.stderr.write(
+    tell(
       `backup: done, without records that went from the log meanwhile (${progress.cut.length} times, see above); exit code ${CUT_MEANWHILE}\n`,
     )
     return CUT_MEANWHILE
@@ -92,7 +93,7 @@ export async function restore(folder: string, flags: RestoreFlags): Promise<numb
     const options = { ...RESTORE_DEFAULTS, folder, topics: flags.topic ?? null, untilMs }
     const done = await restoreBackup(options, { disk: platform.disk, client, progress: progress.take })
     progress.end()
-    report(flags, {
+    await report(flags, {
       folder,
       clusterId: client.clusterId,
       until: untilMs === null ? null : new Date(untilMs).toISOString(),
@@ -117,7 +118,14 @@ async function verify(folder: string, flags: BackupFlags, { disk, clock }: Platf
     const { clusterId, takenAtMs, groups } = manifest
     const takenAt = new Date(takenAtMs).toISOString()
     const rows = topics.map((topic) => told(topic, manifest))
-    report(flags, { folder, clusterId, takenAt, checkedBytes: progress.checked, groups: groups.length, topics: rows })
+    await report(flags, {
+      folder,
+      clusterId,
+      takenAt,
+      checkedBytes: progress.checked,
+      groups: groups.length,
+      topics: rows,
+    })
     return 0
   }).finally(() => progress.end())
 }
@@ -164,17 +172,18 @@ function toldRestored({ topics }: RestoreReport): ToldTopic[] {
   }))
 }
 
-function report(
+async function report(
   flags: ClientFlags,
   facts: { readonly topics: readonly ToldTopic[]; readonly [name: string]: unknown },
-): void {
+): Promise<void> {
   if (flags.json === true) {
-    console.log(jsonLine(facts))
+    output.line(jsonLine(facts))
+    await output.taken()
     return
   }
   const { topics } = facts
   const withNew = topics.some(({ newBytes }) => newBytes !== null)
-  console.log(
+  output.line(
     table(topics, [
       { title: 'topic', value: (row) => (row.gone ? `${row.topic} (deleted)` : row.topic) },
       { title: 'partitions', value: (row) => String(row.partitions), right: true },
@@ -185,7 +194,8 @@ function report(
   )
   const moved =
     facts.positionsMoved === undefined ? '' : `, positions moved to what exists: ${String(facts.positionsMoved)}`
-  console.log(`positions of ${String(facts.groups)} groups${moved}`)
+  output.line(`positions of ${String(facts.groups)} groups${moved}`)
+  await output.taken()
 }
 
 async function withCluster(
@@ -201,7 +211,7 @@ async function withCluster(
   const started = clock.now()
   try {
     const code = await explained(flags, () => work(client, progress))
-    process.stderr.write(`${what}: done in ${duration(clock.now() - started)}\n`)
+    tell(`${what}: done in ${duration(clock.now() - started)}\n`)
     return code
   } finally {
     progress.end()
@@ -214,7 +224,7 @@ async function explained<T>(flags: ClientFlags, work: () => Promise<T>): Promise
     return await work()
   } catch (error) {
     if (!(error instanceof BackupError || error instanceof PlatformError)) throw error
-    if (flags.json === true) console.log(jsonLine({ error: error.details, message: error.message }))
+    if (flags.json === true) output.line(jsonLine({ error: error.details, message: error.message }))
     throw new CliError({ code: 'REFUSED', subject: error.code }, error.message)
   }
 }

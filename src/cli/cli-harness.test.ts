@@ -21,6 +21,9 @@ export interface RunOptions {
   readonly cwd?: string
   /** It is killed after so long. */
   readonly timeoutMs?: number
+  /** A descriptor that is its standard output or error; nothing of that is heard then. */
+  readonly stdout?: number
+  readonly stderr?: number
 }
 
 /** A `tidemark` process under way. */
@@ -37,7 +40,7 @@ export class Running {
     delete environment.NODE_TEST_CONTEXT
     delete environment.FORCE_COLOR
     this.process = spawn(process.execPath, [...inherited, MAIN, ...args], {
-      stdio: 'pipe',
+      stdio: ['pipe', options.stdout ?? 'pipe', options.stderr ?? 'pipe'],
       env: environment,
       cwd: options.cwd,
     })
@@ -47,8 +50,8 @@ export class Running {
       this[stream] += text
       this.#changed()
     }
-    this.process.stdout!.setEncoding('utf8').on('data', hear('stdout'))
-    this.process.stderr!.setEncoding('utf8').on('data', hear('stderr'))
+    this.process.stdout?.setEncoding('utf8').on('data', hear('stdout'))
+    this.process.stderr?.setEncoding('utf8').on('data', hear('stderr'))
     const impatience = setTimeout(() => this.process.kill('SIGKILL'), options.timeoutMs ?? TIMEOUT_MS)
     this.ended = new Promise((resolve) => {
       this.process.once('close', (code) => {

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { Admin } from 'kafkajs'
 import { CliError } from './errors.ts'
 import { type ClientFlags, kafkaClient, reach, speaking } from './kafka-client.ts'
+import { output, tell } from './output.ts'
 import { jsonLine } from './print.ts'
 
 /** How long leaving the group may take. What was printed is committed by then, or will be printed again. */
@@ -42,25 +43,30 @@ export async function consume(topic: string, flags: ConsumeFlags): Promise<numbe
     }
     const consumer = kafka.consumer({ groupId, sessionTimeout: 10_000, heartbeatInterval: 1000, maxWaitTimeInMs: 500 })
     let printed = 0
+    const unwritten =
+      flags.group === undefined ? undefined : `the position of group ${flags.group} stays before what was not written`
     const over = new Promise<void>((resolve, reject) => {
       process.once('SIGINT', resolve)
       process.once('SIGTERM', resolve)
-      process.stdout.on('error', () => resolve()) // `| head` has seen enough
       consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
-        if (restart) process.stderr.write(`topic ${topic}: reading fails and is begun again: ${error.message}\n`)
+        if (restart) tell(`topic ${topic}: reading fails and is begun again: ${error.message}\n`)
         else reject(error)
       })
       const run = async (): Promise<void> => {
         await consumer.connect()
         await consumer.subscribe({ topic, fromBeginning: flags.from === 'start' })
         await consumer.run({
+          // The client would count as read what it has handed out, also behind `max` and what could not be written.
+          eachBatchAutoResolve: false,
           eachBatch: async ({ batch, resolveOffset, heartbeat, uncommittedOffsets, commitOffsetsIfNecessary }) => {
-            for (const message of batch.messages) {
-              if (printed >= max) break
-              print(batch.partition, message, flags)
-              resolveOffset(message.offset)
-              printed++
-            }
+            const wanted = batch.messages.slice(0, max - printed)
+            output.write(wanted.map((message) => lineOf(batch.partition, message, flags)).join(''))
+            const isWritten = await output.taken(unwritten).catch(reject)
+            // Thrown, the client would commit and try again; unresolved, it stays where it is.
+            if (isWritten !== true) return resolve()
+            printed += wanted.length
+            const last = wanted.length < batch.messages.length ? wanted.at(-1)?.offset : batch.lastOffset()
+            if (last !== undefined) resolveOffset(last)
             await heartbeat()
             const end = left?.get(batch.partition)
             if (left !== null && end !== undefined && Number(batch.lastOffset()) + 1 >= end)
@@ -115,7 +121,8 @@ async function leave(admin: Admin, flags: ConsumeFlags, groupId: string): Promis
   await admin.disconnect()
 }
 
-function print(
+/** With its end. */
+function lineOf(
   partition: number,
   message: {
     readonly key: Buffer | null
@@ -125,23 +132,15 @@ function print(
     readonly headers?: Record<string, unknown>
   },
   flags: ConsumeFlags,
-): void {
+): string {
   const key = message.key?.toString() ?? null
   const value = message.value?.toString() ?? null
   if (flags.json === true) {
     const headers = Object.fromEntries(
       Object.entries(message.headers ?? {}).map(([name, header]) => [name, String(header)]),
     )
-    console.log(
-      jsonLine({
-        partition,
-        offset: Number(message.offset),
-        timestamp: Number(message.timestamp),
-        key,
-        value,
-        headers,
-      }),
-    )
-  } else if (flags.keySeparator !== undefined) console.log(`${key ?? ''}${flags.keySeparator}${value ?? ''}`)
-  else console.log(value ?? '')
+    const [offset, timestamp] = [Number(message.offset), Number(message.timestamp)]
+    return `${jsonLine({ partition, offset, timestamp, key, value, headers })}\n`
+  }
+  return flags.keySeparator === undefined ? `${value ?? ''}\n` : `${key ?? ''}${flags.keySeparator}${value ?? ''}\n`
 }

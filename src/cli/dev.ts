@@ -16,6 +16,8 @@ export async function dev(flags: DevFlags): Promise<number> {
   const nodes = number('nodes', flags.nodes, 1, 9)
   const basePort = number('base-port', flags.basePort, 1024, 65_000)
   const json = flags.json === true
+  // A log that nobody reads, or that is full, is no reason to stop the nodes: `console.log` does not mind what becomes of its lines.
+  process.stdout.on('error', () => {})
   const say = (event: string, text: string, fields: object = {}): void => {
     if (json) console.log(jsonLine({ event, ...fields }))
     else console.log(text)

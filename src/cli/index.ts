@@ -8,6 +8,7 @@ import { Command, CommanderError, Option } from 'commander'
 import { OptionError, SETTINGS } from '../node-options.ts'
 import { VERSION } from '../version.ts'
 import { CliError } from './errors.ts'
+import { output, tell } from './output.ts'
 
 const EXAMPLES = `
 Examples:
@@ -26,15 +27,26 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
   const program = build(finish)
   try {
-    await program.parseAsync([...argv])
+    await parsed(program, argv, finish)
+    // An answer that was not taken is none, whatever the command thinks of itself.
+    await output.taken()
     return exitCode
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1
     if (error instanceof CliError || error instanceof OptionError) {
-      process.stderr.write(`tidemark: ${error.message}\n`)
+      tell(`tidemark: ${error.message}\n`)
       return 1
     }
     throw error
+  }
+}
+
+/** Help that was asked for is an answer, too; what was not understood has been explained by then. */
+async function parsed(program: Command, argv: readonly string[], finish: (code: number) => void): Promise<void> {
+  try {
+    await program.parseAsync([...argv])
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    finish(error.exitCode === 0 ? 0 : 1)
   }
 }
 
@@ -44,6 +56,7 @@ function build(finish: (code: number) => void): Command {
     .version(VERSION)
     .addHelpText('after', EXAMPLES)
     .showHelpAfterError('(add --help for what is possible)')
+    .configureOutput({ writeOut: (text) => void output.write(text), writeErr: tell })
     .exitOverride()
   const command = (name: string, description: string): Command =>
     program.command(name).description(description).exitOverride()

@@ -11,6 +11,7 @@ import { Dump, type DumpOptions } from './log-dump.ts'
 import { jsonDump } from './log-json.ts'
 import { Stats } from './log-stats.ts'
 import { Verification } from './log-verify.ts'
+import { output } from './output.ts'
 
 export type LogAction = 'dump' | 'verify' | 'stats'
 
@@ -76,17 +77,7 @@ function read(disk: Disk, paths: readonly string[], sink: ItemSink): Promise<voi
 }
 
 function standardOutput(): LogSurroundings {
-  let open = true
-  process.stdout.on('error', () => {
-    open = false
-  })
-  return {
-    disk: nodePlatform().disk,
-    write: (text) => {
-      if (open) process.stdout.write(text)
-      return open
-    },
-  }
+  return { disk: nodePlatform().disk, write: (text) => output.write(text) }
 }
 
 function dumpOptions(flags: LogFlags): DumpOptions {

@@ -3,6 +3,7 @@ import readline from 'node:readline'
 import kafkajs from 'kafkajs'
 import { CliError } from './errors.ts'
 import { type ClientFlags, kafkaClient, reach, speaking } from './kafka-client.ts'
+import { output, tell } from './output.ts'
 import { count, jsonLine } from './print.ts'
 
 interface ProduceFlags extends ClientFlags {
@@ -34,13 +35,13 @@ export async function produce(topic: string, flags: ProduceFlags): Promise<numbe
         sent += messages.length
       })
     } catch (error) {
-      if (sent > 0) process.stderr.write(`${said(sent, acks)} before this:\n`)
+      if (sent > 0) tell(`${said(sent, acks)} before this:\n`)
       throw error
     } finally {
       await producer.disconnect()
     }
-    if (flags.json === true) console.log(jsonLine({ topic, records: sent }))
-    else process.stderr.write(`${said(sent, acks)}\n`)
+    if (flags.json === true) output.line(jsonLine({ topic, records: sent }))
+    else tell(`${said(sent, acks)}\n`)
     return 0
   })
 }

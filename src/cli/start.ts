@@ -20,6 +20,7 @@ import { nodePlatform } from '../platform/nodejs/index.ts'
 import { StorageError } from '../storage/index.ts'
 import { colors } from './colors.ts'
 import { CliError } from './errors.ts'
+import { tell } from './output.ts'
 import { jsonLine } from './print.ts'
 
 type StartFlags = Record<string, string | boolean | undefined> & {
@@ -88,7 +89,7 @@ function signalled(): Promise<string> {
 }
 
 function fail(error: NodeError): never {
-  process.stderr.write(`tidemark: ${error.message}\n`)
+  tell(`tidemark: ${error.message}\n`)
   // At once: a node that no longer trusts itself must not finish anything.
   process.exit(error.details.exitCode)
 }
@@ -142,9 +143,9 @@ function print({ level, message }: LogLine, flags: StartFlags): void {
   if (flags.quiet === true && level === 'info') return
   const time = new Date().toISOString()
   if (flags.json === true) {
-    process.stderr.write(`${jsonLine({ time, level, message })}\n`)
+    tell(`${jsonLine({ time, level, message })}\n`)
     return
   }
   const tint = level === 'error' ? colors.red : level === 'warning' ? colors.yellow : (text: string) => text
-  process.stderr.write(`${colors.dim(time)} ${tint(message)}\n`)
+  tell(`${colors.dim(time)} ${tint(message)}\n`)
 }

@@ -3,6 +3,7 @@
 import type { ClusterStatus, FilesStatus, ShardStatus } from '../gateways/http/index.ts'
 import { colors } from './colors.ts'
 import { CliError } from './errors.ts'
+import { output } from './output.ts'
 import { bytes, count, duration, jsonLine, table } from './print.ts'
 
 interface StatusFlags {
@@ -14,13 +15,14 @@ interface StatusFlags {
 export async function status(flags: StatusFlags): Promise<number> {
   if (flags.watch !== true) {
     const cluster = await ask(flags.http)
-    console.log(flags.json === true ? jsonLine(cluster) : render(cluster))
+    output.line(flags.json === true ? jsonLine(cluster) : render(cluster))
     return 0
   }
   for (;;) {
     const cluster = await ask(flags.http)
-    if (flags.json === true) console.log(jsonLine(cluster))
-    else process.stdout.write(`${process.stdout.isTTY ? '\x1b[H\x1b[2J' : ''}${render(cluster)}\n`)
+    if (flags.json === true) output.line(jsonLine(cluster))
+    else output.write(`${process.stdout.isTTY ? '\x1b[H\x1b[2J' : ''}${render(cluster)}\n`)
+    if (!(await output.taken())) return 0
     await new Promise((resolve) => setTimeout(resolve, 1000))
   }
 }

@@ -8,6 +8,7 @@ import { nodePlatform } from '../platform/nodejs/index.ts'
 import { colors } from './colors.ts'
 import { CliError } from './errors.ts'
 import { type ClientFlags, kafkaClient, speaking } from './kafka-client.ts'
+import { output, tell } from './output.ts'
 import { bytes, count, jsonLine, table } from './print.ts'
 import { ask, damageLine, damagesOf } from './status.ts'
 
@@ -59,8 +60,8 @@ export async function createTopic(name: string, flags: CreateFlags): Promise<num
       { code: 'REFUSED', subject: name },
       `topic ${name} exists already; see: tidemark topic describe ${name}`,
     )
-  if (flags.json === true) console.log(jsonLine({ topic: name, created: true }))
-  else console.log(`created topic ${name}`)
+  if (flags.json === true) output.line(jsonLine({ topic: name, created: true }))
+  else output.line(`created topic ${name}`)
   return 0
 }
 
@@ -91,10 +92,10 @@ export async function listTopics(flags: ClientFlags): Promise<number> {
       replication: partitions[0]?.replicas.length ?? 0,
     }))
     .sort((a, b) => (a.topic < b.topic ? -1 : 1))
-  if (flags.json === true) console.log(jsonLine(rows))
-  else if (rows.length === 0) console.log('no topics yet; create one with: tidemark topic create NAME')
+  if (flags.json === true) output.line(jsonLine(rows))
+  else if (rows.length === 0) output.line('no topics yet; create one with: tidemark topic create NAME')
   else {
-    console.log(
+    output.line(
       table(rows, [
         { title: 'topic', value: (row) => row.topic },
         { title: 'partitions', value: (row) => String(row.partitions), right: true },
@@ -129,7 +130,7 @@ export async function describeTopic(name: string, flags: DescribeFlags, wasGiven
   })
   const told = await toldBy(flags, clusterId).catch((error: unknown) => {
     if (wasGiven || !(error instanceof CliError)) throw error
-    process.stderr.write(`what is stored, damaged and why logs start where they do is not shown: ${error.message}\n`)
+    tell(`what is stored, damaged and why logs start where they do is not shown: ${error.message}\n`)
     return null
   })
   const shards = (told?.shards ?? []).filter(({ topic }) => topic === name)
@@ -139,10 +140,10 @@ export async function describeTopic(name: string, flags: DescribeFlags, wasGiven
   const damages = told === null ? [] : damagesOf(told).filter(({ shard }) => partitionOf.has(shard))
   if (flags.json === true) {
     const withPlaces = damages.map((damage) => ({ partition: partitionOf.get(damage.shard)!, ...damage }))
-    console.log(jsonLine({ topic: name, partitions: rows, ...(told === null ? {} : { damages: withPlaces }) }))
+    output.line(jsonLine({ topic: name, partitions: rows, ...(told === null ? {} : { damages: withPlaces }) }))
     return 0
   }
-  console.log(
+  output.line(
     table(rows, [
       { title: 'partition', value: (row) => String(row.partition), right: true },
       { title: 'leader', value: (row) => (row.leader < 0 ? 'none' : String(row.leader)), right: true },
@@ -154,7 +155,7 @@ export async function describeTopic(name: string, flags: DescribeFlags, wasGiven
     ]),
   )
   for (const damage of damages)
-    console.log(colors.red(`partition ${partitionOf.get(damage.shard)}, ${damageLine(damage)}`))
+    output.line(colors.red(`partition ${partitionOf.get(damage.shard)}, ${damageLine(damage)}`))
   return 0
 }
 
@@ -194,8 +195,8 @@ export async function deleteTopic(name: string, flags: ClientFlags): Promise<num
     if (!(await admin.listTopics()).includes(name)) throw unknown(name)
     await admin.deleteTopics({ topics: [name] })
   })
-  if (flags.json === true) console.log(jsonLine({ topic: name, deleted: true }))
-  else console.log(`deleted topic ${name}`)
+  if (flags.json === true) output.line(jsonLine({ topic: name, deleted: true }))
+  else output.line(`deleted topic ${name}`)
   return 0
 }
 
