@@ -51,6 +51,8 @@ export class ClusterClient {
   #topics = new Map<string, TopicInCluster>()
   #next = 0
   #refreshing: Promise<void> | null = null
+  /** Why a broker did not say where everything is, the last time that one did not. */
+  #silence = 'no broker answers'
 
   constructor(options: ClusterClientOptions, collaborators: ClusterClientCollaborators) {
     this.#options = options
@@ -134,9 +136,7 @@ export class ClusterClient {
 
   /** Asks where everything is; those who ask meanwhile share the answer. Throws where nobody answers for long. */
   async refresh(): Promise<void> {
-    await this.persist('metadata', async () =>
-      (await this.#look()) ? { value: null } : { again: 'no broker answers' },
-    )
+    await this.persist('metadata', async () => ((await this.#look()) ? { value: null } : { again: this.#silence }))
   }
 
   async #look(): Promise<boolean> {
@@ -166,7 +166,8 @@ export class ClusterClient {
           answers.push(await this.ask(broker, apis.metadata, METADATA_VERSION, request))
           patience ??= this.#with.clock.after(OTHERS_WAIT_MS, resolve)
         } catch (error) {
-          if (!(error instanceof LinkLost)) reject(error)
+          if (error instanceof LinkLost) this.#silence = `no broker answers: ${error.message}`
+          else reject(error)
         }
         if (--left === 0) resolve()
       }

@@ -29,6 +29,7 @@ const FRAME_BYTES_MAX = 256 << 20
 const CLIENT_ID = 'tidemark-backup'
 
 export class Link {
+  readonly #to: Address
   readonly #clock: Clock
   readonly #reader = new FrameReader(FRAME_BYTES_MAX)
   readonly #waiting = new Map<number, Waiting>()
@@ -38,6 +39,7 @@ export class Link {
   #over: LinkLost | null = null
 
   constructor(to: Address, network: Network, clock: Clock) {
+    this.#to = to
     this.#clock = clock
     this.#connected = new Promise((resolve, reject) => {
       network.connect(to, (error, connection) => {
@@ -69,6 +71,7 @@ export class Link {
     message: DraftOf<Q>,
     timeoutMs: number,
   ): Promise<MessageOf<R>> {
+    if (this.#over !== null) throw this.#over
     const correlationId = this.#nextCorrelationId++
     const answer = new Promise<MessageOf<R>>((resolve, reject) => {
       const timer = this.#clock.after(timeoutMs, () => void this.#end(`no answer within ${timeoutMs} ms`))
@@ -88,6 +91,16 @@ export class Link {
   }
 
   #received(bytes: Buffer): void {
+    try {
+      this.#read(bytes)
+    } catch (error) {
+      // Another program, or a byte that was hurt on its way: on a new connection the same question may be answered.
+      const { host, port } = this.#to
+      this.#end(`what answers at ${host}:${port} does not speak Kafka: ${(error as Error).message}`)
+    }
+  }
+
+  #read(bytes: Buffer): void {
     this.#reader.read(bytes, (frame) => {
       // Promises resolve after the turn in which the bytes are valid.
       const reader = new Reader(Buffer.from(frame))
@@ -97,9 +110,9 @@ export class Link {
         this.#end('an answer to nothing')
         return false
       }
+      waiting.answered(reader)
       this.#waiting.delete(correlationId)
       waiting.timer.cancel()
-      waiting.answered(reader)
       return this.#over === null
     })
   }
