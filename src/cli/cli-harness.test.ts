@@ -21,7 +21,8 @@ export interface RunOptions {
   readonly cwd?: string
   /** It is killed after so long. */
   readonly timeoutMs?: number
-  /** A descriptor that is its standard output or error; nothing of that is heard then. */
+  /** Descriptors that are its standard input, output or error; nothing is said or heard there then. */
+  readonly stdin?: number
   readonly stdout?: number
   readonly stderr?: number
 }
@@ -40,11 +41,11 @@ export class Running {
     delete environment.NODE_TEST_CONTEXT
     delete environment.FORCE_COLOR
     this.process = spawn(process.execPath, [...inherited, MAIN, ...args], {
-      stdio: ['pipe', options.stdout ?? 'pipe', options.stderr ?? 'pipe'],
+      stdio: [options.stdin ?? 'pipe', options.stdout ?? 'pipe', options.stderr ?? 'pipe'],
       env: environment,
       cwd: options.cwd,
     })
-    this.process.stdin!.on('error', () => {})
+    this.process.stdin?.on('error', () => {})
     if (options.input !== undefined) this.process.stdin!.end(options.input)
     const hear = (stream: 'stdout' | 'stderr') => (text: string) => {
       this[stream] += text

@@ -11,9 +11,12 @@ import { kafkaClient } from './kafka-client.ts'
 
 const NO_FULL_DEVICE = fs.existsSync('/dev/full') ? false : 'there is no /dev/full here'
 
+/** The client computes a negative timeout, and newer Node.js say so. */
+const QUIET = { NODE_NO_WARNINGS: '1' }
+
 function toFull(args: readonly string[]): Promise<{ code: number | null; stderr: string }> {
   const full = fs.openSync('/dev/full', 'w')
-  const running = new Running(args, { input: '', stdout: full })
+  const running = new Running(args, { input: '', stdout: full, environment: QUIET })
   fs.closeSync(full)
   return running.ended
 }
@@ -59,7 +62,7 @@ test('consume moves no position past what standard output did not take', { timeo
       )
       assert.equal(await positionOf(brokers, 'full'), '-1')
     }
-    const gone = new Running(args('gone'), { input: '' })
+    const gone = new Running(args('gone'), { input: '', environment: QUIET })
     gone.process.stdout!.destroy()
     assert.deepEqual(await gone.ended, { code: 0, stdout: '', stderr: '' })
     assert.equal(await positionOf(brokers, 'gone'), '-1')

@@ -1,4 +1,5 @@
 /** `tidemark produce`: lines from standard input become records; the count comes out when all are acknowledged. */
+import fs from 'node:fs'
 import readline from 'node:readline'
 import kafkajs from 'kafkajs'
 import { CliError } from './errors.ts'
@@ -11,6 +12,8 @@ interface ProduceFlags extends ClientFlags {
   readonly acks: string
 }
 
+/** Of standard input. */
+const DESCRIPTOR = 0
 const LINES_PER_SEND = 1000
 /** A line goes out at the latest so long after it came, whether or not there is another. */
 const LINGER_MS = 50
@@ -28,8 +31,9 @@ export async function produce(topic: string, flags: ProduceFlags): Promise<numbe
     })
     await producer.connect()
     let sent = 0
+    let unreadable: Error | null
     try {
-      await inBatches(process.stdin, async (lines) => {
+      unreadable = await inBatches(process.stdin, async (lines) => {
         const messages = lines.map((line) => record(line, flags.keySeparator))
         await producer.send({ topic, acks, messages })
         sent += messages.length
@@ -40,17 +44,33 @@ export async function produce(topic: string, flags: ProduceFlags): Promise<numbe
     } finally {
       await producer.disconnect()
     }
+    if (unreadable !== null)
+      throw new CliError(
+        { code: 'REFUSED', subject: 'standard input' },
+        `standard input could not be read: ${unreadable.message}; ${said(sent, acks, 'were ')}`,
+        { cause: unreadable },
+      )
     if (flags.json === true) output.line(jsonLine({ topic, records: sent }))
     else tell(`${said(sent, acks)}\n`)
     return 0
   })
 }
 
-const said = (sent: number, acks: number): string => `${count(sent)} records ${acks === 0 ? 'sent' : 'acknowledged'}`
+const said = (sent: number, acks: number, were = ''): string =>
+  `${count(sent)} records ${were}${acks === 0 ? 'sent' : 'acknowledged'}`
 
-/** The input's lines, one call of `send` after the other. The first that fails ends it, whoever still holds the other end of a pipe. */
-async function inBatches(input: NodeJS.ReadStream, send: (lines: string[]) => Promise<void>): Promise<void> {
+/**
+ * The input's lines, one call of `send` after the other. The first that fails ends it, whoever still holds the other end of a pipe.
+ * What could be read is sent, and the answer is why the rest could not; null: there is no rest.
+ */
+async function inBatches(input: NodeJS.ReadStream, send: (lines: string[]) => Promise<void>): Promise<Error | null> {
+  // Node.js takes a folder for an empty input.
+  let unreadable: Error | null = fs.fstatSync(DESCRIPTOR).isDirectory() ? new Error('it is a folder (EISDIR)') : null
   const reader = readline.createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })
+  reader.on('error', (error: Error) => {
+    unreadable = error
+    reader.close()
+  })
   let waiting: string[] = []
   let timer: NodeJS.Timeout | null = null
   let sending = Promise.resolve()
@@ -64,13 +84,20 @@ async function inBatches(input: NodeJS.ReadStream, send: (lines: string[]) => Pr
     sending.catch(() => reader.close())
     return sending
   }
-  try {
+  const sendAll = async (): Promise<void> => {
     for await (const line of reader) {
       waiting.push(line)
       if (waiting.length >= LINES_PER_SEND) await flush()
       else timer ??= setTimeout(flush, LINGER_MS)
     }
+  }
+  try {
+    // Whether the loop throws what the input could not do, or ends, depends on what it was doing then.
+    await sendAll().catch((error: unknown) => {
+      if (error !== unreadable) throw error
+    })
     await flush()
+    return unreadable
   } finally {
     if (timer !== null) clearTimeout(timer)
     input.destroy()

@@ -1,8 +1,10 @@
 /** What cannot be done is said in one line, with exit code 1 and no stack. */
 import assert from 'node:assert/strict'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'node:test'
+import { Tidemark } from '../index.ts'
 import { crc32c } from '../stdx/index.ts'
 import {
   freePorts,
@@ -15,6 +17,9 @@ import {
   tidemark,
   withDirectory,
 } from './cli-harness.test.ts'
+
+/** The client computes a negative timeout, and newer Node.js say so. */
+const QUIET = { NODE_NO_WARNINGS: '1' }
 
 function oneLine(outcome: Outcome, what: RegExp): void {
   const said = `exit code ${outcome.code}\n${outcome.stdout}${outcome.stderr}`
@@ -234,4 +239,26 @@ test('a disk without room refuses the start in one line', { timeout: 60_000 }, a
       execFileSync('umount', [small])
     }
   })
+})
+
+test('produce: an input that cannot be read, or not to its end, is no end of the input', {
+  timeout: 60_000,
+}, async () => {
+  const node = await Tidemark.start({ memory: true })
+  try {
+    const args = ['produce', 'tides', '--brokers', node.kafka.brokers.join(',')]
+    // The memory of a process begins with what is not mapped: a file that fails to be read.
+    for (const [file, what] of [
+      ['/tmp', /standard input could not be read: it is a folder \(EISDIR\); 0 records were acknowledged/],
+      ['/proc/self/mem', /standard input could not be read: EIO.*; 0 records were acknowledged/],
+    ] as const) {
+      if (!existsSync(file)) continue
+      const input = openSync(file, 'r')
+      const running = new Running(args, { stdin: input, environment: QUIET })
+      closeSync(input)
+      oneLine(await running.ended, what)
+    }
+  } finally {
+    await node.stop()
+  }
 })
