@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { closeSync, existsSync, openSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import path from 'node:path'
 import test from 'node:test'
 import { Tidemark } from '../index.ts'
@@ -128,7 +129,9 @@ test('usage: unknown commands, flags and values', { timeout: 120_000 }, async ()
     [['produce', 't', '--acks', '2'], /--acks 2: must be all, 1 or 0/],
     [['consume', 't', '--from', 'middle'], /--from middle: must be start or end/],
     [['consume', 't', '--max', '0'], /--max 0/],
-    [['status', '--http', 'http://[nonsense'], /--http/],
+    [['status', '--http', 'http://[nonsense'], /--http http:\/\/\[nonsense: must be HOST:PORT or a URL/],
+    [['status', '--http', ''], /--http '': must be HOST:PORT or a URL, like http:/],
+    [['status', '--http', 'kafka://127.0.0.1:9092'], /--http kafka:.*: must be HOST:PORT or a URL/],
   ]
   // Not all at once: each process has half a minute, also on a busy machine.
   for (let i = 0; i < cases.length; i += 8)
@@ -260,5 +263,23 @@ test('produce: an input that cannot be read, or not to its end, is no end of the
     }
   } finally {
     await node.stop()
+  }
+})
+
+test('another program answers at --http: it is said to be no node, of no cluster', { timeout: 60_000 }, async () => {
+  const other = createServer((_, response) => response.end('{"hello":1}'))
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  const node = await Tidemark.start({ memory: true })
+  try {
+    const http = ['--http', `127.0.0.1:${portOf(other)}`]
+    const what = /--http 127.0.0.1:\d+: what answers there is not a node; give what its --http says/
+    const brokers = ['--brokers', node.kafka.brokers.join(',')]
+    assert.equal((await tidemark(['topic', 'create', 'tides', ...brokers])).code, 0)
+    await refuses(['status', ...http], what)
+    await refuses(['topic', 'describe', 'tides', ...brokers, ...http], what, { environment: QUIET })
+  } finally {
+    await node.stop()
+    other.closeAllConnections()
+    other.close()
   }
 })

@@ -28,10 +28,10 @@ export async function status(flags: StatusFlags): Promise<number> {
 }
 
 export async function ask(address: string): Promise<ClusterStatus> {
-  const url = address.includes('://') ? address : `http://${address}`
+  const url = urlOf(address)
   let response: Response
   try {
-    response = await fetch(new URL('/api/cluster', url), { signal: AbortSignal.timeout(5000) })
+    response = await fetch(url, { signal: AbortSignal.timeout(5000) })
   } catch {
     throw new CliError(
       { code: 'UNREACHABLE', address },
@@ -41,11 +41,34 @@ export async function ask(address: string): Promise<ClusterStatus> {
   if (!response.ok)
     throw new CliError(
       { code: 'REFUSED', subject: address },
-      `${address} answers ${response.status}: ${await response.text()}`,
+      `--http ${address} answers ${response.status}: ${(await response.text().catch(String)).split('\n')[0]}`,
     )
-  return response.json().catch(() => {
-    throw new CliError({ code: 'REFUSED', subject: address }, `--http ${address}: what answers there is not a node`)
-  }) as Promise<ClusterStatus>
+  const told: unknown = await response.json().catch(() => null)
+  if (isStatus(told)) return told
+  throw new CliError(
+    { code: 'REFUSED', subject: address },
+    `--http ${address}: what answers there is not a node; give what its --http says (tidemark start: 127.0.0.1:9644)`,
+  )
+}
+
+function urlOf(address: string): URL {
+  try {
+    const url = new URL(address.includes('://') ? address : `http://${address}`)
+    if (/^https?:$/.test(url.protocol)) return new URL('/api/cluster', url)
+  } catch {
+    // Said below, like a URL of something else.
+  }
+  throw new CliError(
+    { code: 'USAGE', option: 'http' },
+    `--http ${address === '' ? "''" : address}: must be HOST:PORT or a URL, like http://127.0.0.1:9644`,
+  )
+}
+
+/** As far as it tells a node from any other program that speaks JSON. */
+function isStatus(told: unknown): told is ClusterStatus {
+  if (typeof told !== 'object' || told === null) return false
+  const { cluster, nodes, shards } = told as Record<string, unknown>
+  return (cluster === null || typeof cluster === 'string') && Array.isArray(nodes) && Array.isArray(shards)
 }
 
 export function render(cluster: ClusterStatus): string {
