@@ -1,11 +1,12 @@
 /** Backups against nodes in memory: what damaged, missing and foreign files are called, logs that begin in a batch, times. */
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import test from 'node:test'
 import kafkajs from 'kafkajs'
 import { apis } from '../gateways/kafka/index.ts'
 import { Tidemark } from '../index.ts'
 import { parseAddress } from '../node-options.ts'
+import { PlatformError } from '../platform/index.ts'
 import { MemoryDisk } from '../platform/memory/index.ts'
 import { nodePlatform } from '../platform/nodejs/index.ts'
 import { baseOffsetOf, encodeBatch, forEachRecord, lastOffsetOf, setBaseOffset } from '../records/index.ts'
@@ -201,7 +202,7 @@ test('folders: nothing there, never finished, in use', async () => {
   await folder.create()
   await assert.rejects(folder.finishedManifest(), coded('NOT_A_BACKUP'))
   const header = { partition: 0, topicId: TOPIC_ID, number: 1, baseOffset: 0, previousCrc: 0 }
-  await (await SegmentWriter.create(disk, folder.segments, header)).abandon()
+  await SegmentWriter.create(disk, folder.segments, header)
   await assert.rejects(folder.finishedManifest(), coded('UNFINISHED', /run tidemark backup \/backup again/))
   const claim = await folder.claim()
   await assert.rejects(folder.claim(), coded('FOLDER_IN_USE', /another backup/))
@@ -421,7 +422,13 @@ test('backup: a log that is not the one it was is refused, and so are leftovers 
     await stray.append([batchAt(1, 1, 5)])
     await stray.seal()
     await backup(disk)
-    assert.ok(events.some((event) => event.type === 'warning' && /segments 9/.test(event.text)))
+    assert.ok(
+      events.some(
+        (event) =>
+          event.type === 'warning' &&
+          /alone in \/backup\/segments: 00000009.batches; they may be moved/.test(event.text),
+      ),
+    )
     // As a killed run leaves it, but of a log that went further than this one: it has been set back.
     const last = topic.partitions[0]!.segments.at(-1)!
     const next = await SegmentWriter.create(disk, folder.segments, { ...header, number: 10, previousCrc: last.crc })
@@ -609,3 +616,90 @@ async function keysOf(client: ClusterClient, name: string): Promise<string[]> {
   }
   return keys
 }
+
+test('backup: what a stopped run has copied of a compacted topic goes once it is copied anew; what is not ours stays', async () => {
+  await withNode(async ({ backup, events, send, tidemark }) => {
+    await send('tides', ['a', 'b', 'c'])
+    const kafka = new kafkajs.Kafka({ brokers: [...tidemark.kafka.brokers], logLevel: kafkajs.logLevel.NOTHING })
+    const admin = kafka.admin()
+    await admin.connect()
+    await admin.alterConfigs({
+      validateOnly: false,
+      resources: [
+        {
+          type: kafkajs.ConfigResourceTypes.TOPIC,
+          name: 'tides',
+          configEntries: [{ name: 'cleanup.policy', value: 'compact' }],
+        },
+      ],
+    })
+    await admin.disconnect()
+    const disk = newDisk()
+    const { id } = (await backup(disk, { folder: '/other' })).topics[0]!
+    const folder = new BackupFolder(FOLDER, disk)
+    await folder.create()
+    for (const [number, baseOffset] of [
+      [1, 0],
+      [2, 100],
+    ] as const) {
+      const header = { partition: 0, topicId: id, number, baseOffset, previousCrc: 0 }
+      const left = await SegmentWriter.create(disk, folder.segments, header)
+      await left.append([batchAt(baseOffset, 2, 5)])
+      await left.seal()
+    }
+    const write = (name: string, text: string): Promise<void> =>
+      withFile(disk, join(folder.segments, name), 'create', (file) =>
+        promised<void>((done) => file.write([Buffer.from(text)], 0, done)),
+      )
+    await write('00000003.partial', 'a letter to somebody')
+    await write('00000004.batches', 'and the answer')
+    await write('00000005.partial', '')
+    await backup(disk)
+    // The second lies above all that was copied: of what log it is nobody knows.
+    const left = await promised<string[]>((done) => disk.list(folder.segments, done))
+    assert.deepEqual(left, ['00000002.batches', '00000003.partial', '00000004.batches', '00000006.batches'])
+    const told = events.flatMap((event) => ('text' in event ? [event.text] : []))
+    assert.ok(told.includes('1 files of a run that was stopped, copied anew since: removed'), told.join('\n'))
+    assert.ok(told.includes('1 half-written files of a run that was stopped: removed'), told.join('\n'))
+    assert.match(told.at(-1)!, /alone in \/backup\/segments: 00000002.batches, 00000003.partial, 00000004.batches; /)
+  })
+})
+
+test('backup: a segment that the disk has no room for leaves no file behind, and no open one', async () => {
+  const disk = newDisk()
+  const folder = new BackupFolder(FOLDER, disk)
+  await folder.create()
+  const header = { partition: 0, topicId: TOPIC_ID, number: 1, baseOffset: 0, previousCrc: 0 }
+  const isFull = (error: unknown): boolean => error instanceof PlatformError && error.code === 'DISK_FULL'
+  disk.capacityBytes = disk.usedBytes
+  await assert.rejects(SegmentWriter.create(disk, folder.segments, header), isFull)
+  assert.deepEqual(await promised<string[]>((done) => disk.list(folder.segments, done)), [])
+  disk.capacityBytes += 1 << 20
+  const writer = await SegmentWriter.create(disk, folder.segments, header)
+  await writer.append([batchAt(0, 1, 5)])
+  disk.fault = (operation) => (operation === 'datasync' ? 'EIO' : null)
+  await assert.rejects(writer.seal(), /EIO/)
+  await writer.abandon()
+  await writer.abandon()
+  assert.deepEqual(await promised<string[]>((done) => disk.list(folder.segments, done)), [])
+})
+
+test('backup: a folder of something else is refused by name, and nothing is put into it', async () => {
+  for (const [file, what] of [
+    [
+      'identity',
+      coded('NOT_A_BACKUP', /^\/backup: is no backup, and has something else in it \(identity\); name an empty/),
+    ],
+    ['manifest.json', coded('MANIFEST_DAMAGED')],
+    ['segments/letter', coded('NOT_A_BACKUP', /\(letter\)/)],
+  ] as const) {
+    const disk = newDisk()
+    const path = join(FOLDER, file)
+    await promised<void>((done) => disk.makeDirectory(dirname(path), done))
+    await withFile(disk, path, 'create', (opened) =>
+      promised<void>((done) => opened.write([Buffer.from('{"name":"mine"}')], 0, done)),
+    )
+    await assert.rejects(new BackupFolder(FOLDER, disk).create(), what)
+    assert.deepEqual(await promised<string[]>((done) => disk.list(FOLDER, done)), [file.split('/')[0]])
+  }
+})

@@ -5,6 +5,8 @@
  *     segments/00000001.batches    sealed: immutable from here on
  *     segments/00000007.batches    sealed after the manifest: a run was killed; goes on from here
  *     segments/00000008.partial    in the making when it was killed; removed by the next run
+ *
+ * Anything else is somebody else's, and a folder that has it, and no manifest, too: nothing is put into it and nothing taken away.
  */
 import { join } from 'node:path'
 import { type Disk, PlatformError } from '../platform/index.ts'
@@ -19,9 +21,11 @@ import {
   type ManifestSegment,
 } from './manifest.ts'
 import { type FoundSegment, inspectSegment, segmentMissing, verifySegment } from './segment-file.ts'
-import { segmentName, segmentNumberOf } from './segment-format.ts'
+import { decodeSegmentHeader, SEGMENT_HEADER_BYTES, segmentName, segmentNumberOf } from './segment-format.ts'
 
 const SEGMENTS = 'segments'
+/** A run that was stopped before it ever finished leaves these; a disk of its own has the last one. */
+const OWN_NAMES: readonly string[] = [SEGMENTS, `${MANIFEST_NAME}.tmp`, 'lost+found']
 const MANIFEST_BYTES_MAX = 1 << 30
 
 export class BackupFolder {
@@ -36,8 +40,31 @@ export class BackupFolder {
   }
 
   async create(): Promise<void> {
+    if ((await this.manifest()) === null) await this.#refuseForeign()
+    await this.#refuseFolderForFile(`${MANIFEST_NAME}.tmp`)
     await promised<void>((done) => this.#disk.makeDirectory(this.segments, done))
     await promised<void>((done) => this.#disk.syncDirectory(this.path, done))
+  }
+
+  /** Before anything is put into it: the folder may be a node's, or have any other use. */
+  async #refuseForeign(): Promise<void> {
+    const foreign =
+      (await this.#list(this.path)).find((name) => !OWN_NAMES.includes(name)) ??
+      (await this.#names()).find((name) => segmentNumberOf(name) === null)
+    if (foreign === undefined) return
+    throw new BackupError(
+      { code: 'NOT_A_BACKUP', path: this.path },
+      `${this.path}: is no backup, and has something else in it (${foreign}); name an empty folder, or one that does not exist yet`,
+    )
+  }
+
+  /** It would be noticed when everything is copied. */
+  async #refuseFolderForFile(name: string): Promise<void> {
+    try {
+      await withFile(this.#disk, join(this.path, name), 'write', async () => {})
+    } catch (error) {
+      if (!(error instanceof PlatformError && error.code === 'DISK_NOT_FOUND')) throw error
+    }
   }
 
   /** For this process until `release`: two runs would give their files the same numbers. */
@@ -87,9 +114,13 @@ export class BackupFolder {
     return replaceWhole(this.#disk, join(this.path, MANIFEST_NAME), encodeManifest(manifest))
   }
 
-  async #names(): Promise<string[]> {
+  #names(): Promise<string[]> {
+    return this.#list(this.segments)
+  }
+
+  async #list(path: string): Promise<string[]> {
     try {
-      return await promised<string[]>((done) => this.#disk.list(this.segments, done))
+      return await promised<string[]>((done) => this.#disk.list(path, done))
     } catch (error) {
       if (error instanceof PlatformError && error.code === 'DISK_NOT_FOUND') return []
       throw error
@@ -99,10 +130,13 @@ export class BackupFolder {
   /** What the manifest before named and this one does not: it was copied anew. Who is restoring it now is told that it is missing. */
   async removeReplaced(before: Manifest | null, now: Manifest): Promise<void> {
     const named = numbersIn(now)
-    const replaced = [...numbersIn(before)].filter((number) => !named.has(number))
-    for (const number of replaced)
+    await this.remove([...numbersIn(before)].filter((number) => !named.has(number)))
+  }
+
+  async remove(segments: readonly number[]): Promise<void> {
+    for (const number of segments)
       await promised<void>((done) => this.#disk.remove(join(this.segments, segmentName(number)), done))
-    if (replaced.length > 0) await promised<void>((done) => this.#disk.syncDirectory(this.segments, done))
+    if (segments.length > 0) await promised<void>((done) => this.#disk.syncDirectory(this.segments, done))
   }
 
   /** What lies beside the manifest's segments. Half-written ones are removed: only a killed run leaves them. */
@@ -111,23 +145,33 @@ export class BackupFolder {
     let [highest, removed] = [0, 0]
     for (const number of named) highest = Math.max(highest, number)
     const found: FoundSegment[] = []
-    const useless: number[] = []
+    const undecodable: string[] = []
     const missing = new Set(named)
     for (const name of await this.#names()) {
       const file = segmentNumberOf(name)
       if (file === null) continue
       highest = Math.max(highest, file.number)
-      if (!file.sealed) {
+      if (!file.sealed && !(await this.#isOurs(name, file.number))) undecodable.push(name)
+      else if (!file.sealed) {
         await promised<void>((done) => this.#disk.remove(join(this.segments, name), done))
         removed++
       } else if (!missing.delete(file.number)) {
         const sealed = await this.#wholeOrNull(file.number)
-        if (sealed === null) useless.push(file.number)
+        if (sealed === null) undecodable.push(name)
         else found.push(sealed)
       }
     }
     for (const number of missing) throw segmentMissing(join(this.segments, segmentName(number)))
-    return new Leftovers(found, useless, removed, highest + 1)
+    return new Leftovers(found, undecodable, removed, highest + 1)
+  }
+
+  /** Says so itself, or was just created. */
+  async #isOurs(partial: string, number: number): Promise<boolean> {
+    return withFile(this.#disk, join(this.segments, partial), 'read', async (file) => {
+      const bytes = await readAt(file, 0, SEGMENT_HEADER_BYTES)
+      const header = decodeSegmentHeader(bytes)
+      return bytes.length === 0 || (typeof header !== 'string' && header.number === number)
+    })
   }
 
   /** Read as a whole: no manifest vouches for it. */
@@ -154,13 +198,15 @@ function numbersIn(manifest: Manifest | null): Set<number> {
 export class Leftovers {
   readonly halfWritten: number
   nextNumber: number
-  /** Damaged, or following nothing that is here: left alone. */
-  readonly useless: number[]
+  /** Names of files that nobody can tell whose they are: left alone. */
+  readonly undecodable: readonly string[]
   #sealed: FoundSegment[]
+  /** They follow nothing that is here. */
+  readonly #loose: FoundSegment[] = []
 
-  constructor(sealed: FoundSegment[], useless: number[], halfWritten: number, nextNumber: number) {
+  constructor(sealed: FoundSegment[], undecodable: readonly string[], halfWritten: number, nextNumber: number) {
     this.#sealed = sealed.sort((a, b) => a.segment.number - b.segment.number)
-    this.useless = useless
+    this.undecodable = undecodable
     this.halfWritten = halfWritten
     this.nextNumber = nextNumber
   }
@@ -175,7 +221,7 @@ export class Leftovers {
       const here = header.topicId === topicId && header.partition === partition
       const follows = segment.previousCrc === (last?.crc ?? 0) && segment.baseOffset >= (last?.nextOffset ?? 0)
       if (!here) rest.push(found)
-      else if (!follows) this.useless.push(segment.number)
+      else if (!follows) this.#loose.push(found)
       else {
         adopted.push(segment)
         last = segment
@@ -185,8 +231,8 @@ export class Leftovers {
     return adopted
   }
 
-  /** Those that nobody has adopted. */
-  get unclaimed(): number[] {
-    return [...this.useless, ...this.#sealed.map(({ segment }) => segment.number)]
+  /** Whole ones that nobody has adopted. */
+  get unclaimed(): FoundSegment[] {
+    return [...this.#loose, ...this.#sealed]
   }
 }

@@ -37,6 +37,7 @@ export class SegmentWriter {
   readonly #folder: string
   readonly #header: SegmentHeader
   readonly #file: DiskFile
+  #isOpen = true
   #position = SEGMENT_HEADER_BYTES
   #crc: number
   #nextOffset: number
@@ -47,7 +48,12 @@ export class SegmentWriter {
     const path = join(folder, partialName(header.number))
     const file = await promised<DiskFile>((done) => disk.open(path, 'exclusive', done))
     const writer = new SegmentWriter(disk, folder, header, file)
-    await promised<void>((done) => file.write([encodeSegmentHeader(header)], 0, done))
+    try {
+      await promised<void>((done) => file.write([encodeSegmentHeader(header)], 0, done))
+    } catch (error) {
+      await writer.abandon()
+      throw error
+    }
     return writer
   }
 
@@ -84,7 +90,7 @@ export class SegmentWriter {
     const footer = encodeSegmentFooter({ crc, nextOffset, bytes: this.bytes, maxTimestamp, records })
     await promised<void>((done) => this.#file.write([footer], this.#position, done))
     await promised<void>((done) => this.#file.datasync(done))
-    await promised<void>((done) => this.#file.close(done))
+    await this.#close()
     const [from, to] = [join(this.#folder, partialName(number)), join(this.#folder, segmentName(number))]
     await promised<void>((done) => this.#disk.rename(from, to, done))
     await promised<void>((done) => this.#disk.syncDirectory(this.#folder, done))
@@ -92,8 +98,18 @@ export class SegmentWriter {
     return { number, bytes, crc, previousCrc, baseOffset, nextOffset, records, maxTimestamp }
   }
 
-  /** Something went wrong: the next run removes what is there. */
+  /** Something went wrong: what is there is of no use, and its room may be what is lacking. */
   async abandon(): Promise<void> {
+    await this.#close()
+    // Why it is abandoned is told by whoever does; what cannot be removed now is removed by the next run.
+    await promised<void>((done) => this.#disk.remove(join(this.#folder, partialName(this.#header.number)), done)).catch(
+      () => {},
+    )
+  }
+
+  async #close(): Promise<void> {
+    if (!this.#isOpen) return
+    this.#isOpen = false
     await promised<void>((done) => this.#file.close(done))
   }
 }

@@ -30,7 +30,8 @@ import {
 } from './manifest.ts'
 import type { Progress } from './progress.ts'
 import { fetchBatches, pickTopics, readGroup, readGroupIds, readMarks, readSettings } from './reading.ts'
-import { SegmentWriter } from './segment-file.ts'
+import { type FoundSegment, SegmentWriter } from './segment-file.ts'
+import { segmentName } from './segment-format.ts'
 import { forEachOf } from './workers.ts'
 
 export interface BackupOptions {
@@ -110,13 +111,24 @@ class Taking {
     }
     await this.#folder.writeManifest(manifest)
     await this.#folder.removeReplaced(before, manifest)
-    const { unclaimed } = this.#leftovers
-    if (unclaimed.length > 0)
-      progress({
-        type: 'warning',
-        text: `files that belong to nothing were left alone: segments ${unclaimed.join(', ')}`,
-      })
+    await this.#tidy(manifest, this.#leftovers)
     return manifest
+  }
+
+  /** Of what earlier runs left and this one did not use, only what it has copied itself goes: the rest may be somebody's last copy. */
+  async #tidy(manifest: Manifest, { unclaimed, undecodable }: Leftovers): Promise<void> {
+    const { progress } = this.#with
+    const covered = unclaimed.filter((found) => isCovered(found, manifest))
+    await this.#folder.remove(covered.map(({ segment }) => segment.number))
+    if (covered.length > 0)
+      progress({ type: 'note', text: `${covered.length} files of a run that was stopped, copied anew since: removed` })
+    const others = unclaimed
+      .filter((found) => !covered.includes(found))
+      .map(({ segment }) => segmentName(segment.number))
+    const names = [...undecodable, ...others].sort()
+    if (names.length === 0) return
+    const text = `files that this backup does not need were left alone in ${this.#folder.segments}: ${names.join(', ')}; they may be moved away`
+    progress({ type: 'warning', text })
   }
 
   /** Positions in topics that are not backed up now stay as they were. */
@@ -309,6 +321,14 @@ function goingOn(topic: Omit<ManifestTopic, 'partitions'>, known: ManifestTopic 
   return sinceMs >= 0 && sinceMs <= graceMs * GRACE_SHARE ? 'from-the-last-run' : 'anew'
 }
 
+/** Every offset that it holds is in a segment that the manifest names. */
+function isCovered({ header, segment }: FoundSegment, manifest: Manifest): boolean {
+  const topic = manifest.topics.find(({ id }) => id === header.topicId)
+  const partition = topic?.partitions[header.partition]
+  if (partition === undefined) return false
+  return segment.baseOffset >= partition.startOffset && segment.nextOffset <= partition.nextOffset
+}
+
 function placeOf({ topic, partition }: Reading): string {
   return `topic ${topic.name}, partition ${partition}`
 }
@@ -347,9 +367,8 @@ class Reading {
 
   async seal(): Promise<void> {
     if (this.writer === null) return
-    const { writer } = this
+    this.segments.push(await this.writer.seal())
     this.writer = null
-    this.segments.push(await writer.seal())
   }
 
   async abandon(): Promise<void> {
