@@ -33,6 +33,7 @@ const STOP_PATIENCE_MS = 15_000
 
 export async function start(flags: StartFlags): Promise<number> {
   const options = await readOptions(flags)
+  refuseBackup(options.data)
   const platform = nodePlatform()
   const log = (line: LogLine): void => print(line, flags)
   let terminate: (error: NodeError) => void = () => {}
@@ -72,6 +73,16 @@ export async function start(flags: StartFlags): Promise<number> {
   clearTimeout(impatience)
   // Whatever is still open (a client that does not hang up) must not keep a stopped node alive.
   process.exit(0)
+}
+
+/** A node would put its files among those of a backup, and neither could be told from the other. */
+function refuseBackup(directory: string): void {
+  const has = (name: string): boolean => fs.existsSync(path.join(directory, name))
+  if (has('identity') || !has('segments')) return
+  throw new CliError(
+    { code: 'REFUSED', subject: 'data' },
+    `--data ${directory}: holds a backup, not a node's data; give this node a directory of its own, and bring the backup in with tidemark restore`,
+  )
 }
 
 /** A restarted node starts another file. */
