@@ -1,5 +1,6 @@
 /** `tidemark log` against the data directory of a real node: while it runs, after it was killed, and damaged. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'node:test'
@@ -153,10 +154,15 @@ test('log: what is refused, in one line', { timeout: 60_000 }, async () => {
   await withDirectory(async (directory) => {
     const notes = path.join(directory, 'notes')
     await writeFile(notes, 'buy milk')
+    // Where there is no such thing it is a file, and refused as one.
+    const pipe = path.join(directory, 'pipe')
+    if (process.platform === 'linux') execFileSync('mkfifo', [pipe])
+    else await writeFile(pipe, '')
     const cases: [string[], RegExp][] = [
       [['verify', path.join(directory, 'nothing')], /nothing: it does not exist/],
       [['dump', notes], /notes: neither a journal segment nor a shard log/],
       [['stats', directory], /no journal segment, shard log, checkpoint, terms or identity in it/],
+      [['dump', pipe], /pipe: neither a journal segment nor a shard log/],
       [['dump', notes, '--limit', '0'], /--limit 0: must be a whole number from 1/],
       [['dump', notes, '--from', '9', '--to', '3'], /--from 9 --to 3: nothing is from 9 to 3; swap them/],
       [['dump', notes, '--shard', 'x'], /--shard x: must be a whole number from 0/],

@@ -189,6 +189,11 @@ test('the data directory: in use, of another node, another cluster, a newer vers
     await running.printed(/listens/)
     const [other] = await planCluster(directory, 1)
     await refuses(other!.args, /in use by another process|another process uses/)
+    await refuses(
+      ['backup', node!.directory, '--brokers', node!.kafka],
+      /node-1: is no backup, and has something else in it/,
+    )
+    assert.equal(existsSync(path.join(node!.directory, 'segments')), false)
     assert.equal((await running.stop()).code, 0)
 
     await refuses([...node!.args, '--id', '2'], /belongs to node 1, not to node 2/)
@@ -214,6 +219,12 @@ test('the data directory: in use, of another node, another cluster, a newer vers
     await writeFile(file, 'x')
     await refuses([...node!.args, '--data', file], /file/)
     await refuses([...node!.args, '--data', path.join(file, 'below')], /file/)
+    await refuses([...node!.args, '--data', '/proc/nowhere'], /cannot create the directory \/proc\/nowhere/)
+    await mkdir(path.join(directory, 'backup', 'segments'), { recursive: true })
+    await refuses(
+      [...node!.args, '--data', path.join(directory, 'backup')],
+      /backup: holds a backup, not a node's data/,
+    )
     await mkdir(path.join(directory, 'lost', 'journal'), { recursive: true })
     await writeFile(path.join(directory, 'lost', 'journal', '1'), 'x')
     await refuses([...node!.args, '--data', path.join(directory, 'lost')], /no identity file/)

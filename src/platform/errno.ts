@@ -51,6 +51,16 @@ export function diskError(path: string, operation: string, error: NodeJS.ErrnoEx
   }
 }
 
+/** Of making a directory, where the system's words are about another one, or about none. */
+export function directoryError(path: string, error: NodeJS.ErrnoException): PlatformError {
+  const said = (details: PlatformError['details'], why: string): PlatformError =>
+    new PlatformError(details, `cannot create the directory ${path}: ${why}`, { cause: error })
+  if (error.code === 'EEXIST') return said({ code: 'DISK_EXISTS', path }, 'a file has this name; move it away')
+  if (error.code === 'ENOENT')
+    return said({ code: 'DISK_NOT_FOUND', path }, 'its file system has none but its own; name a place on a disk')
+  return diskError(path, 'create the directory', error)
+}
+
 /**
  * Of a sync. Whatever the errno, nothing is known about any un-synced byte: delayed allocation and quotas can make it ENOSPC, and
  * whoever waited for room and synced again would be told a lie ("fsyncgate").

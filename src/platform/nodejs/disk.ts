@@ -7,15 +7,19 @@
  * closed, so a closed file forgets its number before it gives it back.
  */
 import * as fs from 'node:fs'
+import { dirname } from 'node:path'
 import { assert } from '../../stdx/index.ts'
 import type { Disk, DiskCallback, DiskFile, DiskSpace, OpenMode } from '../disk.ts'
-import { diskError, syncError } from '../errno.ts'
+import { directoryError, diskError, syncError } from '../errno.ts'
 import type { PlatformError } from '../errors.ts'
 import { claimDirectory } from './claim.ts'
 import { NodeFile } from './file.ts'
 
+/** A pipe with a name would be waited for until somebody writes into it, and would hold a thread meanwhile. Not on Windows. */
+const NO_WAIT = fs.constants.O_NONBLOCK ?? 0
+
 const OPEN_FLAGS: Record<OpenMode, number> = {
-  read: fs.constants.O_RDONLY,
+  read: fs.constants.O_RDONLY | NO_WAIT,
   write: fs.constants.O_RDWR,
   create: fs.constants.O_RDWR | fs.constants.O_CREAT,
   exclusive: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL,
@@ -25,7 +29,7 @@ const SPACE_UNKNOWN: ReadonlySet<string> = new Set(['ENOSYS', 'ENOTSUP', 'EOPNOT
 
 export class NodeDisk implements Disk {
   makeDirectory(path: string, done: DiskCallback<void>): void {
-    fs.mkdir(path, { recursive: true }, (error) => done(error && diskError(path, 'create the directory', error)))
+    makeDirectory(path, (error) => done(error && directoryError(path, error)))
   }
 
   list(path: string, done: DiskCallback<string[]>): void {
@@ -84,4 +88,29 @@ export class NodeDisk implements Disk {
       else done(null, { release })
     })
   }
+}
+
+/**
+ * With its parents. Node.js' own `recursive` asks for ever where the parent exists and the system says ENOENT nevertheless, as in
+ * /proc: here each is asked for once more, when its parent is there.
+ */
+function makeDirectory(path: string, done: (error: NodeJS.ErrnoException | null) => void): void {
+  fs.mkdir(path, (error) => {
+    if (error === null) return done(null)
+    const parent = dirname(path)
+    if (error.code !== 'ENOENT' || parent === path) return ifNoDirectory(path, error, done)
+    makeDirectory(parent, (failure) => {
+      if (failure !== null) return done(failure)
+      fs.mkdir(path, (again) => (again === null ? done(null) : ifNoDirectory(path, again, done)))
+    })
+  })
+}
+
+/** That it exists is said in different words for roots, for file systems that are read-only, and by each system. */
+function ifNoDirectory(
+  path: string,
+  error: NodeJS.ErrnoException,
+  done: (error: NodeJS.ErrnoException | null) => void,
+): void {
+  fs.stat(path, (failure, stats) => done(failure === null && stats.isDirectory() ? null : error))
 }

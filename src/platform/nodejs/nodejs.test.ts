@@ -1,6 +1,6 @@
 /** What only the real platform can suffer: a kernel that takes half a write, a process that is killed, a peer that resets. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -9,7 +9,7 @@ import { extname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { answer, type Drive, realDrive, refusal } from '../contract/drive.ts'
-import type { DiskCallback } from '../disk.ts'
+import type { DiskCallback, DiskFile } from '../disk.ts'
 import type { Connection, Listener } from '../network.ts'
 import { claimByFile } from './claim.ts'
 import { nodePlatform } from './index.ts'
@@ -217,4 +217,44 @@ linuxOnly('a callback that throws does not silence the others', async () => {
   })
   await once(running, 'close')
   assert.deepEqual(heard.trim().split('\n').sort(), ['caught', 'the other'])
+})
+
+linuxOnly(
+  'where there can be no directory, and where a file is, making one is refused in words, and not asked for ever',
+  async () => {
+    await withDirectory(async (directory) => {
+      const { disk } = nodePlatform()
+      const refused = (path: string): Promise<string> =>
+        new Promise((resolve) => disk.makeDirectory(path, (error) => resolve(`${error?.code}: ${error?.message}`)))
+      assert.match(
+        await refused('/proc/x/y'),
+        /^DISK_NOT_FOUND: cannot create the directory \/proc\/x.*name a place on a disk$/,
+      )
+      const file = join(directory, 'file')
+      await writeFile(file, '')
+      assert.equal(
+        await refused(file),
+        `DISK_EXISTS: cannot create the directory ${file}: a file has this name; move it away`,
+      )
+      assert.match(
+        await refused(join(file, 'below', 'it')),
+        /^DISK_FAILED: .*what should be a folder is a file; move it away/,
+      )
+      // It exists, which each of its kinds of system says in its own way.
+      assert.equal(await refused('/'), 'undefined: undefined')
+      assert.equal(await refused('/proc/self'), 'undefined: undefined')
+    })
+  },
+)
+
+linuxOnly('a pipe with a name is opened at once, and has nothing in it', async () => {
+  await withDirectory(async (directory) => {
+    const path = join(directory, 'pipe')
+    execFileSync('mkfifo', [path])
+    const { clock, disk } = nodePlatform()
+    const drive = realDrive(clock)
+    const file = await answer<DiskFile>(drive, (done) => disk.open(path, 'read', done))
+    assert.equal(await answer<number>(drive, (done) => file.size(done)), 0)
+    await answer(drive, (done) => file.close(done))
+  })
 })
