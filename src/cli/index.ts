@@ -36,7 +36,10 @@ export async function run(argv: readonly string[]): Promise<number> {
       tell(`tidemark: ${error.message}\n`)
       return 1
     }
-    throw error
+    // What an operator can mend is said above; this has to be mended in the code, and the trace shows where.
+    const trace = error instanceof Error ? error.stack : String(error)
+    tell(`tidemark: this is a defect of Tidemark; please report it with these lines: ${trace}\n`)
+    return 1
   }
 }
 
