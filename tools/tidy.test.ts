@@ -75,6 +75,9 @@ test('doors: another layer is entered by its index.ts', () => {
   assert.deepEqual(findings({ 'src/storage/a.ts': "import { Journal } from './journal/parts.ts'\n" }), [])
   assert.deepEqual(findings({ 'src/node.ts': "import { KafkaGateway } from './gateways/kafka/index.ts'\n" }), [])
   assert.deepEqual(findings({ 'src/node.ts': "import './gateways/kafka/codec.ts'\n" }), ['src/node.ts:1 doors'])
+  const shared = "import { World } from '../storage/harness.test.ts'\n"
+  assert.deepEqual(findings({ 'src/cluster/a.test.ts': shared }), [])
+  assert.deepEqual(findings({ 'src/cluster/a.ts': shared }), ['src/cluster/a.ts:1 doors'])
 })
 
 test('platforms: chosen at the top and in tests', () => {

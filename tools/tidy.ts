@@ -176,9 +176,10 @@ function imports(source: Source, report: Report): void {
     if (/^src\/platform\/(?:nodejs|memory|contract)\//.test(target)) platformChoice(source, target, line, report)
     if (to === from) continue
     if (!source.isTest) layerOrder(from, to, specifier, line, report)
-    // What fuzzers share is no part of a layer.
+    // What fuzzers share, or tests, is no part of a layer.
     const amongFuzzers = source.file.endsWith('.fuzz.ts') && target.endsWith('.fuzz.ts')
-    if (!isDoor(target) && !amongFuzzers) {
+    const amongTests = source.isTest && /\bharness\.test\.ts$/.test(target)
+    if (!isDoor(target) && !amongFuzzers && !amongTests) {
       report(
         line,
         'doors',
