@@ -203,7 +203,7 @@ export class LogRepair {
       round.unheard ||= fetch.unheard
       if (outcome === 'complete') this.#complete(round, fetch)
       // What was taken from others before may be as wrong as what was refused: only the end tells.
-      else if (outcome === 'refused' && others.length > 1)
+      else if (outcome === 'refused' && fetch.refused !== self && others.length > 1)
         repair.discard(() => {
           if (!this.#stopped) this.#beginRange(round, new Set([...without, fetch.refused!]), repair.range.file)
         })

@@ -90,10 +90,10 @@ export class RangeFetch {
         this.refused = source
         return this.#done('refused', this)
       }
-      if (this.repair.complete) return this.#done('complete', this)
       this.#carry = rest
       if (entries.length > 0) this.#sources = [source, ...this.#all.filter((other) => other !== source)]
-      this.next()
+      if (this.repair.complete) this.#done('complete', this)
+      else this.next()
     })
   }
 }

@@ -163,3 +163,18 @@ test('repair: where the others do not answer this node copies nothing of its own
     [],
   )
 })
+
+test('repair: an entry of this node’s own file that does not fit ends the attempt, and is not tried over and over', () => {
+  const big = chain(SHARD, 20, 30_000)
+  // Entry 7 as another log has it: its own sum is right, and a read may begin with it.
+  const stray = chain(SHARD, 7, 30_000, 9).at(-1)!
+  const damage = ({ world, firsts }: Node): void => {
+    const path = fileOf(firsts[0]!)
+    flip(world, path, 300)
+    world.disk.platter.overwrite(path, world.read(path).indexOf(big[6]!.bytes), stray.bytes)
+  }
+  const node = new Node(big, damage, { 2: without(big, 7), 3: without(big, 7) }, { shardSegmentBytes: 256 << 10 })
+  node.rounds(1)
+  assert.deepEqual([node.repair.repaired, node.repair.damages.length], [0, 1])
+  assert.ok(node.asked.length < 20, `${node.asked.length} questions`)
+})
