@@ -68,7 +68,14 @@ export async function start(flags: StartFlags): Promise<number> {
   const end = await Promise.race([stopped, terminated])
   if (end instanceof NodeError) return fail(end)
   log({ level: 'info', message: `${end}: handing leadership over and stopping` })
-  const impatience = setTimeout(() => process.exit(0), STOP_PATIENCE_MS)
+  const impatience = setTimeout(() => {
+    const waited = `not everything is over after ${STOP_PATIENCE_MS / 1000} s`
+    if (node.status().disk.stuckMs === 0) process.exit(0)
+    const why = `the disk of ${options.data} does not answer`
+    log({ level: 'warning', message: `${waited}, for ${why}: ending at once; what was acknowledged is on it` })
+    // An ordinary end would wait for the thread that waits for the disk.
+    process.kill(process.pid, 'SIGKILL')
+  }, STOP_PATIENCE_MS)
   await node.stop()
   clearTimeout(impatience)
   // Whatever is still open (a client that does not hang up) must not keep a stopped node alive.
