@@ -39,6 +39,8 @@ import { replaceTwins } from './twin-files.ts'
 const SEGMENTS_BEFORE_CARRY = 2
 /** A longer tail is no forgotten one: its shard is pushed back on, and moves. */
 const CARRIED_BYTES_MAX = 16 << 20
+/** Of what is the journal's on a disk that is low, what stays its own while logs are written for a checkpoint that frees some of its files. */
+const JOURNAL_SHARE = 0.5
 
 /** The driver's side of a checkpoint. All three are called in one turn, and see one moment. */
 export interface CheckpointSource {
@@ -408,6 +410,8 @@ export class Checkpointer {
       done(positions)
     }
     this.#hurry = look
+    // With it go the journal's closed segments.
+    const journalShare = this.#the.journal.closedSegments.length > 0 ? JOURNAL_SHARE : 1
     for (const [shard, { index }] of [...captured]) {
       const log = this.#the.logs.get(shard)
       if (log === undefined) {
@@ -426,7 +430,7 @@ export class Checkpointer {
         left--
         look()
       }
-      log.sync(index, synced, this.#saying.has(shard))
+      log.sync(index, synced, this.#saying.has(shard) ? 0 : journalShare)
     }
     look()
   }

@@ -290,6 +290,29 @@ test('full disk: a start and the journal go on with a quarter of what is left, a
   verify(world, goOn.acknowledged, 'low')
 })
 
+test('full disk: what a checkpoint needs to free files of the journal takes half of what is the journal’s on a low disk, and no more', () => {
+  const world = new World()
+  const storage = world.open({ ...SIZES, journalSegmentBytes: 1 << 20, shardLogFlushBytes: 1 << 20 })
+  const driver = new Driver(storage)
+  for (let step = 0; step < 12; step++) driver.step(step)
+  world.clock.settle()
+  const log = storage.openShardLog(KEPT)
+  const journalBytes = 64 << 10
+  const isWritten = (freeBytes: number, journalShare: number): boolean => {
+    world.disk.capacityBytes = world.disk.usedBytes + freeBytes
+    storage.saveSpace(true, journalBytes)
+    const before = log.writtenIndex
+    log.sync(log.lastIndex, () => {}, journalShare)
+    storage.tryAgain()
+    world.clock.settle()
+    return log.writtenIndex > before
+  }
+  assert.equal(isWritten(60 << 10, 1), false)
+  assert.equal(isWritten(30 << 10, 0.5), false)
+  assert.equal(isWritten(60 << 10, 0.5), true)
+  assert.deepEqual(world.fatals, [])
+})
+
 test('full disk: shard logs that do not all fit leave a low disk to the journal, and are written when they do', () => {
   const world = new World()
   const storage = world.open({ ...SIZES, journalSegmentBytes: 1 << 20, shardLogFlushBytes: 1 << 20 })

@@ -9,8 +9,9 @@
  *
  * A disk that is merely low has room, and a journal that needs it: there is nobody to whom it could leave its votes. What is written
  * behind it gives room back when a checkpoint covers all of it, and only then. So on such a disk that is written if all of what waits to be
- * written would fit, and the journal has something left (`leaveToJournal`). Half of it would take the journal's room and give none back. What
- * says that a shard is removed is written at once: that makes room.
+ * written would fit, and the journal has something left (`leaveToJournal`). Half of it would take the journal's room and give none back. For
+ * a checkpoint that gives files of the journal back half of what is the journal's is enough: without that checkpoint it takes the other half as
+ * well, and then there is nothing left. What says that a shard is removed is written at once: that makes room.
  *
  * Only refusals of a write, an open or the like are such. A sync that failed leaves nothing that could be tried again, and its
  * error has another code (platform/disk.ts).
@@ -81,19 +82,20 @@ export class Room {
     }
   }
 
-  /** Refuses as a full disk would. */
-  *leaveToJournal(): Procedure<void> {
+  /** Refuses as a full disk would, unless `share` of what is the journal's stays its own. */
+  *leaveToJournal(share = 1): Procedure<void> {
     const { disk, directory, unwrittenBytes } = this.#with
-    if (this.journalBytes === 0) return
+    const journalBytes = this.journalBytes * share
+    if (journalBytes === 0) return
     // A disk that cannot even say that is asked by the write itself.
     const space = yield* call<DiskSpace | null>((done) =>
       disk.space(directory, (_error, known) => done(null, known ?? null)),
     )
     const unwritten = unwrittenBytes()
-    if (space === null || space.freeBytes - unwritten >= this.journalBytes) return
+    if (space === null || space.freeBytes - unwritten >= journalBytes) return
     throw new PlatformError(
       { code: 'DISK_FULL', path: directory },
-      `${space.freeBytes} bytes are left in ${directory}, ${unwritten} are to be written, and ${this.journalBytes} are the journal's`,
+      `${space.freeBytes} bytes are left in ${directory}, ${unwritten} are to be written, and ${journalBytes} are the journal's`,
     )
   }
 

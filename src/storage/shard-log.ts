@@ -99,7 +99,7 @@ export type FactsDone = (error: StorageError | PlatformError | null, segments: r
 interface SyncWaiter {
   readonly index: number
   readonly done: (position: ShardLogPosition | null) => void
-  readonly makesRoom: boolean
+  readonly journalShare: number
 }
 
 interface Swap {
@@ -266,15 +266,15 @@ export class ShardLog {
   }
 
   /**
-   * Writes up to `index` and syncs. `done` gets a position at or beyond it; null when nothing was ever written. `makesRoom`: room comes of
-   * it, so on a disk that is low it takes some of what is the journal's.
+   * Writes up to `index` and syncs. `done` gets a position at or beyond it; null when nothing was ever written. `journalShare`: so much of
+   * what is the journal's, on a disk that is low, must stay its own; less than all where room comes of it.
    */
-  sync(index: number, done: (position: ShardLogPosition | null) => void, makesRoom = false): void {
+  sync(index: number, done: (position: ShardLogPosition | null) => void, journalShare = 1): void {
     assert(
       index <= this.#lastIndex,
       () => `sync of ${index}, the log of shard ${this.shard} ends at ${this.#lastIndex}`,
     )
-    this.#syncs.push({ index, done, makesRoom })
+    this.#syncs.push({ index, done, journalShare })
     this.#flushThrough = Math.max(this.#flushThrough, index)
     this.#work()
   }
@@ -498,7 +498,8 @@ export class ShardLog {
   }
 
   *#writeSome(): Procedure<() => void> {
-    if (!this.#syncs.some(({ makesRoom }) => makesRoom)) yield* this.#collaborators.room.leaveToJournal()
+    const journalShare = this.#syncs.reduce((least, sync) => Math.min(least, sync.journalShare), 1)
+    yield* this.#collaborators.room.leaveToJournal(journalShare)
     let bytes = 0
     let count = 0
     while (count < this.#buffer.length && (count === 0 || bytes < WRITE_BYTES_MAX))
