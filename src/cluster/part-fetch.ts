@@ -31,8 +31,11 @@ const ASK_TIMEOUT_MS = 5000
 const RETRY_MIN_MS = 200
 const RETRY_MAX_MS = 5000
 const SMALL_PIECE_BYTES = 300
-/** Of a piece that is not answered, before all that has come is given up: one may be late, or the peer be started anew. */
-const PIECE_ATTEMPTS = 5
+/**
+ * A piece that is not answered is asked for again for so long before all that has come is given up: it may be late, or the peer be started
+ * anew. Hardly longer than one question takes, since whoever waits has other peers.
+ */
+const PIECE_PATIENCE_MS = 6000
 /** u32 shard, u64 floor's index (0: the giver's), its offset, from offset, bytes of the entry there that have come already. */
 const QUESTION_BYTES = 36
 /** u64 cleaning, floor's index, its offset; then entries. Without any: there is nothing from there on. */
@@ -130,7 +133,9 @@ export class PartFetch {
         if (this.#stopped) return arrival?.abandon()
         if (arrival === null) return done('something else is arriving for this log')
         const fixed = { ...question, floor: answer.floor }
-        const ask: AskPiece = (from, skip, then) => this.#ask(peer, fixed, from, skip, then, PIECE_ATTEMPTS)
+        const ask: AskPiece = (from, skip, then) => {
+          this.#ask(peer, fixed, from, skip, then, this.#the.clock.now() + PIECE_PATIENCE_MS)
+        }
         new Transfer(fixed, answer, arrival, ask, {
           failed: (why) => (this.#stopped ? undefined : next(why)),
           arrived: (part) => (this.#stopped ? undefined : done(null, part, answer.floor)),
@@ -145,7 +150,7 @@ export class PartFetch {
     from: number,
     skip: number,
     then: (why: string, answer?: Answer) => void,
-    attempts = 1,
+    until = Number.NEGATIVE_INFINITY,
   ): void {
     const body = Buffer.alloc(QUESTION_BYTES)
     body.writeUInt32LE(shard, 0)
@@ -155,10 +160,9 @@ export class PartFetch {
     writeU64(body, skip, 28)
     this.#the.mesh.request(peer, METHOD, body, ASK_TIMEOUT_MS, (error, answer) => {
       if (this.#stopped) return
-      if (error !== null && attempts > 1) {
-        const waitMs = Math.min(RETRY_MIN_MS << (PIECE_ATTEMPTS - attempts), RETRY_MAX_MS)
-        this.#the.clock.after(waitMs, () => {
-          if (!this.#stopped) this.#ask(peer, { shard, floor, startOffset }, from, skip, then, attempts - 1)
+      if (error !== null && this.#the.clock.now() < until) {
+        this.#the.clock.after(RETRY_MIN_MS, () => {
+          if (!this.#stopped) this.#ask(peer, { shard, floor, startOffset }, from, skip, then, until)
         })
       } else if (error !== null) then(error.message)
       else if (answer === undefined || answer.length === 0) then('it is not cleaned up to there yet, or cannot read it')
