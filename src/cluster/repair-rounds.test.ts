@@ -1,15 +1,15 @@
 /** Repairs on real files: what can be repaired is, whatever else cannot. */
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
-import { chain, checkpointAt, type HandClock, World } from '../storage/harness.test.ts'
+import { chain, type HandClock, World } from '../storage/harness.test.ts'
 import { type Entry, readU64, type Storage } from '../storage/index.ts'
-import { damagesIn, flip, scrub } from '../storage/repair-harness.test.ts'
+import { damagesIn, fileOf, flip, scrub, writeClosed } from '../storage/repair-harness.test.ts'
 import { LogRepair } from './log-repair.ts'
 import type { PartFetch } from './part-fetch.ts'
 
 const SHARD = 16
 const FOLDER = `/data/shards/${SHARD}`
-const fileOf = (firstIndex: number): string => `${FOLDER}/${String(firstIndex).padStart(20, '0')}.log`
+const path = (firstIndex: number): string => fileOf(SHARD, firstIndex)
 
 /** What a peer has from an entry on; null: not that one. */
 type Peer = (index: number) => readonly Entry[] | null
@@ -31,18 +31,7 @@ class Node {
     options = {},
   ) {
     const { world } = this
-    const first = world.open(options)
-    for (const entry of log) {
-      first.append([entry], () => {})
-      first.openShardLog(SHARD).append(entry)
-      world.clock.settle()
-    }
-    first.setCheckpointSource({ activeShards: () => [SHARD], capture: () => checkpointAt(SHARD, log, log.length) })
-    world.close(first)
-    this.firsts = world
-      .list(FOLDER)
-      .filter((name) => name.endsWith('.log'))
-      .map((name) => Number.parseInt(name, 10))
+    this.firsts = writeClosed(world, SHARD, log, options)
     this.storage = world.open(options)
     this.storage.openShardLog(SHARD)
     damage(this)
@@ -111,7 +100,7 @@ test('repair: a file that nobody has keeps no other one waiting, and says of its
   const node = new Node(
     LOG,
     ({ world, firsts }) => {
-      for (const at of [1, 4]) flip(world, fileOf(firsts[at]!), 300)
+      for (const at of [1, 4]) flip(world, path(firsts[at]!), 300)
       const [from, to] = [firsts[4]!, firsts[5]!]
       lost = Array.from({ length: to - from }, (_, i) => from + i)
     },
@@ -121,7 +110,7 @@ test('repair: a file that nobody has keeps no other one waiting, and says of its
   node.rounds(1)
   assert.deepEqual(
     node.repair.damages.map(({ file, unrepaired }) => [file, unrepaired]),
-    [[fileOf(lost[0]!), `entries ${lost[0]} to ${lost.at(-1)}: node 3 has no entry ${lost[0]}`]],
+    [[path(lost[0]!), `entries ${lost[0]} to ${lost.at(-1)}: node 3 has no entry ${lost[0]}`]],
   )
   assert.deepEqual([node.repair.repaired, node.gaveUp], [1, 2])
   lost = []
@@ -135,7 +124,7 @@ test('repair: of three damaged replicas each entry is whole on two, so nobody is
     LOG,
     ({ world, firsts }) => {
       const first = firsts[2]!
-      flip(world, fileOf(first), 300)
+      flip(world, path(first), 300)
       Object.assign(lacks, { first: first + 2, second: first + 4 })
     },
     { 2: (index) => without(LOG, lacks.first)(index), 3: (index) => without(LOG, lacks.second)(index) },
@@ -146,7 +135,7 @@ test('repair: of three damaged replicas each entry is whole on two, so nobody is
 
 test('repair: what both others lack may be whole in the damaged file itself', () => {
   const big = chain(SHARD, 20, 30_000)
-  const damage = ({ world, firsts }: Node): void => flip(world, fileOf(firsts[0]!), 300)
+  const damage = ({ world, firsts }: Node): void => flip(world, path(firsts[0]!), 300)
   const peers = { 2: without(big, 6), 3: without(big, 6) }
   const node = new Node(big, damage, peers, { shardSegmentBytes: 256 << 10 })
   assert.equal(node.firsts[1], 10)
@@ -155,7 +144,7 @@ test('repair: what both others lack may be whole in the damaged file itself', ()
 })
 
 test('repair: where the others do not answer this node copies nothing of its own', () => {
-  const node = new Node(LOG, ({ world, firsts }) => flip(world, fileOf(firsts[1]!), 900), {})
+  const node = new Node(LOG, ({ world, firsts }) => flip(world, path(firsts[1]!), 900), {})
   node.rounds(3)
   assert.deepEqual([node.asked, node.repair.repaired, node.gaveUp], [[], 0, 4])
   assert.deepEqual(
@@ -169,9 +158,9 @@ test('repair: an entry of this node’s own file that does not fit ends the atte
   // Entry 7 as another log has it: its own sum is right, and a read may begin with it.
   const stray = chain(SHARD, 7, 30_000, 9).at(-1)!
   const damage = ({ world, firsts }: Node): void => {
-    const path = fileOf(firsts[0]!)
-    flip(world, path, 300)
-    world.disk.platter.overwrite(path, world.read(path).indexOf(big[6]!.bytes), stray.bytes)
+    const file = path(firsts[0]!)
+    flip(world, file, 300)
+    world.disk.platter.overwrite(file, world.read(file).indexOf(big[6]!.bytes), stray.bytes)
   }
   const node = new Node(big, damage, { 2: without(big, 7), 3: without(big, 7) }, { shardSegmentBytes: 256 << 10 })
   node.rounds(1)

@@ -1,29 +1,20 @@
 /** What can be read of a log that is damaged: everything but what is damaged, and its numbers. */
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
-import { chain, checkpointAt, World } from './harness.test.ts'
-import { damagesIn, flip, scrub } from './repair-harness.test.ts'
+import { chain, World } from './harness.test.ts'
+import { damagesIn, fileOf, flip, scrub, writeClosed } from './repair-harness.test.ts'
+import { damaged } from './segment.ts'
 import type { SegmentFacts } from './segment-facts.ts'
 import type { ShardLog } from './shard-log.ts'
 import type { Storage } from './storage.ts'
 
 const LOG = chain(16, 60, 1000)
-const FOLDER = '/data/shards/16'
-const fileOf = (firstIndex: number): string => `${FOLDER}/${String(firstIndex).padStart(20, '0')}.log`
+const path = (firstIndex: number): string => fileOf(16, firstIndex)
 
 /** A log of many files, closed; the first index of each. */
 function closed(): { readonly world: World; readonly firsts: readonly number[] } {
   const world = new World()
-  const storage = world.open()
-  for (const entry of LOG) {
-    storage.append([entry], () => {})
-    storage.openShardLog(16).append(entry)
-    world.clock.settle()
-  }
-  storage.setCheckpointSource({ activeShards: () => [16], capture: () => checkpointAt(16, LOG, LOG.length) })
-  world.close(storage)
-  const names = world.list(FOLDER).filter((name) => name.endsWith('.log'))
-  return { world, firsts: names.map((name) => Number.parseInt(name, 10)) }
+  return { world, firsts: writeClosed(world, 16, LOG) }
 }
 
 function open(world: World): { readonly storage: Storage; readonly log: ShardLog } {
@@ -61,7 +52,7 @@ const range = (from: number, to: number): number[] => Array.from({ length: to - 
 test('damage: a file whose header is bad hides nothing of any file, wherever it lies', () => {
   for (const at of closed().firsts.keys()) {
     const { world, firsts } = closed()
-    flip(world, fileOf(firsts[at]!), 30)
+    flip(world, path(firsts[at]!), 30)
     assert.deepEqual(unreadable(world), [], `file ${at}`)
   }
 })
@@ -69,7 +60,7 @@ test('damage: a file whose header is bad hides nothing of any file, wherever it 
 test('damage: a file that is missing hides its own entries alone', () => {
   const { world, firsts } = closed()
   const at = firsts.length >>> 1
-  world.disk.platter.remove(fileOf(firsts[at]!))
+  world.disk.platter.remove(path(firsts[at]!))
   assert.deepEqual(unreadable(world), range(firsts[at]!, firsts[at + 1]!))
 })
 
@@ -78,10 +69,10 @@ test('damage: what the numbers of a file are nobody can tell, and of all others 
   const whole = factsOf(world, open(world).log)
   const at = firsts.length >>> 1
   const { world: damaged } = closed()
-  flip(damaged, fileOf(firsts[at]!), 30)
+  flip(damaged, path(firsts[at]!), 30)
   const { storage, log } = open(damaged)
   const facts = factsOf(damaged, log)
-  assert.deepEqual(damagesIn(storage), [fileOf(firsts[at]!)], 'it is told, so that it is repaired')
+  assert.deepEqual(damagesIn(storage), [path(firsts[at]!)], 'it is told, so that it is repaired')
   const [before, lost] = [whole[at - 1]!, whole[at]!]
   const together = { ...before, bytes: before.bytes + lost.bytes, maxTimestamp: Number.POSITIVE_INFINITY }
   assert.deepEqual(facts, [...whole.slice(0, at - 1), together, ...whole.slice(at + 1)])
@@ -93,13 +84,23 @@ test('damage: what the numbers of a file are nobody can tell, and of all others 
 
 test('damage: a file that was misread once has its numbers again when it was scrubbed', () => {
   const { world, firsts } = closed()
-  const path = fileOf(firsts[2]!)
+  const lost = path(firsts[2]!)
   const { storage, log } = open(world)
-  world.disk.fault = (operation, file) => (operation === 'read' && file === path ? 'EIO' : null)
+  world.disk.fault = (operation, file) => (operation === 'read' && file === lost ? 'EIO' : null)
   assert.equal(factsOf(world, log).length, firsts.length - 1)
   world.disk.fault = () => null
   scrub(world, storage)
   assert.deepEqual([damagesIn(storage), factsOf(world, log).length], [[], firsts.length])
+})
+
+test('damage: a hole that was seen once behind a sealed file is none when the scrubber has seen its end', () => {
+  const { world, firsts } = closed()
+  const { storage, log } = open(world)
+  const segment = log.files.segments[2]!
+  log.repairs.note(damaged(segment, world.read(segment.path).length, 'it ends too early'))
+  assert.deepEqual(damagesIn(storage), [path(firsts[2]!)])
+  scrub(world, storage)
+  assert.deepEqual(damagesIn(storage), [])
 })
 
 test('damage: behind where the scrubber began is none that it can call mended', () => {
@@ -124,9 +125,9 @@ test('damage: behind where the scrubber began is none that it can call mended', 
   // The small files, then the first MiB of the file in use.
   for (let steps = 0; steps < 2; steps++) step()
   put(2500, 3000)
-  flip(world, fileOf(1), world.read(fileOf(1)).length - 300)
+  flip(world, path(1), world.read(path(1)).length - 300)
   log.readFromIndex(3000, 1, (error) => assert.match(String(error?.message), /damaged/))
   world.clock.settle()
   while (!step());
-  assert.deepEqual(damagesIn(storage), [fileOf(1)])
+  assert.deepEqual(damagesIn(storage), [path(1)])
 })

@@ -1,10 +1,34 @@
 /** What tests and campaigns of repairs share: a caretaker driven by hand, and a peer that has everything. */
 import { assert } from '../stdx/index.ts'
 import type { Entry } from './entry.ts'
-import type { World } from './harness.test.ts'
+import { checkpointAt, type World } from './harness.test.ts'
+import { shardDirectory, shardSegmentFile } from './layout.ts'
 import type { SwapOutcome } from './log-repairs.ts'
 import type { SegmentRepair } from './segment-repair.ts'
-import type { Storage } from './storage.ts'
+import type { Storage, StorageOptions } from './storage.ts'
+
+/** Of a log of the directory `/data`. */
+export const fileOf = (shard: number, firstIndex: number): string =>
+  shardSegmentFile(shardDirectory('/data', shard), firstIndex)
+
+/** Writes a directory whose checkpoint covers all of the shard's log, and closes it. Answers the first index of each of its files. */
+export function writeClosed(
+  world: World,
+  shard: number,
+  log: readonly Entry[],
+  options: Partial<StorageOptions> = {},
+): readonly number[] {
+  const storage = world.open(options)
+  for (const entry of log) {
+    storage.append([entry], () => {})
+    storage.openShardLog(shard).append(entry)
+    world.clock.settle()
+  }
+  storage.setCheckpointSource({ activeShards: () => [shard], capture: () => checkpointAt(shard, log, log.length) })
+  world.close(storage)
+  const names = world.list(shardDirectory('/data', shard)).filter((name) => name.endsWith('.log'))
+  return names.map((name) => Number.parseInt(name, 10))
+}
 
 /** Reads through all files once. */
 export function scrub(world: World, storage: Storage): void {

@@ -10,7 +10,7 @@ import { StorageError } from './errors.ts'
 import { chain, checkpointAt, follow, World } from './harness.test.ts'
 import { copyOf, shardIndexFile, shardSegmentFile } from './layout.ts'
 import { PUT_ASIDE_MAX } from './put-aside.ts'
-import { addTo, beginRepair, complete, damagesIn, flip, repairAll, scrub } from './repair-harness.test.ts'
+import { addTo, beginRepair, complete, damagesIn, flip, repairAll, scrub, writeClosed } from './repair-harness.test.ts'
 import type { Storage } from './storage.ts'
 import { encodeTerms } from './terms.ts'
 
@@ -18,20 +18,9 @@ const LOG = chain(16, 60, 1000)
 const FOLDER = '/data/shards/16'
 
 /** A directory whose checkpoint covers all of LOG, closed. */
-function closed(seed: string | number): { world: World; firsts: number[] } {
+function closed(seed: string | number): { world: World; firsts: readonly number[] } {
   const world = new World(seed)
-  const storage = world.open()
-  for (const entry of LOG) {
-    storage.append([entry], () => {})
-    storage.openShardLog(16).append(entry)
-    world.clock.settle()
-  }
-  storage.setCheckpointSource({ activeShards: () => [16], capture: () => checkpointAt(16, LOG, LOG.length) })
-  world.close(storage)
-  const firsts = world
-    .list(FOLDER)
-    .filter((name) => name.endsWith('.log'))
-    .map((name) => Number(name.slice(0, 20)))
+  const firsts = writeClosed(world, 16, LOG)
   assert.ok(firsts.length > 4)
   return { world, firsts }
 }

@@ -196,9 +196,9 @@ class SegmentScrub {
     this.#the = collaborators
   }
 
-  /** What lies before this was read. */
+  /** What lies before this was read: of a sealed file all that there is, its end among it. */
   get end(): number {
-    return this.#at
+    return this.#next === null ? this.#at : Number.POSITIVE_INFINITY
   }
 
   /** Answers how many bytes it read. */
