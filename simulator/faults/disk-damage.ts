@@ -210,7 +210,8 @@ function minorityOf({ world }: Injection): number {
 export function begin(at: Injection, machine: SimulatedMachine, options: AilmentOptions, what: string): void {
   at.budget.damage(machine.id)
   const damage = options.codes.size === 0 ? 'curable' : 'lost'
-  const codes = at.world.nodes.length === 1 && damage === 'curable' ? CODES_WITHOUT_PEERS : options.codes
+  const isAlone = at.world.nodes.length === 1
+  const codes = isAlone ? new Set([...options.codes, ...CODES_WITHOUT_PEERS]) : options.codes
   at.ailments.begin(machine, { ...options, codes, damage })
   at.world.note(machine.id, what)
 }

@@ -47,3 +47,24 @@ test('background: readers that always want more leave writes a place, and writes
   for (let i = 0; i < 1000; i++) inFlight.shift()!()
   assert.ok(Math.min(done.read, done.write) > 400, JSON.stringify(done))
 })
+
+test('background: what is urgent goes before all other writes, and leaves reads their place', () => {
+  const background = new Background(() => true)
+  const begun: string[] = []
+  const inFlight: (() => void)[] = []
+  const operation =
+    (name: string) =>
+    (finished: () => void): void => {
+      begun.push(name)
+      inFlight.push(finished)
+    }
+  for (const name of ['write 1', 'write 2', 'write 3', 'write 4']) background.write(operation(name))
+  background.write(operation('urgent 1'), true)
+  background.write(operation('urgent 2'), true)
+  background.read(operation('read 1'))
+  background.read(operation('read 2'))
+  assert.equal(background.queued, 6)
+  while (inFlight.length > 0) inFlight.shift()!()
+  assert.deepEqual(begun.slice(2, 6), ['read 1', 'urgent 1', 'read 2', 'urgent 2'])
+  assert.deepEqual(begun.slice(6).sort(), ['write 3', 'write 4'])
+})

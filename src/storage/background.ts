@@ -10,6 +10,9 @@
  * one place only: some consumers that are behind always have a read waiting, and what is never written stays in memory and in the
  * journal for ever. What nobody waits for at all, as the scrubber's reading, goes when there is nothing else: on a slow disk it would
  * hold up checkpoints, and with them snapshots.
+ *
+ * Some writes are urgent: a checkpoint, what it must have of the logs, and the bound of terms, without which nobody is elected. On a
+ * slow disk the backlog of all logs is long.
  */
 import { assert } from '../stdx/index.ts'
 
@@ -21,6 +24,7 @@ export type BackgroundOperation = (finished: () => void) => void
 export class Background {
   readonly #reads: BackgroundOperation[] = []
   #readsInFlight = 0
+  readonly #urgent: BackgroundOperation[] = []
   readonly #writes: BackgroundOperation[] = []
   readonly #idle: BackgroundOperation[] = []
   readonly #chance: (site: string) => boolean
@@ -36,7 +40,7 @@ export class Background {
   }
 
   get queued(): number {
-    return this.#reads.length + this.#writes.length
+    return this.#reads.length + this.#urgent.length + this.#writes.length
   }
 
   read(operation: BackgroundOperation): void {
@@ -44,8 +48,10 @@ export class Background {
     this.#start()
   }
 
-  write(operation: BackgroundOperation): void {
-    this.#writes.push(operation)
+  /** `urgent`: before all that are not. */
+  write(operation: BackgroundOperation, urgent = false): void {
+    if (urgent) this.#urgent.push(operation)
+    else this.#writes.push(operation)
     this.#start()
   }
 
@@ -57,10 +63,11 @@ export class Background {
 
   get #isReadNext(): boolean {
     if (this.#reads.length === 0) return false
-    return this.#writes.length === 0 || this.#readsInFlight < IN_FLIGHT_MAX - 1
+    return this.#urgent.length + this.#writes.length === 0 || this.#readsInFlight < IN_FLIGHT_MAX - 1
   }
 
   #next(): BackgroundOperation | undefined {
+    if (this.#urgent.length > 0) return this.#urgent.shift()
     const last = this.#writes.length > 1 && this.#chance('storage/last-write-first')
     const operation = last ? this.#writes.pop() : this.#writes.shift()
     return operation ?? (this.#inFlight === 0 ? this.#idle.shift() : undefined)

@@ -201,7 +201,7 @@ export class Checkpointer {
   install(state: ShardCheckpoint, cleaned: CleanedPart | null, done: InstallDone): void {
     this.#installs.begin(state, cleaned, done, () => {
       // A shard without a log has no quorum here: it must not wait for the backlog of all others.
-      this.#hurried ||= this.#running && !this.#removals.anyLeaving
+      this.#hurried ||= this.#running
       this.#hurry?.()
       this.take(() => {})
     })
@@ -274,7 +274,7 @@ export class Checkpointer {
       const write = (): void => {
         if (this.#stopped) return
         this.#writing = true
-        room.run('the checkpoint', attempt, written)
+        room.run('the checkpoint', attempt, written, true)
       }
       // What is committed may not be on this disk yet. Were the file to speak of entries that the journal does not hold, those
       // that they replaced would stand behind it after a power loss, in a log that is none.
@@ -430,7 +430,8 @@ export class Checkpointer {
         left--
         look()
       }
-      log.sync(index, synced, this.#saying.has(shard) ? 0 : journalShare)
+      const share = this.#saying.has(shard) ? 0 : journalShare
+      log.sync(index, synced, { journalShare: share, urgent: this.#needed.has(shard) })
     }
     look()
   }

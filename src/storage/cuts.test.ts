@@ -1,9 +1,10 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
+import type { DiskCall } from '../platform/memory/index.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import { StorageError } from './errors.ts'
-import { chain, checkpointAt, SeededRandom, World } from './harness.test.ts'
+import { chain, checkpointAt, follow, SeededRandom, World } from './harness.test.ts'
 import { segmentNumberIn } from './layout.ts'
 import type { ShardLog } from './shard-log.ts'
 import type { Storage, StorageOptions } from './storage.ts'
@@ -200,6 +201,31 @@ test('cuts: what could not be removed is tried again', () => {
   storage.checkpoint()
   world.clock.settle()
   assert.deepEqual(firsts(world), before.slice(2))
+})
+
+test('cuts: files that go and entries that come are worked on by turns', () => {
+  const world = new World()
+  const start = { index: 1 }
+  const storage = prepared(world, start, { shardSegmentBytes: 2 << 10 })
+  const more: Entry[] = []
+  for (let i = 0; i < 40; i++) more.push(follow(16, more.at(-1) ?? LOG.at(-1)!, 1, Buffer.alloc(1000, i), 2))
+  const log = storage.openShardLog(16)
+  const work: string[] = []
+  const noted = ({ operation, path }: DiskCall): null => {
+    if (path.endsWith('.log') && ['remove', 'write'].includes(operation) && work.at(-1) !== operation)
+      work.push(operation)
+    return null
+  }
+  world.disk.condition = { troubleWith: (call) => (call.path.startsWith(FOLDER) ? noted(call) : null) }
+  start.index = LOG.length
+  storage.append(more, () => {})
+  storage.checkpoint(() => {
+    for (const entry of more) log.append(entry)
+    log.flush()
+  })
+  world.clock.settle()
+  assert.ok(work.length > 3, work.join())
+  assert.equal(log.writtenIndex, LOG.length + more.length)
 })
 
 test('cuts: a log that is cut often does not keep a large segment for the little that counts in it', () => {

@@ -302,7 +302,7 @@ test('full disk: what a checkpoint needs to free files of the journal takes half
     world.disk.capacityBytes = world.disk.usedBytes + freeBytes
     storage.saveSpace(true, journalBytes)
     const before = log.writtenIndex
-    log.sync(log.lastIndex, () => {}, journalShare)
+    log.sync(log.lastIndex, () => {}, { journalShare, urgent: false })
     storage.tryAgain()
     world.clock.settle()
     return log.writtenIndex > before

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
+import type { DiskCall } from '../platform/memory/index.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import { type Entry, nextOffsetAfter } from './entry.ts'
 import { encodeHardState } from './hard-state.ts'
@@ -327,6 +328,38 @@ for (const [when, isTaken, removes] of [
     if (removes) assert.equal(recovered.get(1)!.checkpoint!.index, 1, 'a removal is never there without what says so')
   })
 }
+
+test('installs: on a slow disk none waits for other logs because a removal was too late for the checkpoint that is being taken', () => {
+  const world = new World('hurry')
+  const driver = driven(world)
+  const { storage } = driver
+  const [directory, slow] = [chain(1, 1), chain(18, 10, 2000)]
+  const logs = new Map([directory, slow, OURS.slice(0, COMMITTED)].map((log) => [log[0]!.shard, log]))
+  storage.setCheckpointSource({
+    activeShards: () => [18, 1],
+    capture: (shard) => checkpointAt(shard, logs.get(shard)!, logs.get(shard)!.length),
+  })
+  storage.append([...directory, ...chain(19, 2), ...slow], () => {})
+  storage.openShardLog(1).append(directory[0]!)
+  world.clock.settle()
+  const isOpenOf18 = ({ operation, path }: DiskCall): boolean => operation === 'open' && path.includes('/shards/18/')
+  world.disk.condition = { troubleWith: (call) => (isOpenOf18(call) ? { kind: 'hold' } : null) }
+  for (const entry of slow) storage.openShardLog(18).append(entry)
+  storage.checkpoint()
+  world.clock.settle()
+  assert.equal(world.disk.heldCalls, 1)
+  storage.removeShard(19, 1)
+  const told: string[] = []
+  install(driver, SNAPSHOT, told)
+  world.clock.settle()
+  assert.deepEqual([told.length, world.disk.heldCalls], [1, 1])
+  world.disk.condition = null
+  world.kill()
+  const { recovered } = world.open()
+  assert.equal(recovered.get(16)!.checkpoint!.index, SNAPSHOT.index)
+  assert.deepEqual([recovered.get(18)!.checkpoint, recovered.get(18)!.entries.length], [null, slow.length])
+  assert.deepEqual([recovered.has(19), recovered.get(1)!.checkpoint!.index], [false, 1])
+})
 
 test('installs: the log that a hurried checkpoint left out is in the next one, which nobody has to ask for', () => {
   const world = new World('left out')

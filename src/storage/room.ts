@@ -57,22 +57,27 @@ export class Room {
    * Runs `attempt` as a background write, and anew as often as it takes. `done` with what became of it; with a `DISK_FULL` only
    * once it was given up, by calling what this returns.
    */
-  run<T>(work: string, attempt: () => Procedure<T>, done: (error: Error | null, value?: T) => void): () => void {
+  run<T>(
+    work: string,
+    attempt: () => Procedure<T>,
+    done: (error: Error | null, value?: T) => void,
+    urgent = false,
+  ): () => void {
     let [refusals, givenUp] = [0, false]
     let waiting: Waiting | null = null
+    const operation = (finished: () => void): void =>
+      run(attempt(), (error, value) => {
+        finished()
+        if (!isFull(error)) return done(error, value)
+        if (refusals++ === 0) this.#with.trace({ type: 'disk-full', work, reason: error.message })
+        if (givenUp || this.#givenUp) return done(error)
+        waiting = { again: once, giveUp: () => done(error) }
+        this.#waiting.push(waiting)
+        this.#with.refused()
+      })
     const once = (): void => {
       waiting = null
-      this.#with.background.write((finished) =>
-        run(attempt(), (error, value) => {
-          finished()
-          if (!isFull(error)) return done(error, value)
-          if (refusals++ === 0) this.#with.trace({ type: 'disk-full', work, reason: error.message })
-          if (givenUp || this.#givenUp) return done(error)
-          waiting = { again: once, giveUp: () => done(error) }
-          this.#waiting.push(waiting)
-          this.#with.refused()
-        }),
-      )
+      this.#with.background.write(operation, urgent)
     }
     once()
     return () => {

@@ -96,10 +96,17 @@ export const EMPTY_LOG: ShardLogStart = {
 
 export type FactsDone = (error: StorageError | PlatformError | null, segments: readonly SegmentFacts[]) => void
 
-interface SyncWaiter {
+/** How a log is to be synced for whoever asks. */
+interface SyncManner {
+  /** So much of what is the journal's, on a disk that is low, must stay its own; less than all where room comes of it. */
+  readonly journalShare: number
+  /** Before the backlog of all other logs. */
+  readonly urgent: boolean
+}
+
+interface SyncWaiter extends SyncManner {
   readonly index: number
   readonly done: (position: ShardLogPosition | null) => void
-  readonly journalShare: number
 }
 
 interface Swap {
@@ -141,6 +148,8 @@ export class ShardLog {
   /** Off the list; their files are still there. Those that could not be removed wait for the next cut. */
   #useless: Segment[] = []
   #notRemoved: Segment[] = []
+  /** Did so last; of the two, when there is both to do, a write comes next. */
+  #removes = false
   #replacement: Replacement | null = null
   #state: 'idle' | 'working' | 'failed' | 'closed' = 'idle'
   #onIdle: (() => void) | null = null
@@ -266,15 +275,18 @@ export class ShardLog {
   }
 
   /**
-   * Writes up to `index` and syncs. `done` gets a position at or beyond it; null when nothing was ever written. `journalShare`: so much of
-   * what is the journal's, on a disk that is low, must stay its own; less than all where room comes of it.
+   * Writes up to `index` and syncs. `done` gets a position at or beyond it; null when nothing was ever written.
    */
-  sync(index: number, done: (position: ShardLogPosition | null) => void, journalShare = 1): void {
+  sync(
+    index: number,
+    done: (position: ShardLogPosition | null) => void,
+    manner: SyncManner = { journalShare: 1, urgent: false },
+  ): void {
     assert(
       index <= this.#lastIndex,
       () => `sync of ${index}, the log of shard ${this.shard} ends at ${this.#lastIndex}`,
     )
-    this.#syncs.push({ index, done, journalShare })
+    this.#syncs.push({ index, done, ...manner })
     this.#flushThrough = Math.max(this.#flushThrough, index)
     this.#work()
   }
@@ -403,7 +415,7 @@ export class ShardLog {
     // What is tried again is chosen again: a removal that came meanwhile makes the room that a write waits for.
     const next = (): Procedure<() => void> => this.#nextJob()
     let over = false
-    const giveUp = this.#collaborators.room.run(`the log of shard ${this.shard}`, next, (error, tell) => {
+    const ended = (error: Error | null, tell?: () => void): void => {
       over = true
       if (error !== null && !isFull(error)) return this.#fail(error)
       this.#state = 'idle'
@@ -416,7 +428,9 @@ export class ShardLog {
         this.#onIdle = null
         onIdle?.()
       }
-    })
+    }
+    const urgent = this.#replacement !== null || this.#syncs.some((sync) => sync.urgent)
+    const giveUp = this.#collaborators.room.run(`the log of shard ${this.shard}`, next, ended, urgent)
     if (over) return
     this.#giveUp = giveUp
     // Whoever closes it does so between two jobs as well.
@@ -435,9 +449,10 @@ export class ShardLog {
     const due = this.#syncs.filter(({ index }) => index <= this.#writtenIndex)
     if (due.length > 0) return this.#syncFiles(due)
     if (this.#swap !== null) return this.#swapIn(this.#swap)
-    // Before writes: they come on and on, and a removal makes room.
-    const late = this.#flushThrough > this.#writtenIndex && this.#collaborators.chance('storage/remove-late')
-    return this.#useless.length > 0 && !late ? this.#removeSome() : this.#writeSome()
+    // By turns: writes come on and on, and a removal makes the room that they wait for; but a checkpoint waits for them.
+    const mayWrite = this.#flushThrough > this.#writtenIndex
+    this.#removes = this.#useless.length > 0 && (!this.#removes || !mayWrite)
+    return this.#removes ? this.#removeSome() : this.#writeSome()
   }
 
   *#beginAnew({ start, done }: Replacement): Procedure<() => void> {

@@ -150,7 +150,7 @@ export class TermCeiling {
     if (this.#writing) return
     this.#writing = true
     const attempt = (): Procedure<void> => this.#writeNext()
-    this.#the.room.run('the bound of terms', attempt, (error) => {
+    const written = (error: Error | null): void => {
       this.#writing = false
       const onIdle = this.#onIdle
       this.#onIdle = null
@@ -163,7 +163,8 @@ export class TermCeiling {
         return this.#the.fatal(new StorageError(details, message, { cause: error }))
       }
       while (this.#waiting.length > 0 && this.#waiting[0]!.term <= this.#terms.ceiling) this.#waiting.shift()!.done()
-    })
+    }
+    this.#the.room.run('the bound of terms', attempt, written, true)
   }
 
   *#writeNext(): Procedure<void> {
