@@ -52,8 +52,10 @@ export function optionsOf(id: number, nodes: readonly number[], scenario: Scenar
 }
 
 export function tuningOf(scenario: Scenario): NodeTuning {
-  const { journalSegmentBytes, shardSegmentBytes, shardLogFlushBytes, tailCacheBytes, tuning } = scenario
-  const storage = { journalSegmentBytes, shardSegmentBytes, shardLogFlushBytes }
+  const { journalSegmentBytes, shardSegmentBytes, shardLogFlushBytes, shardLogsBufferBytesMax } = scenario
+  const { tailCacheBytes, tuning } = scenario
+  const buffer = shardLogsBufferBytesMax === undefined ? {} : { shardLogsBufferBytesMax }
+  const storage = { journalSegmentBytes, shardSegmentBytes, shardLogFlushBytes, ...buffer }
   const host = { tailCacheBytes, stateSumEvery: STATE_SUM_EVERY }
   const streams = { retentionCheckMs: RETENTION_CHECK_MS }
   const care = { scrubPauseMs: SCRUB_PAUSE_MS }

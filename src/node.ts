@@ -51,7 +51,10 @@ export class NodeError extends TypedError<
 export interface NodeTuning {
   readonly host?: Partial<Omit<HostOptions, 'self'>>
   readonly mesh?: Partial<typeof MESH_DEFAULTS>
-  readonly storage?: Pick<StorageOptions, 'journalSegmentBytes' | 'shardSegmentBytes' | 'shardLogFlushBytes'>
+  readonly storage?: Pick<
+    StorageOptions,
+    'journalSegmentBytes' | 'shardSegmentBytes' | 'shardLogFlushBytes' | 'shardLogsBufferBytesMax'
+  >
   readonly streams?: Partial<StreamsOptions>
   readonly care?: Partial<CareOptions>
 }
@@ -148,6 +151,7 @@ export class TidemarkNode {
     this.#metrics = new Metrics({
       shards: () => this.#report.replicas(),
       journal: () => storage.journalKept,
+      backlog: () => storage,
       memoryBytes: collaborators.memoryBytes,
       disk: () => this.#disk.status,
       damagedRanges: () => storage.caretaker.damages.length,

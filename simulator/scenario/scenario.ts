@@ -83,6 +83,8 @@ export interface Scenario {
   readonly journalSegmentBytes: number
   readonly shardSegmentBytes: number
   readonly shardLogFlushBytes: number
+  /** What all logs of a node have to write, from which on they do; as much as suits a large one when absent. */
+  readonly shardLogsBufferBytesMax?: number
   readonly tailCacheBytes: number
   /** What a node keeps of its disk for what must always be written; as much as suits a large one when absent. */
   readonly diskReserveBytes?: number

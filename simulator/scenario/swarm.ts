@@ -28,6 +28,8 @@ const OUTSIDERS: readonly Outsider[] = ['as-it-is', 'down', 'cut-off', 'paused']
 /** Of a slow parcel: one in 64 is slower. */
 const HALF_LIVES_SLOW = 6
 const ROUND_TRIPS_MIN = 3
+/** Two calls of a disk on average: a read of a log takes two such pairs. */
+const SLOW_DISK_US = 10_000
 
 export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = DURATION_MS): Scenario {
   const draw = (name: string): Prng => new Prng(`${seed}/scenario/${name}`)
@@ -78,13 +80,14 @@ export function scenarioOf(seed: number, profile: Profile = 'all', durationMs = 
       activePermille: pick('buggify sites', [0, 250, 250, 250]),
       firePermille: pick('buggify', [250, 60, 10]),
     },
-    tuning: tuningOf(draw, nodes, slowTravelMs(networkUs, network)),
+    tuning: tuningOf(draw, nodes, slowTravelMs(networkUs, network), diskUs),
     core: { order: shuffled(draw('core'), nodes), outsiders: outsidersOf(draw('outsiders'), nodes) },
     networkUs,
     diskUs,
     journalSegmentBytes: pick('journal segment', [128 << 10, 512 << 10, 4 << 20]),
     shardSegmentBytes: pick('shard segment', [32 << 10, 256 << 10, 4 << 20]),
     shardLogFlushBytes: pick('flush', [1 << 10, 16 << 10, 256 << 10]),
+    shardLogsBufferBytesMax: pick('logs buffer', [16 << 10, 256 << 10, 32 << 20, 32 << 20]),
     tailCacheBytes: pick('tail cache', [64 << 10, 1 << 20]),
     diskReserveBytes: pick('disk reserve', [4 << 20, 16 << 20]),
     sectors: pick('sectors', [
@@ -108,9 +111,10 @@ function slowTravelMs([low, high]: readonly [number, number], { skewPercent, exp
 
 /**
  * Larger clusters beat more slowly: what beats cost grows with the square of the nodes. An election timeout is some round trips
- * long, even on the slowest links (Raft §5.6): a cluster that is set up otherwise owes nobody a leader that lasts.
+ * long, even on the slowest links (Raft §5.6): a cluster that is set up otherwise owes nobody a leader that lasts. Nor does one whose
+ * followers are read for an entry at a time from a disk that takes a tenth of a second for it owe them that they catch up.
  */
-function tuningOf(draw: Draw, nodes: number, travelMs: number): Tuning {
+function tuningOf(draw: Draw, nodes: number, travelMs: number, [fastUs, slowUs]: readonly [number, number]): Tuning {
   const pick = <T>(name: string, from: readonly T[]): T => from[draw(name).below(from.length)]!
   const drawnMs = nodes > 5 ? 300 : nodes > 3 ? 200 : pick('heartbeat', [60, 100, 150, 200, 250])
   const beats = pick('election timeout', [5, 6, 10, 10])
@@ -120,7 +124,7 @@ function tuningOf(draw: Draw, nodes: number, travelMs: number): Tuning {
     electionTimeoutMs: heartbeatIntervalMs * beats,
     appendBytesMax: pick('append', [1 << 10, 16 << 10, 256 << 10]),
     inFlightBytesMax: pick('in flight', [4 << 10, 64 << 10, 8 << 20]),
-    catchUpBytes: pick('catch up', [4 << 10, 1 << 20]),
+    catchUpBytes: Math.max(pick('catch up', [4 << 10, 1 << 20]), fastUs + slowUs > SLOW_DISK_US ? 64 << 10 : 0),
     snapshotEveryBytes: pick('snapshot every', [2 << 10, 16 << 10, 256 << 10, 4 << 20]),
     snapshotKeepEntries: pick('snapshot keeps', [0, 5, 100, 1000]),
     snapshotChunkBytes: pick('snapshot chunk', [512, 4 << 10, 128 << 10, 128 << 10]),

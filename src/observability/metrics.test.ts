@@ -39,6 +39,7 @@ function metricsOf(shards: ShardView[] = [], journal: ReturnType<MetricsSources[
   return new Metrics({
     shards: () => shards,
     journal: () => journal,
+    backlog: () => ({ journalQueuedBytes: 77, unwrittenBytes: 88 }),
     memoryBytes: () => 1234,
     disk: () => disk,
     damagedRanges: () => 2,
@@ -89,6 +90,8 @@ test('events are counted, states are read when somebody asks', async () => {
     ['tidemark_low_water_mark_held_by{topic="orders",partition="2",reason="segment-in-use"}', 1],
     ['tidemark_low_water_mark_held_by{topic="orders",partition="2",reason="retention.ms"}', 1],
     ['tidemark_journal_segments', 3],
+    ['tidemark_journal_queued_bytes', 77],
+    ['tidemark_unwritten_bytes', 88],
     ['tidemark_journal_held_by{shard="16",topic="orders",partition="2"}', 1],
     ['tidemark_term{topic="orders",partition="2"}', 7],
     ['tidemark_leads{topic="orders",partition="2"}', 1],

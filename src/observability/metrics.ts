@@ -21,6 +21,8 @@ export interface MetricsSources {
     readonly startHoldKinds: readonly string[]
   }>
   readonly journal: () => { readonly segments: number; readonly heldBy: number | null }
+  /** What holds up whoever brings more, when it is too much. */
+  readonly backlog: () => { readonly journalQueuedBytes: number; readonly unwrittenBytes: number }
   readonly memoryBytes: () => number
   readonly disk: () => {
     readonly freeBytes: number | null
@@ -116,6 +118,7 @@ export class Metrics {
     this.#connections = new Gauge({ name: 'tidemark_kafka_connections', help: 'Open Kafka connections', registers })
     this.#readOnDemand(sources)
     this.#readJournal(sources)
+    this.#readBacklog(sources)
     this.#readDisk(sources)
   }
 
@@ -171,33 +174,14 @@ export class Metrics {
           for (const reason of startHoldKinds) this.set({ topic: topic ?? '', partition: partition ?? 0, reason }, 1)
       },
     })
-    new Gauge({
-      name: 'tidemark_log_damages',
-      help: 'Damaged ranges of shard logs that are not repaired',
-      registers,
-      collect() {
-        this.set(sources.damagedRanges())
-      },
-    })
-    new Gauge({
-      name: 'tidemark_memory_bytes',
-      help: 'Resident memory of the process',
-      registers,
-      collect() {
-        this.set(sources.memoryBytes())
-      },
-    })
+    this.#gauge('tidemark_log_damages', 'Damaged ranges of shard logs that are not repaired', sources.damagedRanges)
+    this.#gauge('tidemark_memory_bytes', 'Resident memory of the process', sources.memoryBytes)
   }
 
   #readJournal({ journal, shards }: MetricsSources): void {
     const registers = [this.#registry]
-    new Gauge({
-      name: 'tidemark_journal_segments',
-      help: 'Closed segments of the journal that are still there',
-      registers,
-      collect() {
-        this.set(journal().segments)
-      },
+    this.#gauge('tidemark_journal_segments', 'Closed segments of the journal that are still there', () => {
+      return journal().segments
     })
     new Gauge({
       name: 'tidemark_journal_held_by',
@@ -216,18 +200,28 @@ export class Metrics {
     })
   }
 
+  #gauge(name: string, help: string, value: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(value())
+      },
+    })
+  }
+
+  #readBacklog({ backlog }: MetricsSources): void {
+    this.#gauge('tidemark_journal_queued_bytes', 'Bytes that wait for the journal, or are being synced', () => {
+      return backlog().journalQueuedBytes
+    })
+    this.#gauge('tidemark_unwritten_bytes', 'Committed bytes, in memory, that shard logs have still to write', () => {
+      return backlog().unwrittenBytes
+    })
+  }
+
   #readDisk({ disk }: MetricsSources): void {
-    const registers = [this.#registry]
-    const gauge = (name: string, help: string, value: () => number): void => {
-      new Gauge({
-        name,
-        help,
-        registers,
-        collect() {
-          this.set(value())
-        },
-      })
-    }
+    const gauge = this.#gauge.bind(this)
     gauge('tidemark_disk_free_bytes', 'Free on the disk of the data directory, NaN: unknown', () => {
       return disk().freeBytes ?? Number.NaN
     })

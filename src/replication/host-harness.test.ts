@@ -7,7 +7,7 @@ import { VirtualClock } from '../../simulator/virtual-clock.ts'
 import { type Disk, type DiskFile, diskThrough, type Platform } from '../platform/index.ts'
 import { MemoryDisk, MemoryNetwork } from '../platform/memory/index.ts'
 import { assert, must } from '../stdx/index.ts'
-import { Storage } from '../storage/index.ts'
+import { Storage, type StorageOptions } from '../storage/index.ts'
 import type { Disks } from './disks.ts'
 import type { RaftEvent } from './events.ts'
 import { ReplicationHost } from './host.ts'
@@ -114,6 +114,8 @@ export class HostWorld {
   /** Machines whose log is the data itself. */
   holdsRecords = false
   readonly steppedDown: [NodeId, string][] = []
+  /** Of nodes that are started from now on. */
+  storageOptions: Partial<StorageOptions> = {}
 
   constructor(options: Partial<HostOptions> = {}) {
     this.options = options
@@ -178,6 +180,7 @@ export class HostWorld {
         journalSegmentBytes: 1 << 20,
         shardSegmentBytes: 1 << 20,
         shardLogFlushBytes: 4 << 10,
+        ...this.storageOptions,
       },
       {
         platform,

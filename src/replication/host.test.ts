@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import type { DiskCall } from '../platform/memory/index.ts'
 import { HostWorld, SHARD } from './host-harness.test.ts'
 
 const ALL = [1, 2, 3]
@@ -39,6 +40,48 @@ test('an idle shard costs nothing: no message, no write, no timer', () => {
   )
   assert.deepEqual(queued, [0, 0, 0])
   assert.equal(world.clock.nextMs, null, 'something still wants to run')
+})
+
+test('memory is bounded where shard logs are slower than the journal: who is behind takes no more until they have caught up', () => {
+  const world = new HostWorld()
+  world.storageOptions = { shardLogsBufferBytesMax: 4000 }
+  world.start(ALL, ALL)
+  const leader = world.electLeader()
+  const write = ({ operation, path }: DiskCall): boolean => operation === 'write' && path.startsWith('/data/shards/')
+  for (const id of ALL) world.disk(id).condition = { troubleWith: (call) => (write(call) ? { kind: 'hold' } : null) }
+  let puts = 0
+  while (leader.replica.hasRoom && puts < 1000) world.put(`key ${puts++}`, 'x'.repeat(500))
+  assert.ok(puts > 10 && puts < 100, `${puts} puts were taken`)
+  world.pass(1000)
+  for (const { holdsAppends, storage } of world.nodes) {
+    assert.ok(holdsAppends)
+    assert.ok(storage.unwrittenBytes < 20_000, `${storage.unwrittenBytes} bytes`)
+  }
+  let room = false
+  leader.replica.onRoom(() => {
+    room = true
+  })
+  for (const id of ALL) {
+    world.disk(id).condition = null
+    world.disk(id).release()
+  }
+  world.until(() => room, 'room')
+  world.until(() => world.nodes.every(({ holdsAppends }) => !holdsAppends), 'appends are taken again')
+  world.put('after', 'the backlog')
+  world.untilSame()
+})
+
+test('a log that waits for room on a full disk holds nothing up: what makes room comes the same way', () => {
+  const world = new HostWorld()
+  world.storageOptions = { shardLogsBufferBytesMax: 4000 }
+  world.start(ALL, ALL)
+  const leader = world.electLeader()
+  for (const id of ALL)
+    world.disk(id).fault = (operation, path) =>
+      operation === 'write' && path.startsWith('/data/shards/') ? 'ENOSPC' : null
+  for (let i = 0; i < 100; i++) world.put(`key ${i}`, 'x'.repeat(500))
+  assert.ok(leader.replica.hasRoom)
+  assert.ok(leader.storage.unwrittenBytes > 50_000)
 })
 
 test('all lose power and come back: everything acknowledged is there, in term and order', () => {

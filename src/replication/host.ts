@@ -300,6 +300,7 @@ export class ReplicationHost implements WireEvents {
   contactTick(): void {
     this.#giveWay()
     const freshSince = this.#clock.now() - this.#options.electionTimeoutMs
+    this.#offerRoom()
     let fresh = ''
     for (const peer of this.#peers) {
       fresh += this.#with.contact.answeredAt(peer) >= freshSince ? '1' : '0'
@@ -435,7 +436,8 @@ export class ReplicationHost implements WireEvents {
   }
 
   #hasRoom(): boolean {
-    return this.#with.storage.journalQueuedBytes < this.#options.journalQueueBytesMax
+    const { storage } = this.#with
+    return storage.journalQueuedBytes < this.#options.journalQueueBytesMax && !storage.isBehind
   }
 
   *#activeShards(): Generator<ShardId> {

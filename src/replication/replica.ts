@@ -91,6 +91,8 @@ export class Replica implements Shard {
     collaborators.shardLog.onWritten = (index) => {
       this.#written = Math.max(this.#written, index)
       this.trim(this.#tailCacheBytes)
+      // Whoever waits for room may have some now.
+      collaborators.schedule(this)
     }
     collaborators.shardLog.onCleaned = (floorIndex) => this.#cleaned(floorIndex)
   }

@@ -67,6 +67,8 @@ const JOURNAL_SEGMENT_BYTES = 32 << 20
 const SHARD_SEGMENT_BYTES = 256 << 20
 const SHARD_LOG_FLUSH_BYTES = 512 << 10
 const SHARD_LOGS_BUFFER_BYTES_MAX = 32 << 20
+/** So many times what has all logs written may be unwritten: more than once, or nobody would have begun to write it. */
+const UNWRITTEN_BUFFERS = 4
 const CLEANING_MAP_BYTES = 32 << 20
 
 export type OpenDone = (error: StorageError | PlatformError | null, storage?: Storage) => void
@@ -211,6 +213,23 @@ export class Storage {
   /** Handed to `append` and not yet durable. */
   get journalQueuedBytes(): number {
     return this.#journal.queuedBytes
+  }
+
+  /** Committed, and still to be written by the shard logs: it stays in memory. */
+  get unwrittenBytes(): number {
+    return this.#bufferedBytes
+  }
+
+  /**
+   * The shard logs are slower than the journal, and have so much to write that no more is to come until they have caught up. Not where they
+   * wait for room: what makes some comes as everything does.
+   */
+  get isBehind(): boolean {
+    return this.#bufferedBytes >= UNWRITTEN_BUFFERS * this.#bufferBytesMax && !this.#room.awaited
+  }
+
+  get #bufferBytesMax(): number {
+    return this.#options.shardLogsBufferBytesMax ?? SHARD_LOGS_BUFFER_BYTES_MAX
   }
 
   /** A shard of which nothing was recovered begins in this term, as one that recovers; 0: it is new. */
@@ -453,8 +472,7 @@ export class Storage {
   /** Above the limit everything is written; whoever appends meanwhile writes its own. */
   #buffered(bytes: number): boolean {
     this.#bufferedBytes += bytes
-    const limit = this.#options.shardLogsBufferBytesMax ?? SHARD_LOGS_BUFFER_BYTES_MAX
-    const crowded = this.#bufferedBytes >= limit
+    const crowded = this.#bufferedBytes >= this.#bufferBytesMax
     if (crowded && !this.#crowded) for (const log of this.#logs.values()) log.flush()
     this.#crowded = crowded
     return crowded
