@@ -41,7 +41,7 @@ export class TestHost {
         wire: {
           send: (to, message) => world.send(id, to, message),
           isUp: (node) => world.isUp(id, node),
-          queuedBytes: () => 0,
+          queuedBytes: (node) => world.queuedBytes.get(node) ?? 0,
         },
         contact: {
           alive: (node) => world.isUp(id, node),
@@ -105,6 +105,8 @@ export class HostWorld {
   readonly sent = new Map<string, number>()
   /** Messages that are lost on their way. */
   lost: (from: NodeId, to: NodeId, message: Message) => boolean = () => false
+  /** What the system has not taken of what was sent to them. */
+  readonly queuedBytes = new Map<NodeId, number>()
   /** Disks whose syncs do not return for as long as the test says so. */
   readonly stuck = new Set<NodeId>()
   #stuckSyncs: (() => void)[] = []

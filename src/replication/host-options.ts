@@ -25,6 +25,8 @@ export interface HostOptions {
   readonly uncommittedBytesMax: number
   /** Handed to the journal and not yet synced, per node. */
   readonly journalQueueBytesMax: number
+  /** Sent to one peer and not yet taken by it, over all shards, beyond which it is sent no entries. */
+  readonly peerQueueBytesMax: number
   /** One read of a shard log for a follower that is far behind. */
   readonly catchUpBytes: number
   /** Entries that the shard logs hold already, kept in memory for those who read along, per node. */
@@ -48,6 +50,7 @@ export const HOST_DEFAULTS: Omit<HostOptions, 'self'> = {
   appendBytesMax: 256 << 10,
   uncommittedBytesMax: 32 << 20,
   journalQueueBytesMax: 64 << 20,
+  peerQueueBytesMax: 64 << 20,
   catchUpBytes: 1 << 20,
   tailCacheBytes: 32 << 20,
   snapshotEveryBytes: 4 << 20,

@@ -71,6 +71,21 @@ test('memory is bounded where shard logs are slower than the journal: who is beh
   world.untilSame()
 })
 
+test('a follower that takes nothing is sent no more, over all shards, until it takes something', () => {
+  const world = trio()
+  world.put('a', '1')
+  world.untilSame()
+  const before = world.node(3).replica.lastIndex
+  world.queuedBytes.set(3, 64 << 20)
+  for (let i = 0; i < 20; i++) world.put(`key ${i}`, 'x')
+  world.pass(1000)
+  assert.equal(world.node(3).replica.lastIndex, before)
+  assert.equal(world.electLeader().id, 1)
+  world.queuedBytes.set(3, (64 << 20) - 1)
+  world.pass(200)
+  world.untilSame()
+})
+
 test('a log that waits for room on a full disk holds nothing up: what makes room comes the same way', () => {
   const world = new HostWorld()
   world.storageOptions = { shardLogsBufferBytesMax: 4000 }

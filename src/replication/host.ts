@@ -40,6 +40,8 @@ export class ReplicationHost implements WireEvents {
   #turn: Replica[] = []
   #turnPlanned = false
   readonly #awaitingRoom = new Set<Replica>()
+  /** Who was sent no entries, because it takes nothing. */
+  readonly #withheldFrom = new Set<NodeId>()
   readonly #ticking = new Set<Replica>()
   #ticker: Timer | null = null
   /** Which peers were fresh when quorums were last checked. */
@@ -189,11 +191,36 @@ export class ReplicationHost implements WireEvents {
     )
   }
 
-  /** The last bytes of a disk are not for records that a quorum has elsewhere. The follower catches up when it has room. */
+  /**
+   * The last bytes of a disk are not for records that a quorum has elsewhere. The follower catches up when it has room. Nor is anything
+   * to be queued without end for one that takes nothing: its session would be given up, with all that it says on it.
+   */
   #withholds({ shard, voters }: ShardSpec, node: NodeId): boolean {
+    if (this.#isCrowded(node)) {
+      this.#withheldFrom.add(node)
+      return true
+    }
     const disks = this.#disks
     if (disks.allWell || !disks.isLow(node) || this.#replicas.get(shard)?.holdsRecords !== true) return false
     return canSpareTheLow(voters, disks, this.#isReached)
+  }
+
+  #isCrowded(node: NodeId): boolean {
+    return this.#with.wire.queuedBytes(node) >= this.#options.peerQueueBytesMax
+  }
+
+  /** Whoever was sent nothing because it took nothing, and takes something again. */
+  #sendOn(): void {
+    let any = false
+    for (const node of this.#withheldFrom) if (!this.#isCrowded(node)) any = this.#withheldFrom.delete(node)
+    if (any) this.#wakeAll()
+  }
+
+  #wakeAll(): void {
+    for (const replica of this.#replicas.values()) {
+      replica.raft.wake()
+      if (replica.raft.hasReady()) this.#schedule(replica)
+    }
   }
 
   readonly #isReached = (node: NodeId): boolean => node === this.#options.self || this.#with.wire.isUp(node)
@@ -271,10 +298,7 @@ export class ReplicationHost implements WireEvents {
   /** Some disk became low, stuck, or well again; or somebody who counted came or went while one is. */
   disksChanged(): void {
     this.#giveWay()
-    for (const replica of this.#replicas.values()) {
-      replica.raft.wake()
-      if (replica.raft.hasReady()) this.#schedule(replica)
-    }
+    this.#wakeAll()
   }
 
   /**
@@ -301,6 +325,7 @@ export class ReplicationHost implements WireEvents {
     this.#giveWay()
     const freshSince = this.#clock.now() - this.#options.electionTimeoutMs
     this.#offerRoom()
+    this.#sendOn()
     let fresh = ''
     for (const peer of this.#peers) {
       fresh += this.#with.contact.answeredAt(peer) >= freshSince ? '1' : '0'

@@ -55,6 +55,12 @@ export class Background {
     this.#start()
   }
 
+  /** A write that was asked for is urgent now. Not if it has begun. */
+  hasten(operation: BackgroundOperation): void {
+    const at = this.#writes.indexOf(operation)
+    if (at >= 0) this.#urgent.push(...this.#writes.splice(at, 1))
+  }
+
   /** Begun when nothing else is in flight or waits. */
   whenIdle(operation: BackgroundOperation): void {
     this.#idle.push(operation)

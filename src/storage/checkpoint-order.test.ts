@@ -109,3 +109,28 @@ test('what a start has found in a checkpoint is there after a power loss, wherev
   }
   assert.deepEqual([...seen].sort(), [1, 9])
 })
+
+for (const [when, flushes] of [
+  ['has nothing else to do', false],
+  ['is in the queue of all logs already', true],
+] as const) {
+  test(`a checkpoint with a removal has what it needs before the backlog of all logs, where that log ${when}`, () => {
+    const world = new World('backlog')
+    const storage = world.open()
+    const directory = chain(1, 2)
+    const others = Array.from({ length: 40 }, (_, i) => chain(30 + i, 4, 3000))
+    storage.append([...directory, ...chain(19, 2), ...others.flat()], () => {})
+    world.clock.settle()
+    storage.openShardLog(1)
+    storage.setCheckpointSource({ activeShards: () => [1], capture: () => checkpointAt(1, directory, 2) })
+    for (const entry of [...others.flat(), ...directory]) storage.openShardLog(entry.shard).append(entry)
+    for (const [{ shard }] of others as [Entry][]) storage.openShardLog(shard).flush()
+    if (flushes) storage.openShardLog(1).flush()
+    storage.removeShard(19, 1)
+    while (!world.events.some(({ type }) => type === 'checkpointed')) assert.ok(world.clock.step())
+    const written = world.events.filter((event) => event.type === 'shard-log-written' && event.shard >= 30)
+    assert.ok(written.length < 10, `${written.length} pieces of other logs went before it`)
+    world.clock.settle()
+    world.close(storage)
+  })
+}

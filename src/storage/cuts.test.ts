@@ -228,6 +228,26 @@ test('cuts: files that go and entries that come are worked on by turns', () => {
   assert.equal(log.writtenIndex, LOG.length + more.length)
 })
 
+test('cuts: where there is no room for what comes, all that may go goes at once', () => {
+  const world = new World()
+  const start = { index: 1 }
+  const storage = prepared(world, start, { shardSegmentBytes: 2 << 10 })
+  const log = storage.openShardLog(16)
+  const more = [follow(16, LOG.at(-1)!, 1, Buffer.alloc(1000), 2)]
+  world.disk.fault = (operation, path) => (operation === 'write' && path.startsWith(FOLDER) ? 'ENOSPC' : null)
+  start.index = LOG.length
+  storage.append(more, () => {})
+  storage.checkpoint(() => {
+    for (const entry of more) log.append(entry)
+    log.flush()
+  })
+  world.clock.settle()
+  assert.ok(storage.awaitsRoom)
+  storage.tryAgain()
+  world.clock.settle()
+  assert.ok(firsts(world).length <= 2, `${firsts(world).length} files are left`)
+})
+
 test('cuts: a log that is cut often does not keep a large segment for the little that counts in it', () => {
   const world = new World()
   const storage = world.open({ shardSegmentBytes: 1 << 20 })

@@ -2,13 +2,16 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import { Prng } from '../stdx/index.ts'
+import { Background } from './background.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
 import { encodeHardState } from './hard-state.ts'
 import { chain, checkpointAt, follow, World } from './harness.test.ts'
 import { flip } from './repair-harness.test.ts'
+import { Room } from './room.ts'
 import type { Storage } from './storage.ts'
+import { decodeTerms, TermCeiling } from './terms.ts'
 
 const PEERS = { hasPeers: true }
 const LOG = chain(16, 30, 700)
@@ -296,6 +299,33 @@ test('terms: a full disk holds what needs a higher bound until there is room, an
   world.close(storage)
 })
 
+test('terms: what is asked for in the moment in which a write ends is written, too', () => {
+  const world = new World('moment')
+  const background = new Background()
+  const room = new Room({
+    ...{ disk: world.disk, directory: '/data', background, unwrittenBytes: () => 0 },
+    ...{ trace: () => {}, refused: () => {} },
+  })
+  world.await<void>((done) => world.disk.makeDirectory('/data', done))
+  const before = { diskIncarnation: '0'.repeat(32), ceiling: 9, unknownFrom: 5, resetting: false, journalEntered: 0 }
+  const fatal = (error: StorageError): void => assert.fail(error)
+  const terms = new TermCeiling('/data', before, { disk: world.disk, room, fatal })
+  background.write(() => {})
+  assert.equal(
+    terms.admits(100, () => {}),
+    false,
+  )
+  // It begins where that write has ended.
+  background.write((finished) => {
+    terms.allKnown()
+    finished()
+  })
+  world.clock.settle()
+  const after = decodeTerms(world.disk.platter.read('/data/terms'), 'terms')
+  assert.ok(!(after instanceof StorageError))
+  assert.deepEqual([after.unknownFrom, after.ceiling], [0, terms.latest.ceiling])
+})
+
 test('reset: the new term is above those of the checkpoint as well, which may have come to the disk before the bound', () => {
   for (const rots of [true, false]) {
     const world = directory(`ahead ${rots}`)
@@ -325,3 +355,61 @@ test('reset: the new term is above those of the checkpoint as well, which may ha
     assert.ok(world.open(PEERS).unknownFrom > term, 'the bound was raised by the start')
   }
 })
+
+/**
+ * Shard 18 was lost, with the knowledge that it was there, and all is known by now; other logs have much to write. After so many turns the
+ * process is killed. Null: the next one finds shard 18 as one that recovers, or still does not know what it has lost.
+ */
+function forgetsAfter(
+  turns: number,
+  installs: boolean,
+): { readonly atRest: boolean; readonly forgotten: string | null } {
+  const world = new World('all known')
+  const options = { ...PEERS, journalSegmentBytes: 4 << 20 }
+  world.open(options).append(chain(18, 2), () => {})
+  world.clock.settle()
+  world.kill()
+  for (const name of world.list('/data/journal')) rotJournal(world, name)
+  const storage = world.open(options)
+  const { unknownFrom: term } = storage
+  assert.ok(term > 0 && !storage.recovered.has(18))
+  const logs = Array.from({ length: 12 }, (_, i) => chain(30 + i, 8, 3000))
+  const states = new Map(logs.map((log) => [log[0]!.shard, checkpointAt(log[0]!.shard, log, log.length)]))
+  states.set(18, { ...checkpointAt(18, [], 0), term, recovering: true })
+  const active = new Set(states.keys())
+  storage.openShardLog(18)
+  storage.append(logs.flat(), () => {})
+  world.clock.settle()
+  storage.setCheckpointSource({
+    activeShards: () => [...active],
+    capture: (shard) => {
+      active.delete(shard)
+      return states.get(shard)!
+    },
+  })
+  for (const entry of logs.flat()) storage.openShardLog(entry.shard).append(entry)
+  for (const shard of states.keys()) storage.openShardLog(shard).flush()
+  storage.allKnown()
+  const snapshot = { ...checkpointAt(16, chain(16, 9), 9), term, recovering: true }
+  states.set(16, snapshot)
+  if (installs) storage.installSnapshot(snapshot, () => {})
+  let left = turns
+  while (left > 0 && world.clock.step()) left--
+  world.kill()
+  const again = world.open(options)
+  const { unknownFrom } = again
+  const isKnown = unknownFrom > 0 || again.recovered.get(18)?.recovering === true
+  const atRest = left > 0
+  if (atRest) assert.equal(unknownFrom, 0, 'at rest nothing is unknown any more')
+  return { atRest, forgotten: isKnown ? null : `after ${turns} turns` }
+}
+
+for (const installs of [false, true]) {
+  test(`reset: once all is known, no replica is forgotten that recovers${installs ? ', though a snapshot is in a hurry' : ''}`, () => {
+    for (let turns = 0; ; turns++) {
+      const { atRest, forgotten } = forgetsAfter(turns, installs)
+      assert.equal(forgotten, null)
+      if (atRest) return
+    }
+  })
+}

@@ -32,6 +32,14 @@ export interface RoomCollaborators {
   readonly refused: () => void
 }
 
+/** Work that was asked for. */
+export interface RoomWork {
+  /** It is given up when there is no room for it, or none came. */
+  giveUp(): void
+  /** From now on it is urgent (background.ts). */
+  hasten(): void
+}
+
 interface Waiting {
   readonly again: () => void
   readonly giveUp: () => void
@@ -55,15 +63,15 @@ export class Room {
 
   /**
    * Runs `attempt` as a background write, and anew as often as it takes. `done` with what became of it; with a `DISK_FULL` only
-   * once it was given up, by calling what this returns.
+   * once it was given up.
    */
   run<T>(
     work: string,
     attempt: () => Procedure<T>,
     done: (error: Error | null, value?: T) => void,
-    urgent = false,
-  ): () => void {
-    let [refusals, givenUp] = [0, false]
+    isUrgent = false,
+  ): RoomWork {
+    let [refusals, givenUp, urgent] = [0, false, isUrgent]
     let waiting: Waiting | null = null
     const operation = (finished: () => void): void =>
       run(attempt(), (error, value) => {
@@ -80,10 +88,16 @@ export class Room {
       this.#with.background.write(operation, urgent)
     }
     once()
-    return () => {
-      givenUp = true
-      const at = waiting === null ? -1 : this.#waiting.indexOf(waiting)
-      if (at >= 0) this.#waiting.splice(at, 1)[0]!.giveUp()
+    return {
+      giveUp: () => {
+        givenUp = true
+        const at = waiting === null ? -1 : this.#waiting.indexOf(waiting)
+        if (at >= 0) this.#waiting.splice(at, 1)[0]!.giveUp()
+      },
+      hasten: () => {
+        urgent = true
+        this.#with.background.hasten(operation)
+      },
     }
   }
 

@@ -31,7 +31,7 @@ import { type CleanerCollaborators, LogCleaner } from './log-cleaner.ts'
 import { LogRepairs, type SwapOutcome } from './log-repairs.ts'
 import { type LogStart, laterStart } from './log-start.ts'
 import type { Procedure } from './procedure.ts'
-import { isFull, type Room } from './room.ts'
+import { isFull, type Room, type RoomWork } from './room.ts'
 import { damaged, Segment } from './segment.ts'
 import { type SegmentFacts, segmentFacts, withCleaned } from './segment-facts.ts'
 import type { SegmentRepair } from './segment-repair.ts'
@@ -150,10 +150,13 @@ export class ShardLog {
   #notRemoved: Segment[] = []
   /** Did so last; of the two, when there is both to do, a write comes next. */
   #removes = false
+  /** The last write was: what can be removed is, before the next. */
+  #refused = false
   #replacement: Replacement | null = null
   #state: 'idle' | 'working' | 'failed' | 'closed' = 'idle'
   #onIdle: (() => void) | null = null
-  #giveUp: () => void = () => {}
+  /** What it is working on. */
+  #job: RoomWork | null = null
 
   constructor(
     options: ShardLogOptions,
@@ -288,6 +291,7 @@ export class ShardLog {
     )
     this.#syncs.push({ index, done, ...manner })
     this.#flushThrough = Math.max(this.#flushThrough, index)
+    if (manner.urgent) this.#job?.hasten()
     this.#work()
   }
 
@@ -357,6 +361,7 @@ export class ShardLog {
     this.cleaner.replace(cleaned)
     this.repairs.cleanedReplaced(this.cleaner.view.segments)
     this.#replacement = { start, done }
+    this.#job?.hasten()
     this.#work()
   }
 
@@ -391,7 +396,7 @@ export class ShardLog {
   #close(done: () => void): void {
     if (this.#state === 'working') {
       this.#onIdle = () => this.#close(done)
-      this.#giveUp()
+      this.#job?.giveUp()
       return
     }
     this.#state = 'closed'
@@ -430,11 +435,11 @@ export class ShardLog {
       }
     }
     const urgent = this.#replacement !== null || this.#syncs.some((sync) => sync.urgent)
-    const giveUp = this.#collaborators.room.run(`the log of shard ${this.shard}`, next, ended, urgent)
+    const job = this.#collaborators.room.run(`the log of shard ${this.shard}`, next, ended, urgent)
     if (over) return
-    this.#giveUp = giveUp
+    this.#job = job
     // Whoever closes it does so between two jobs as well.
-    if (this.#onIdle !== null) giveUp()
+    if (this.#onIdle !== null) job.giveUp()
   }
 
   #hasWork(): boolean {
@@ -450,7 +455,7 @@ export class ShardLog {
     if (due.length > 0) return this.#syncFiles(due)
     if (this.#swap !== null) return this.#swapIn(this.#swap)
     // By turns: writes come on and on, and a removal makes the room that they wait for; but a checkpoint waits for them.
-    const mayWrite = this.#flushThrough > this.#writtenIndex
+    const mayWrite = this.#flushThrough > this.#writtenIndex && !this.#refused
     this.#removes = this.#useless.length > 0 && (!this.#removes || !mayWrite)
     return this.#removes ? this.#removeSome() : this.#writeSome()
   }
@@ -514,6 +519,7 @@ export class ShardLog {
 
   *#writeSome(): Procedure<() => void> {
     const journalShare = this.#syncs.reduce((least, sync) => Math.min(least, sync.journalShare), 1)
+    this.#refused = true
     yield* this.#collaborators.room.leaveToJournal(journalShare)
     let bytes = 0
     let count = 0
@@ -521,6 +527,7 @@ export class ShardLog {
       bytes += this.#buffer[count++]!.bytes.length
     const entries = this.#buffer.slice(0, count)
     const written = yield* this.#writer.write(entries)
+    this.#refused = false
     const last = written.at(-1)!
     bytes = 0
     for (const entry of written) bytes += entry.bytes.length

@@ -239,7 +239,11 @@ export class Storage {
 
   /** Every shard that this disk may have forgotten is open by now: from the next checkpoint on nothing is unknown. */
   allKnown(): void {
-    if (this.#terms.unknownFrom > 0) this.checkpoint(() => this.#terms.allKnown())
+    const { unknownFrom: term } = this.#terms
+    if (term === 0) return
+    // It may have to go without one that is not synced, or is being given a snapshot: that this one recovers it says all the same.
+    for (const shard of this.#logs.keys()) this.#checkpointer.noteHardState(shard, { term, vote: 0 })
+    this.checkpoint(() => this.#terms.allKnown())
   }
 
   get journalKept(): { readonly segments: number; readonly heldBy: number | null } {

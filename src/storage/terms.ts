@@ -152,6 +152,8 @@ export class TermCeiling {
     const attempt = (): Procedure<void> => this.#writeNext()
     const written = (error: Error | null): void => {
       this.#writing = false
+      // What began when the write ended may have asked for more before this was told.
+      if (error === null && this.#next !== null) return this.#write(this.#next)
       const onIdle = this.#onIdle
       this.#onIdle = null
       onIdle?.()
