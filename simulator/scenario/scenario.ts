@@ -35,6 +35,7 @@ export interface Tuning {
   readonly appendBytesMax: number
   readonly inFlightBytesMax: number
   readonly catchUpBytes: number
+  readonly peerQueueBytesMax?: number
   readonly snapshotEveryBytes: number
   readonly snapshotKeepEntries: number
   /** Of a snapshot, in one message. */

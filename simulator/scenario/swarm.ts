@@ -125,6 +125,7 @@ function tuningOf(draw: Draw, nodes: number, travelMs: number, [fastUs, slowUs]:
     appendBytesMax: pick('append', [1 << 10, 16 << 10, 256 << 10]),
     inFlightBytesMax: pick('in flight', [4 << 10, 64 << 10, 8 << 20]),
     catchUpBytes: Math.max(pick('catch up', [4 << 10, 1 << 20]), fastUs + slowUs > SLOW_DISK_US ? 64 << 10 : 0),
+    peerQueueBytesMax: pick('peer queue', [16 << 10, 256 << 10, 64 << 20, 64 << 20]),
     snapshotEveryBytes: pick('snapshot every', [2 << 10, 16 << 10, 256 << 10, 4 << 20]),
     snapshotKeepEntries: pick('snapshot keeps', [0, 5, 100, 1000]),
     snapshotChunkBytes: pick('snapshot chunk', [512, 4 << 10, 128 << 10, 128 << 10]),
