@@ -57,14 +57,7 @@ export const REPAIR_PATCHES: readonly PatchMutant[] = [
     name: 'recovering-replica-votes',
     trap: 'T11',
     breaks: 'a replica that has lost a part of its log votes by what is left of it',
-    edits: [
-      {
-        file: 'replication/voting',
-        find: 'message.term > core.term && !core.recovering &&',
-        replace: 'message.term > core.term &&',
-      },
-      { file: 'replication/voting', find: 'free && !core.recovering &&', replace: 'free &&' },
-    ],
+    edits: [{ file: 'replication/voting', find: 'return !recovering ||', replace: 'return true ||' }],
     attack: { options: ROT_BEHIND_A_QUORUM },
   },
   {

@@ -112,6 +112,7 @@ export class ReplicationHost implements WireEvents {
         storageFailed: (error) => this.#with.fatal(error),
         logDamaged: (damaged) => this.#handOver(damaged),
         logUnread: (unread) => this.#readAgain(unread),
+        recovered: () => this.#clock.endOfTurn(() => storage.checkpoint()),
         installSnapshot: (installing, checkpoint, done) => this.#install(installing, checkpoint, done),
       },
     )

@@ -6,9 +6,9 @@ import type { NodeId } from './messages.ts'
 
 const ALL = [1, 2, 3]
 
-function trio(): HostWorld {
+function trio(ids = ALL): HostWorld {
   const world = new HostWorld({})
-  world.start(ALL, ALL)
+  world.start(ids, ids)
   for (let i = 0; i < 10; i++) world.put(`k${i}`, String(i))
   world.untilSame()
   return world
@@ -46,7 +46,7 @@ test('recovering: a replica with a damaged journal comes back by itself, in a te
   assert.ok(world.disk(3).platter.files('/data/quarantine').length > 0, 'what was there is kept')
 })
 
-test('recovering: it is a voter again afterwards, and a restart does not make it recover once more', () => {
+test('recovering: it is a voter again afterwards, and soon a restart does not make it recover once more', () => {
   const world = trio()
   world.crash(3)
   rot(world, 3)
@@ -55,11 +55,7 @@ test('recovering: it is a voter again afterwards, and a restart does not make it
   putOnceLed(world, 'after', 'y')
   world.until(() => !world.node(3).replica.raft.recovering, 'it recovers')
   world.untilSame()
-  let taken = false
-  world.node(3).storage.checkpoint(() => {
-    taken = true
-  })
-  world.until(() => taken, 'a checkpoint')
+  world.pass(1000)
   world.crash(3)
   world.start([3])
   world.node(3).open(SHARD, ALL)
@@ -175,4 +171,52 @@ test('recovering: where a quorum has lost it, nobody leads', () => {
   world.start(ALL, ALL)
   world.pass(30_000)
   assert.equal(world.leader, null)
+})
+
+test('recovering: of two replicas the other has all that was committed, and is elected; the one that recovers is not', () => {
+  for (const rotten of [1, 2]) {
+    const other = 3 - rotten
+    const world = trio([1, 2])
+    world.crash(rotten)
+    rot(world, rotten)
+    world.start([rotten])
+    const replica = world.node(rotten).open(SHARD, [1, 2])
+    assert.ok(replica.raft.recovering)
+    putOnceLed(world, 'after', 'y')
+    assert.equal(world.leader!.id, other)
+    world.until(() => !replica.raft.recovering, 'it recovers')
+    world.untilSame()
+    assert.equal(world.node(rotten).machine.map.k3, '3')
+  }
+  const world = trio([1, 2])
+  for (const id of [1, 2]) world.crash(id)
+  for (const id of [1, 2]) rot(world, id)
+  world.start([1, 2], [1, 2])
+  world.pass(30_000)
+  assert.equal(world.leader, null, 'nobody has all for certain')
+})
+
+test('recovering: a checkpoint says that it has ended with the state up to which it has, not before', () => {
+  const world = trio()
+  world.crash(3)
+  rot(world, 3)
+  world.start([3])
+  world.node(3).open(SHARD, ALL)
+  // In the moment in which Raft knows and the machine does not: what a disk's answer between the two would have captured.
+  const captured: { readonly index: number; readonly recovering?: boolean; readonly commit: number }[] = []
+  const push = world.events.push.bind(world.events)
+  world.events.push = (...items) => {
+    const { replica } = world.node(3)
+    for (const { node, event } of items)
+      if (node === 3 && event.type === 'replica-recovered')
+        captured.push({ ...replica.capture(), commit: replica.raft.commit })
+    return push(...items)
+  }
+  // What commits needs node 3: it hears of it with the sync of what it has just been sent.
+  world.lost = (_from, to, message) => to !== 3 && message.type === 'append'
+  world.until(() => captured.length > 0, 'it recovers')
+  world.lost = () => false
+  for (const { index, recovering, commit } of captured) assert.ok(recovering === true || index >= commit)
+  world.untilSame()
+  assert.equal(world.node(3).replica.capture().recovering, false)
 })

@@ -33,6 +33,8 @@ export interface ReplicaCollaborators {
   readonly logUnread: (replica: Replica) => void
   readonly chance: (site: string) => boolean
   /** `done` is not called once this replica is gone. */
+  /** It has everything again: a checkpoint is to say so. */
+  readonly recovered: () => void
   readonly installSnapshot: (replica: Replica, checkpoint: ShardCheckpoint, done: () => void) => void
 }
 

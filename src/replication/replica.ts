@@ -441,8 +441,11 @@ export class Replica implements Shard {
   #changeStanding(): void {
     const { role, term, leader, settled, recovering } = this.raft
     this.#standing = { role, term, leader, settled }
-    // The next checkpoint is to say so, or the next start would begin again.
-    if (this.#recovering && !recovering) this.#changed = true
+    // A checkpoint is to say so soon: as long as none does, a start begins again, and whoever loses something by then finds no voter here.
+    if (this.#recovering && !recovering) {
+      this.#changed = true
+      this.#with.recovered()
+    }
     this.#recovering = recovering
     if (role !== 'leader') this.#marks.requests.drop()
     this.#machine?.roleChanged(this.#standing)
@@ -520,7 +523,8 @@ export class Replica implements Shard {
       epochs: this.raft.log.epochs.filter((epoch) => epoch.firstIndex <= this.#applied.index),
       configuration: Buffer.from(JSON.stringify({ voters: this.raft.voters, learners: this.raft.learners })),
       state,
-      recovering: this.raft.recovering,
+      // Of the applied state: Raft's own may be a step ahead of it.
+      recovering: this.#recovering,
     }
   }
 }

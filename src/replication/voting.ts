@@ -6,6 +6,7 @@
  * its own return; check-quorum is what ends a leader that everybody else has given up.
  *
  * A replica that recovers grants nothing (RaftCore.recovering): §5.4.1 compares logs, and its own may lack what it once acknowledged.
+ * Unless there are two: what was committed needed both, so the other one has it.
  */
 import type { Message, NodeId } from './messages.ts'
 import type { RaftCore } from './raft-core.ts'
@@ -20,7 +21,7 @@ export function answerPreVote(core: RaftCore, from: NodeId, message: PreVote): v
   if (from === core.leader && message.term > core.term)
     core.behaviour.step(from, { type: 'step-down', shard: core.shard, term: core.term })
   if (core.leader === core.self) core.behaviour.step(from, message)
-  const mayGrant = message.term > core.term && !core.recovering && !core.shieldsLeaderFrom(from)
+  const mayGrant = message.term > core.term && mayVote(core) && !core.shieldsLeaderFrom(from)
   const granted = mayGrant && isUpToDate(core, message)
   if (granted) core.behaviour.madeWay('pre-vote')
   core.send(from, { type: 'pre-vote-reply', shard: core.shard, term: core.term, granted })
@@ -29,13 +30,17 @@ export function answerPreVote(core: RaftCore, from: NodeId, message: PreVote): v
 /** A request in the present term. */
 export function answerVote(core: RaftCore, from: NodeId, message: Vote): void {
   const free = core.vote === 0 || core.vote === from
-  const granted = free && !core.recovering && core.leader === null && isUpToDate(core, message)
+  const granted = free && mayVote(core) && core.leader === null && isUpToDate(core, message)
   if (granted) {
     core.voteFor(from)
     core.behaviour.madeWay('vote')
   }
   // Held back until the vote is synced: a node that forgot its vote in a power loss could give it twice (T1).
   core.send(from, { type: 'vote-reply', shard: core.shard, term: core.term, granted })
+}
+
+function mayVote({ recovering, configuration }: RaftCore): boolean {
+  return !recovering || (configuration.voters.length === 2 && configuration.outgoing.length === 0)
 }
 
 /** Raft §5.4.1: the election restriction. Later last term, or the same and at least as long. */
