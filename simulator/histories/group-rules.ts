@@ -53,7 +53,7 @@ function withoutUnseen(operations: readonly (Commit | Position)[]): (Commit | Po
   return operations.filter(({ input, output }) => input.f !== 'commit' || output !== null || seen.has(input.offset))
 }
 
-/** In one generation a partition has one owner; a member's generation only grows. */
+/** In one generation a partition has one owner; a process's generation only grows (a name's new one may hear before its old one does). */
 function checkOwners(facts: LogFacts, anomalies: Anomaly[]): void {
   const owners = new Map<string, OperationOf<'assign'>>()
   const generations = new Map<string, OperationOf<'assign'>>()
@@ -69,10 +69,10 @@ function checkOwners(facts: LogFacts, anomalies: Anomaly[]): void {
         anomalies.push({ name: 'two-owners', where: group, what, operations: [owner, assign] })
       }
     }
-    const key = `${group} ${member}`
+    const key = `${group} ${assign.process}`
     const last = generations.get(key)
     if (last !== undefined && last.output!.generation > generation) {
-      const what = `${member} is in generation ${generation} after ${last.output!.generation}`
+      const what = `${assign.process} is in generation ${generation} after ${last.output!.generation}`
       anomalies.push({ name: 'generation-backwards', where: group, what, operations: [last, assign] })
     }
     generations.set(key, assign)

@@ -25,7 +25,7 @@
  * | `read-below-start`     | a record from below where the log was known to start when the poll was called                  |
  * | `start-beyond-promise` | the log starts above everything that anybody allowed to go                                     |
  * | `two-owners`           | a partition belongs to two members of a group in one generation                                |
- * | `generation-backwards` | a member is told a lower generation than before                                                |
+ * | `generation-backwards` | a process of a member is told a lower generation than before                                   |
  * | `zombie-commit`        | a commit is taken in a generation when a later one had begun before it was sent                |
  * | `commit-beyond-delivered` | a member commits what it was not given                                                      |
  * | `commit-backwards`     | a group's position goes back, and nobody went back                                             |

@@ -32,9 +32,9 @@ export interface ReplicaCollaborators {
   /** A read of it failed because the process has no file, or no memory, left: it may be tried again soon. */
   readonly logUnread: (replica: Replica) => void
   readonly chance: (site: string) => boolean
-  /** `done` is not called once this replica is gone. */
   /** It has everything again: a checkpoint is to say so. */
   readonly recovered: () => void
+  /** `done` is not called once this replica is gone. */
   readonly installSnapshot: (replica: Replica, checkpoint: ShardCheckpoint, done: () => void) => void
 }
 

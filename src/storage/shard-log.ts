@@ -148,9 +148,9 @@ export class ShardLog {
   /** Off the list; their files are still there. Those that could not be removed wait for the next cut. */
   #useless: Segment[] = []
   #notRemoved: Segment[] = []
-  /** Did so last; of the two, when there is both to do, a write comes next. */
+  /** The last job was a removal: where both are due, a write comes next. */
   #removes = false
-  /** The last write was: what can be removed is, before the next. */
+  /** The last write was refused: whatever may go goes before the next. */
   #refused = false
   #replacement: Replacement | null = null
   #state: 'idle' | 'working' | 'failed' | 'closed' = 'idle'
