@@ -139,8 +139,8 @@ export class RaftCore {
   abandonedTerm = 0
   /**
    * This replica has lost a part of what it had promised to hold, and all its votes; its term is one in which it never voted. It
-   * takes entries and acknowledges them, truthfully, but neither votes nor campaigns: an election may not count on a log that
-   * lacks what was committed with its help. That is over once a leader that was elected without it has committed an entry
+   * takes entries and acknowledges them, truthfully, but neither votes (one of two does: voting.ts) nor campaigns: an election may not count
+   * on a log that lacks what was committed with its help. That is over once a leader that was elected without it has committed an entry
    * of its own term and this replica has everything up to there on its disk: with it, everything that can have been committed
    * before (docs/decisions/0009).
    */

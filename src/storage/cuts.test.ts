@@ -32,6 +32,17 @@ function prepared(world: World, start: { index: number }, options: Partial<Stora
   return storage
 }
 
+/** All files but the last are to go in the moment in which the log has these entries to write. */
+function cutAndGrow(world: World, storage: Storage, more: readonly Entry[]): void {
+  const log = storage.openShardLog(16)
+  storage.append([...more], () => {})
+  storage.checkpoint(() => {
+    for (const entry of more) log.append(entry)
+    log.flush()
+  })
+  world.clock.settle()
+}
+
 function firsts(world: World): number[] {
   return world
     .list(FOLDER)
@@ -218,12 +229,7 @@ test('cuts: files that go and entries that come are worked on by turns', () => {
   }
   world.disk.condition = { troubleWith: (call) => (call.path.startsWith(FOLDER) ? noted(call) : null) }
   start.index = LOG.length
-  storage.append(more, () => {})
-  storage.checkpoint(() => {
-    for (const entry of more) log.append(entry)
-    log.flush()
-  })
-  world.clock.settle()
+  cutAndGrow(world, storage, more)
   assert.ok(work.length > 3, work.join())
   assert.equal(log.writtenIndex, LOG.length + more.length)
 })
@@ -232,16 +238,10 @@ test('cuts: where there is no room for what comes, all that may go goes at once'
   const world = new World()
   const start = { index: 1 }
   const storage = prepared(world, start, { shardSegmentBytes: 2 << 10 })
-  const log = storage.openShardLog(16)
   const more = [follow(16, LOG.at(-1)!, 1, Buffer.alloc(1000), 2)]
   world.disk.fault = (operation, path) => (operation === 'write' && path.startsWith(FOLDER) ? 'ENOSPC' : null)
   start.index = LOG.length
-  storage.append(more, () => {})
-  storage.checkpoint(() => {
-    for (const entry of more) log.append(entry)
-    log.flush()
-  })
-  world.clock.settle()
+  cutAndGrow(world, storage, more)
   assert.ok(storage.awaitsRoom)
   storage.tryAgain()
   world.clock.settle()
