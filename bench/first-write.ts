@@ -1,15 +1,12 @@
 /** From nothing to the first acknowledged write: what whoever restarts a node waits for. */
 import { spawn } from 'node:child_process'
 import net from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { apis } from '../src/gateways/kafka/index.ts'
+import { COMMAND } from '../src/package.ts'
 import { encodeBatch } from '../src/records/index.ts'
 import { RawClient } from './raw-client.ts'
 
 const GIVE_UP_MS = 60_000
-const MAIN = fileURLToPath(
-  new URL(import.meta.url.endsWith('.ts') ? '../src/main.ts' : '../src/main.js', import.meta.url),
-)
 
 export interface FirstWrite {
   /** From the spawn of the process. */
@@ -31,7 +28,7 @@ export async function firstWrite({
   const [kafka, http, peer] = await freePorts(3)
   const addresses = ['--kafka', `127.0.0.1:${kafka}`, '--http', `127.0.0.1:${http}`, '--peer', `127.0.0.1:${peer}`]
   const from = performance.now()
-  const child = spawn(process.execPath, [...process.execArgv, MAIN, 'start', '--data', data, ...addresses], {
+  const child = spawn(process.execPath, [...process.execArgv, COMMAND, 'start', '--data', data, ...addresses], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   let output = ''

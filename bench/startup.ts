@@ -36,9 +36,8 @@ const IDLE_BAR_MB = 85
 const IDLE_AFTER_MS = 10_000
 const TOPIC = 'first'
 
-const isSource = import.meta.url.endsWith('.ts')
-const here = (file: string): string => fileURLToPath(new URL(`${file}${isSource ? '.ts' : '.js'}`, import.meta.url))
-const LIBRARY = here('../src/index')
+/** As it is published. */
+const LIBRARY = fileURLToPath(import.meta.resolve('tidemark'))
 
 if (process.argv[2] === '--embedded-child') await embeddedChild()
 else await main()

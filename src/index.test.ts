@@ -11,7 +11,8 @@ import kafkajs, { type Kafka } from 'kafkajs'
 import { OptionError, type StartOptions, StorageError, Tidemark } from './index.ts'
 
 const run = promisify(execFile)
-const LIBRARY = fileURLToPath(new URL(`index.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url))
+/** As it is published. */
+const LIBRARY = fileURLToPath(import.meta.resolve('tidemark'))
 
 function clientOf(tidemark: Tidemark): Kafka {
   return new kafkajs.Kafka({

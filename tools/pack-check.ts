@@ -97,9 +97,9 @@ async function check(): Promise<void> {
     'README.md',
     'LICENSE',
     'package.json',
-    'dist/src/index.js',
+    'dist/bundle/index.js',
     'dist/src/index.d.ts',
-    'dist/src/main.js',
+    'dist/bundle/main.js',
     'dashboard/index.html',
   ]) {
     if (!paths.includes(needed)) throw new Failure(`${needed} is missing from the package`)

@@ -16,9 +16,9 @@ import {
   verifyTopics,
 } from '../backup/index.ts'
 import { parseAddress } from '../node-options.ts'
+import { VERSION } from '../package.ts'
 import { type Platform, PlatformError } from '../platform/index.ts'
 import { nodePlatform } from '../platform/nodejs/index.ts'
-import { VERSION } from '../version.ts'
 import { BackupProgress } from './backup-progress.ts'
 import { CliError } from './errors.ts'
 import type { ClientFlags } from './kafka-client.ts'

@@ -4,9 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { COMMAND } from '../package.ts'
 
-const MAIN = fileURLToPath(new URL(`../main.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url))
 const TIMEOUT_MS = 30_000
 
 export interface Outcome {
@@ -40,7 +39,7 @@ export class Running {
     const environment: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1', ...options.environment }
     delete environment.NODE_TEST_CONTEXT
     delete environment.FORCE_COLOR
-    this.process = spawn(process.execPath, [...inherited, MAIN, ...args], {
+    this.process = spawn(process.execPath, [...inherited, COMMAND, ...args], {
       stdio: [options.stdin ?? 'pipe', options.stdout ?? 'pipe', options.stderr ?? 'pipe'],
       env: environment,
       cwd: options.cwd,

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { COMMAND } from '../package.ts'
 
 export interface DevClusterOptions {
   readonly nodes: number
@@ -94,7 +94,6 @@ export class DevCluster {
     const { nodes, flags = [], environment = {}, nodeBinary = process.execPath } = this.#options
     fs.mkdirSync(this.directory(id), { recursive: true })
     const port = this.#port(id)
-    const main = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../main.ts' : '../main.js', import.meta.url))
     const args = [
       'start',
       '--id',
@@ -109,7 +108,7 @@ export class DevCluster {
       `127.0.0.1:${port + 3}`,
     ]
     if (nodes > 1) args.push('--cluster', this.ids.map((n) => `${n}@127.0.0.1:${this.#port(n) + 3}`).join(','))
-    const child = spawn(nodeBinary, [...process.execArgv, main, ...args, ...flags], {
+    const child = spawn(nodeBinary, [...process.execArgv, COMMAND, ...args, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     })

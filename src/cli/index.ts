@@ -6,7 +6,7 @@
  */
 import { Command, CommanderError, Option } from 'commander'
 import { OptionError, SETTINGS } from '../node-options.ts'
-import { VERSION } from '../version.ts'
+import { VERSION } from '../package.ts'
 import { CliError } from './errors.ts'
 import { output, tell } from './output.ts'
 
