@@ -14,7 +14,6 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { rolldown } from 'rolldown'
 
 const HELP = `Usage: node tools/build.mjs [--check] [--force] [--help]
 
@@ -44,7 +43,13 @@ if (flags.size > 0) {
 const startedAt = performance.now()
 if (force) rmSync(dist, { recursive: true, force: true })
 const sources = readConfiguration().include.flatMap((folder) => filesUnder(join(root, folder)).filter(isSource))
-const stamp = fingerprint([...sources, join(root, 'tsconfig.json'), join(root, 'package.json'), compiler()])
+const stamp = fingerprint([
+  ...sources,
+  join(root, 'tsconfig.json'),
+  join(root, 'package.json'),
+  compiler(),
+  fileURLToPath(import.meta.url),
+])
 const label = `${sources.length} files`
 
 if (!check && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) {
@@ -102,6 +107,7 @@ function fingerprint(paths) {
 
 /** Flat, so that every file of it finds the package where the compiled ones do (src/package.ts). */
 async function bundle() {
+  const { rolldown } = await import('rolldown')
   const entry = (name) => join(dist, 'src', `${name}.js`)
   const build = await rolldown({
     input: { main: entry('main'), index: entry('index') },
