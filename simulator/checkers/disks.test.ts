@@ -465,7 +465,7 @@ test('raw records: a payload that is none is refused', () => {
 })
 
 /** Three disks, of which two hold what was committed; the third ends with an entry of another term. */
-function comparedWith(third: { leftBehind: boolean }): string | null {
+function comparedWith({ exists = true, ...third }: { leftBehind: boolean; exists?: boolean }): string | null {
   const bench = new Bench()
   const entries = written(bench)
   const other = new Bench()
@@ -488,7 +488,7 @@ function comparedWith(third: { leftBehind: boolean }): string | null {
       { node: 1, disk: disk(second) },
       { node: 1, disk: disk(other.memory.platter.copy()), ...third },
     ],
-    { directory: '/tidemark', quorumOf: () => 2, exists: () => true },
+    { directory: '/tidemark', quorumOf: () => 2, exists: () => exists },
     {
       clock,
       history,
@@ -504,7 +504,8 @@ function comparedWith(third: { leftBehind: boolean }): string | null {
   return verdict
 }
 
-test('replicas: one that stopped for good may end with what was replaced since, and no other', () => {
+test('replicas: one that stopped for good, or of a deleted topic, may end with what was replaced since, and no other', () => {
   assert.equal(comparedWith({ leftBehind: true }), null)
+  assert.equal(comparedWith({ leftBehind: false, exists: false }), null)
   assert.match(comparedWith({ leftBehind: false })!, /index 3 is .* \(term 2\), and .* was committed/)
 })

@@ -71,7 +71,9 @@ export function compareDisks(
             if (failure !== null)
               return violated(new Violation(PROPERTY, `node ${node}, shard ${shard}: ${failure.message}`))
             entriesRead += entries.length
-            const through = leftBehind ? Math.min(index, history.committedIndex(shard)) : history.committedIndex(shard)
+            // Who was away when a topic was deleted hears of that alone, not of what had replaced the end of its log before.
+            const mayDiffer = leftBehind || !options.exists(shard)
+            const through = mayDiffer ? Math.min(index, history.committedIndex(shard)) : history.committedIndex(shard)
             const different = compare(history, shard, entries, through) ?? compareAnchor(history, shard, index, crc)
             if (different !== null)
               return violated(new Violation(PROPERTY, `node ${node}, shard ${shard}: ${different}`))
