@@ -22,6 +22,8 @@ import { BLOCK_ALIGNMENT, BLOCK_HEADER_BYTES, blockFootprint, peekBlockHeader } 
 export interface DurableEntry {
   readonly term: number
   readonly crc: number
+  /** Of the entry before it; undefined for what a snapshot stands for. */
+  readonly previousCrc?: number
 }
 
 /** An entry of a shard's log, as a block of the journal holds it. */
@@ -214,10 +216,10 @@ export class ShadowDisk {
         const entry = decodeEntry(bytes, from)
         if (typeof entry === 'string') break
         from += entry.bytes.length
-        const { kind, shard, term, index, crc } = entry
+        const { kind, shard, term, index, crc, previousCrc } = entry
         const vote = kind === EntryKind.hardState ? decodeHardState(entry)!.vote : 0
         const cut = kind === EntryKind.cut ? cutIn(payloadOf(entry)) : null
-        const seen = { shard, index, term, crc, cutTo: cut?.index ?? null, bytes: entry.bytes.length }
+        const seen = { shard, index, term, crc, previousCrc, cutTo: cut?.index ?? null, bytes: entry.bytes.length }
         const { sequence } = block
         pending.push({ shard, index, entry: cut === null ? seen : { ...seen, cut }, vote, sequence })
       }
@@ -235,8 +237,12 @@ export class ShadowDisk {
       log = []
       this.durable.set(shard, log)
     }
-    // What is written again as it stands (the last block after a start, the tail in a checkpoint) replaces nothing.
-    if (log[index - 1]?.crc === entry.crc) return
+    // What is written again as it stands (the last block after a start, the tail in a checkpoint) replaces nothing but what that block
+    // itself has brought back: it may begin with what it ends by replacing.
+    if (log[index - 1]?.crc === entry.crc) {
+      if ((log[index]?.previousCrc ?? entry.crc) !== entry.crc) log.length = index
+      return
+    }
     log.length = Math.min(log.length, index - 1)
     log[index - 1] = entry
   }
