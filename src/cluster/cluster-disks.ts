@@ -1,9 +1,10 @@
 /**
  * What the nodes know of each other's disks.
  *
- * Each tells the others when its own becomes low or stuck, or well again, and tells a new session if there is something to tell:
- * a session begins with "all is well". What is on its way may be late, so nothing that must be safe rests on this; it decides who
- * leads and whose reserve is spared.
+ * Each tells the others when its own becomes low or stuck, or well again, and tells every new session how it is. Until it has, a session
+ * begins with "nothing is known": a node that comes back with its last bytes is not to be sent megabytes of records in the moment
+ * before it could say so. What is on its way may be late, so nothing that must be safe rests on this; it decides who leads and whose
+ * reserve is spared.
  */
 import type { Disks, NodeId, WireEvents } from '../replication/index.ts'
 import type { PeerMesh } from './peer-mesh.ts'
@@ -26,6 +27,10 @@ export class ClusterDisks implements Disks, WireEvents {
   readonly #changed: () => void
   /** Peers with something wrong. */
   readonly #ailing = new Map<NodeId, Standing>()
+  /** Peers that have not said yet how they are, since their session began. */
+  readonly #unheard = new Set<NodeId>()
+  /** This node's own was looked at. */
+  #isKnown = false
   low: string | null = null
   stuck = false
 
@@ -36,17 +41,22 @@ export class ClusterDisks implements Disks, WireEvents {
     this.#changed = changed
     mesh.attach(this)
     mesh.handle(METHOD, (from, body, reply) => {
-      this.#note(from, read(body))
+      const isFirst = this.#unheard.delete(from)
+      this.#note(from, read(body), isFirst)
       reply(null, Buffer.alloc(0))
     })
   }
 
   get allWell(): boolean {
-    return this.#ailing.size === 0 && this.low === null && !this.stuck
+    return this.#ailing.size + this.#unheard.size === 0 && this.low === null && !this.stuck
   }
 
   isLow(node: NodeId): boolean {
     return node === this.#self ? this.low !== null : this.#ailing.get(node)?.low === true
+  }
+
+  mayBeLow(node: NodeId): boolean {
+    return this.isLow(node) || this.#unheard.has(node)
   }
 
   isWell(node: NodeId): boolean {
@@ -55,7 +65,8 @@ export class ClusterDisks implements Disks, WireEvents {
 
   /** How this node's own is from now on. */
   own(low: string | null, stuck: boolean): void {
-    const news = (low === null) !== (this.low === null) || stuck !== this.stuck
+    const news = !this.#isKnown || (low === null) !== (this.low === null) || stuck !== this.stuck
+    this.#isKnown = true
     this.low = low
     this.stuck = stuck
     if (!news) return
@@ -68,11 +79,14 @@ export class ClusterDisks implements Disks, WireEvents {
   contactTick(): void {}
 
   peerUp(node: NodeId): void {
+    this.#unheard.add(node)
     this.#note(node, { low: false, stuck: false })
-    if (this.low !== null || this.stuck) this.#tell(node)
+    if (this.#isKnown) this.#tell(node)
   }
 
-  peerDown(_node: NodeId): void {}
+  peerDown(node: NodeId): void {
+    this.#unheard.delete(node)
+  }
 
   #tell(node: NodeId): void {
     const body = Buffer.of((this.low === null ? 0 : LOW) | (this.stuck ? STUCK : 0))
@@ -80,9 +94,9 @@ export class ClusterDisks implements Disks, WireEvents {
     this.#mesh.request(node, METHOD, body, TIMEOUT_MS, () => {})
   }
 
-  #note(node: NodeId, standing: Standing): void {
+  #note(node: NodeId, standing: Standing, isNews = false): void {
     const known = this.#ailing.get(node)
-    if (standing.low === (known?.low ?? false) && standing.stuck === (known?.stuck ?? false)) return
+    if (!isNews && standing.low === (known?.low ?? false) && standing.stuck === (known?.stuck ?? false)) return
     if (standing.low || standing.stuck) this.#ailing.set(node, standing)
     else this.#ailing.delete(node)
     this.#changed()

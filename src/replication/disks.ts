@@ -8,14 +8,16 @@ import type { NodeId } from './messages.ts'
 import { majorityOf } from './quorum.ts'
 
 export interface Disks {
-  /** Nothing is known to be wrong with any: the rest need not be asked. */
+  /** Nothing is wrong with any, and all in reach have said so: the rest need not be asked. */
   readonly allWell: boolean
   /** Why this node's takes no records, in a sentence for clients; null: it does. */
   readonly low: string | null
   readonly stuck: boolean
-  /** This node's or another's. */
+  /** This node's or another's, as far as is known. */
   isLow(node: NodeId): boolean
-  /** Neither low nor stuck. */
+  /** It is, or it has not been heard of since its session began. */
+  mayBeLow(node: NodeId): boolean
+  /** Neither low nor stuck, as far as is known. */
   isWell(node: NodeId): boolean
 }
 
@@ -24,13 +26,13 @@ export const WELL: Disks = {
   low: null,
   stuck: false,
   isLow: () => false,
+  mayBeLow: () => false,
   isWell: () => true,
 }
 
-/** Those whose disks are not low and who are in reach are a quorum: entries commit without the others. */
-export function canSpareTheLow(voters: readonly NodeId[], disks: Disks, isReached: (node: NodeId) => boolean): boolean {
-  const able = voters.filter((node) => !disks.isLow(node) && isReached(node))
-  return able.length >= majorityOf(voters.length)
+/** Entries commit without the others. */
+export function areQuorum(voters: readonly NodeId[], isAble: (voter: NodeId) => boolean): boolean {
+  return voters.filter(isAble).length >= majorityOf(voters.length)
 }
 
 /** Why a leader among these voters takes no records; null: it does. */
@@ -42,7 +44,7 @@ export function refusalOf(
   if (disks.allWell) return null
   if (disks.low !== null) return disks.low
   const low = voters.filter((node) => disks.isLow(node))
-  if (low.length === 0 || canSpareTheLow(voters, disks, isReached)) return null
+  if (low.length === 0 || areQuorum(voters, (node) => isReached(node) && disks.isWell(node))) return null
   const whose = low.length === 1 ? `the disk of node ${low[0]} is` : `the disks of nodes ${low.join(' and ')} are`
   return `${whose} low, and without there is no quorum: writes are refused until there is more; reads, deletes and administration go on`
 }

@@ -118,3 +118,33 @@ test('a low follower gets all of what is no data', () => {
   world.put('b', '2')
   world.untilSame()
 })
+
+test('a node that has not said how its disk is, is sent no records that a quorum does without', () => {
+  const world = trio(true)
+  const { id } = world.electLeader()
+  const [heard, unheard] = ALL.filter((each) => each !== id)
+  world.unheardDisks.add(unheard!)
+  const before = world.node(unheard!).replica.lastIndex
+  world.put('b', '2')
+  world.pass(1000)
+  assert.equal(world.node(unheard!).replica.lastIndex, before)
+  assert.equal(world.node(id).replica.refusal, null, 'no reason to refuse anything')
+  // Neither is known: they are the quorum.
+  world.unheardDisks.add(heard!)
+  world.put('c', '3')
+  world.untilSame()
+  world.unheardDisks.clear()
+  world.put('d', '4')
+  world.untilSame()
+})
+
+test('a stuck disk is none that a low one could be spared for: records are refused, not left waiting', () => {
+  const world = trio(true)
+  const { id, replica } = world.electLeader()
+  const [low, stuck] = ALL.filter((each) => each !== id)
+  world.low(low!)
+  assert.equal(replica.refusal, null)
+  world.stuckDisks.add(stuck!)
+  world.node(id).host.disksChanged()
+  assert.match(replica.refusal ?? 'none', /without there is no quorum/)
+})

@@ -113,6 +113,7 @@ export class HostWorld {
   /** What all nodes know of each other's disks. */
   readonly lowDisks = new Set<NodeId>()
   readonly stuckDisks = new Set<NodeId>()
+  readonly unheardDisks = new Set<NodeId>()
   /** Machines whose log is the data itself. */
   holdsRecords = false
   readonly steppedDown: [NodeId, string][] = []
@@ -124,10 +125,10 @@ export class HostWorld {
   }
 
   disksAt(self: NodeId): Disks {
-    const { lowDisks, stuckDisks } = this
+    const { lowDisks, stuckDisks, unheardDisks } = this
     return {
       get allWell() {
-        return lowDisks.size === 0 && stuckDisks.size === 0
+        return lowDisks.size + stuckDisks.size + unheardDisks.size === 0
       },
       get low() {
         return lowDisks.has(self) ? `node ${self} is low` : null
@@ -136,6 +137,7 @@ export class HostWorld {
         return stuckDisks.has(self)
       },
       isLow: (node) => lowDisks.has(node),
+      mayBeLow: (node) => lowDisks.has(node) || unheardDisks.has(node),
       isWell: (node) => !lowDisks.has(node) && !stuckDisks.has(node),
     }
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { DiskCall } from '../platform/memory/index.ts'
 import { HostWorld, SHARD } from './host-harness.test.ts'
+import type { Message } from './messages.ts'
 
 const ALL = [1, 2, 3]
 
@@ -77,13 +78,81 @@ test('a follower that takes nothing is sent no more, over all shards, until it t
   world.untilSame()
   const before = world.node(3).replica.lastIndex
   world.queuedBytes.set(3, 64 << 20)
-  for (let i = 0; i < 20; i++) world.put(`key ${i}`, 'x')
+  for (let i = 0; i < 20; i++) world.put(`key ${i}`, 'x'.repeat(20_000))
   world.pass(1000)
   assert.equal(world.node(3).replica.lastIndex, before)
   assert.equal(world.electLeader().id, 1)
   world.queuedBytes.set(3, (64 << 20) - 1)
   world.pass(200)
   world.untilSame()
+})
+
+test('what many shards read for a follower that comes back is bounded, however many of them asked at once', () => {
+  const world = new HostWorld({ peerQueueBytesMax: 40_000, catchUpBytes: 40_000, tailCacheBytes: 1 })
+  const shards = Array.from({ length: 20 }, (_, i) => 100 + i)
+  const all = [SHARD, ...shards]
+  world.start(ALL, ALL)
+  for (const { id } of world.nodes) for (const shard of shards) world.node(id).open(shard, ALL)
+  world.until(() => all.every((shard) => world.node(1).host.replica(shard)?.standing.settled === true), 'leaders')
+  world.crash(3)
+  let written = 0
+  let asked = 0
+  for (const shard of shards)
+    for (let i = 0; i < 30; i++) {
+      asked++
+      world
+        .node(1)
+        .machines.get(shard)!
+        .put({ [`k${i}`]: 'x'.repeat(20_000) }, () => written++)
+      world.until(() => written === asked, 'a put')
+    }
+  world.start([3])
+  for (const shard of all) world.node(3).open(shard, ALL)
+  // What is appended waits before the follower; everything else goes at once.
+  let waiting: { from: number; message: Message; bytes: number }[] = []
+  let most = 0
+  const count = (): void => {
+    const bytes = waiting.reduce((sum, each) => sum + each.bytes, 0)
+    most = Math.max(most, bytes)
+    world.queuedBytes.set(3, bytes)
+  }
+  world.lost = (from, to, message) => {
+    if (to !== 3 || message.type !== 'append' || message.entries.length === 0) return false
+    waiting.push({ from, message, bytes: message.entries.reduce((sum, { bytes }) => sum + bytes.length, 0) })
+    count()
+    return true
+  }
+  const caughtUp = (): boolean =>
+    all.every((shard) => world.node(3).host.replica(shard)!.lastIndex === world.node(1).host.replica(shard)!.lastIndex)
+  for (let round = 0; round < 5000 && !caughtUp(); round++) {
+    world.pass(20)
+    const taken = waiting
+    waiting = []
+    count()
+    for (const { from, message } of taken) world.node(3).host.message(from, message)
+  }
+  assert.ok(caughtUp(), 'it has not caught up')
+  assert.ok(most < 4 * 40_000, `${most} bytes were queued`)
+})
+
+test('a follower that takes nothing is told the beginning of a leadership, and what is small of a shard that is quiet', () => {
+  const world = trio()
+  world.put('a', '1')
+  world.untilSame()
+  for (const node of [2, 3]) world.queuedBytes.set(node, 64 << 20)
+  world.put('small', 'x')
+  world.node(1).host.transfer(SHARD, 2)
+  world.until(() => world.leader?.id === 2 && world.leader.replica.standing.settled, 'another leader')
+  let written = false
+  world.node(2).machine.put({ large: 'x'.repeat(20_000) }, () => {
+    written = true
+  })
+  world.queuedBytes.set(1, 64 << 20)
+  world.pass(1000)
+  assert.equal(written, false)
+  world.queuedBytes.clear()
+  world.pass(200)
+  assert.equal(written, true)
 })
 
 test('a log that waits for room on a full disk holds nothing up: what makes room comes the same way', () => {

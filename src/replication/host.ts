@@ -11,10 +11,11 @@
 import type { Clock, Timer } from '../platform/index.ts'
 import { assert, must } from '../stdx/index.ts'
 import type { CleanedPart, RecoveredShard, ShardCheckpoint, StorageError } from '../storage/index.ts'
-import { canSpareTheLow, type Disks, refusalOf, WELL } from './disks.ts'
+import { areQuorum, type Disks, refusalOf, WELL } from './disks.ts'
 import type { HostCollaborators, HostOptions, ShardSpec } from './host-options.ts'
 import type { Message, NodeId, ShardId } from './messages.ts'
 import { Raft } from './raft.ts'
+import type { Allowance } from './raft-core.ts'
 import { RaftLog } from './raft-log.ts'
 import { Replica } from './replica.ts'
 import type { JournalBatch } from './replica-options.ts'
@@ -187,7 +188,7 @@ export class ReplicationHost implements WireEvents {
         now: () => this.#clock.now(),
         stamp: () => this.#with.lamport.tick(),
         trace: this.#with.trace,
-        withholds: (node) => this.#withholds(spec, node),
+        allowance: (node) => this.#allowance(spec, node),
       },
     )
   }
@@ -196,14 +197,15 @@ export class ReplicationHost implements WireEvents {
    * The last bytes of a disk are not for records that a quorum has elsewhere. The follower catches up when it has room. Nor is anything
    * to be queued without end for one that takes nothing: its session would be given up, with all that it says on it.
    */
-  #withholds({ shard, voters }: ShardSpec, node: NodeId): boolean {
-    if (this.#isCrowded(node)) {
-      this.#withheldFrom.add(node)
-      return true
-    }
+  #allowance({ shard, voters }: ShardSpec, node: NodeId): Allowance {
     const disks = this.#disks
-    if (disks.allWell || !disks.isLow(node) || this.#replicas.get(shard)?.holdsRecords !== true) return false
-    return canSpareTheLow(voters, disks, this.#isReached)
+    if (!disks.allWell && disks.mayBeLow(node) && this.#replicas.get(shard)?.holdsRecords === true) {
+      const isAble = (voter: NodeId): boolean => this.#isReached(voter) && disks.isWell(voter) && !disks.mayBeLow(voter)
+      if (areQuorum(voters, isAble)) return 'nothing'
+    }
+    if (!this.#isCrowded(node)) return 'all'
+    this.#withheldFrom.add(node)
+    return 'little'
   }
 
   #isCrowded(node: NodeId): boolean {

@@ -40,6 +40,9 @@ import type { Role } from './state-machine.ts'
 type Append = Extract<Message, { type: 'append' }>
 type AppendReply = Extract<Message, { type: 'append-reply' }>
 
+/** What may be sent to a follower that takes in nothing: the beginning of a leadership, a position, a cut. */
+const LITTLE_BYTES = 16 << 10
+
 /** Of the election timeout: what may pass between two clocks that run at slightly different rates. */
 const LEASE_SHARE = 0.9
 
@@ -272,6 +275,7 @@ export class Leader implements Behaviour {
   collect(): void {
     let shared: Append | null = null
     let sharedBytes = 0
+    let sharedMost = 0
     const core = this.#core
     const { log } = core
     const inflightBytes = core.chance('replication/tiny-window') ? 1 : core.options.maxInflightBytes
@@ -285,17 +289,21 @@ export class Leader implements Behaviour {
         this.#probe(progress)
         continue
       }
-      const window = core.withholds(progress.node) ? 0 : inflightBytes
+      const allowance = core.allowance(progress.node)
+      const window = { all: inflightBytes, little: 1, nothing: 0 }[allowance]
+      const most = allowance === 'little' ? Math.min(LITTLE_BYTES, appendBytes) : appendBytes
       while (progress.next <= log.lastIndex && progress.inflight.bytes < window) {
         if (progress.next <= log.anchorIndex) {
-          this.#read(progress)
+          if (allowance === 'all') this.#read(progress)
           break
         }
         // Followers that are level with each other get the very same message.
-        if (shared === null || shared.previousIndex !== progress.next - 1) {
-          shared = this.#append(progress.next, log.slice(progress.next, appendBytes))
+        if (shared === null || shared.previousIndex !== progress.next - 1 || sharedMost !== most) {
+          shared = this.#append(progress.next, log.slice(progress.next, most))
           sharedBytes = bytesOf(shared.entries)
+          sharedMost = most
         }
+        if (allowance === 'little' && sharedBytes > LITTLE_BYTES) break
         this.#sendEntries(progress, shared, sharedBytes)
       }
       // The mark moved and no entries go along that could say so.
@@ -336,6 +344,8 @@ export class Leader implements Behaviour {
     progress.reading = false
     if (read.length === 0) return
     this.#core.dirty = true
+    // Many shards may have asked at once, before any of it was queued: it is read again when there is room.
+    if (this.#core.allowance(peer) !== 'all') return
     // The peer was probed afresh meanwhile, or the read was asked for by an earlier leadership: ask again, if need be.
     if (progress.state !== 'replicate' || read[0]!.index !== progress.next) return
     const { log, commit, options } = this.#core
@@ -363,7 +373,7 @@ export class Leader implements Behaviour {
     const { log, options } = this.#core
     const { next } = progress
     // At the election the entries go along, for they most probably fit; after that a probe only asks.
-    const first = !progress.probed && next > log.anchorIndex && !this.#core.withholds(progress.node)
+    const first = !progress.probed && next > log.anchorIndex && this.#core.allowance(progress.node) === 'all'
     progress.probed = true
     this.#send(progress, this.#append(next, first ? log.slice(next, options.maxAppendBytes) : NO_ENTRIES))
   }

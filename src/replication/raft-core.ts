@@ -56,9 +56,18 @@ export interface RaftCollaborators {
   /** The Lamport stamp for the entry that a new leader writes. */
   readonly stamp: () => number
   readonly trace: (event: RaftEvent) => void
-  /** Leader: send this node no entries while this holds (its disk has no room, and a quorum does without). `wake` when that changes. */
-  readonly withholds?: (node: NodeId) => boolean
+  /** Leader: what this node may be sent of the log; all, if not said. `wake` when it becomes more. */
+  readonly allowance?: (node: NodeId) => Allowance
 }
+
+/**
+ * What a follower may be sent of the log.
+ *
+ *     all        as much as the windows let through
+ *     little     it takes in nothing at present, and much waits for it: only what is small, of a shard that has nothing on its way to it
+ *     nothing    the last bytes of its disk are for more important things, and a quorum does without it
+ */
+export type Allowance = 'all' | 'little' | 'nothing'
 
 export interface RecoveredRaft {
   readonly term: number
@@ -122,7 +131,7 @@ export class RaftCore {
   readonly stamp: () => number
   readonly electionTimeoutMs: number
   readonly trace: (event: RaftEvent) => void
-  readonly withholds: (node: NodeId) => boolean
+  readonly allowance: (node: NodeId) => Allowance
   readonly log: RaftLog
   readonly persistence: Persistence
   term: number
@@ -194,7 +203,7 @@ export class RaftCore {
     this.stamp = collaborators.stamp
     this.electionTimeoutMs = options.electionTimeoutMs
     this.trace = collaborators.trace
-    this.withholds = collaborators.withholds ?? (() => false)
+    this.allowance = collaborators.allowance ?? (() => 'all')
     this.#random = collaborators.random
     this.#roles = roles
     this.log = log

@@ -38,7 +38,7 @@ export interface DiskWatchCollaborators {
     saveSpace(save: boolean, journalBytes: number): void
   }
   readonly trace: (event: StorageEvent) => void
-  /** `low` or `stuck` is another, or may say something else. */
+  /** `low` or `stuck` is another, or may say something else; and once when the disk was looked at first. */
   readonly changed: () => void
 }
 
@@ -63,6 +63,7 @@ export class DiskWatch {
   #measuring = false
   #refusedAt = Number.NEGATIVE_INFINITY
   #low = false
+  #wasJudged = false
   /** The block that was on its way at the previous tick, and for how long it has been. */
   #block = 0
   #waitedMs = 0
@@ -151,9 +152,11 @@ export class DiskWatch {
     const low = refused || (freeBytes !== null && freeBytes < needed)
     // Also where nothing else is new: it may have been low before its size was known, and the reserve with it.
     storage.saveSpace(low, Math.floor(reserveBytes * JOURNAL_SHARE))
+    const isFirst = !this.#wasJudged
+    this.#wasJudged = true
     if (low === this.#low) {
       // With another figure in the sentence.
-      if (low) this.#with.changed()
+      if (low || isFirst) this.#with.changed()
       return
     }
     this.#low = low
