@@ -7,6 +7,7 @@ import { type NodeError, TidemarkNode } from './node.ts'
 import { formatAddress, parseNodeOptions } from './node-options.ts'
 import { MemoryDisk, MemoryNetwork } from './platform/memory/index.ts'
 import { nodePlatform } from './platform/nodejs/index.ts'
+import { decodeTerms, encodeTerms, type Terms } from './storage/index.ts'
 
 const IDS = [1, 2, 3]
 const real = nodePlatform()
@@ -19,15 +20,17 @@ interface World {
   start(id: number): Promise<void>
 }
 
-async function withNodes(use: (world: World) => Promise<void>): Promise<void> {
+/** `known`: their addresses for clients are the same after a restart, so that they have no news for the metadata. */
+async function withNodes(use: (world: World) => Promise<void>, known = false): Promise<void> {
   const peers = new MemoryNetwork({}, { clock: real.clock })
   const disks = new Map(IDS.map((id) => [id, new MemoryDisk({ powerLoss: false }, { clock: real.clock })]))
   const nodes = new Map<number, TidemarkNode>()
   const terminated = new Map<number, NodeError>()
   const peerOf = (id: number) => ({ host: `node-${id}`, port: 7400 })
   const start = async (id: number): Promise<void> => {
+    const settings = { id: String(id), data: '/data', kafka: '127.0.0.1:0', 'default-partitions': '6' }
     const options = {
-      ...parseNodeOptions({ id: String(id), data: '/data', kafka: '127.0.0.1:0', 'default-partitions': '6' }),
+      ...parseNodeOptions(known ? { ...settings, 'advertise-kafka': `node-${id}:9092` } : settings),
       peer: peerOf(id),
       cluster: IDS.map((one) => ({ id: one, peer: peerOf(one) })),
     }
@@ -181,4 +184,19 @@ test('a node can be stopped at any moment of its start', async () => {
     await new Promise<void>((resolve) => platform.clock.after(turns, resolve))
     await node.stop()
   }
+})
+
+test('a disk whose node ended before it was written that all is known again says so after the restart, with no news to wait for', async () => {
+  await withNodes(async ({ disks, nodes, start }) => {
+    await nodes.get(3)!.stop()
+    nodes.delete(3)
+    const { platter } = disks.get(3)!
+    const terms = () => decodeTerms(platter.read('/data/terms'), 'terms') as Terms
+    const before = { ...terms(), unknownFrom: 1 }
+    for (const path of ['/data/terms', '/data/terms.copy']) platter.overwrite(path, 0, encodeTerms(before))
+    await start(3)
+    const metadata = () => [...nodes.values()].map((node) => node.status().shards[0]!.commitIndex)
+    await until('it is where the others are', () => new Set(metadata()).size === 1)
+    await until('all is known', () => terms().unknownFrom === 0)
+  }, true)
 })

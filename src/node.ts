@@ -339,6 +339,8 @@ export class TidemarkNode {
     const http = this.#http
     if (http !== null) this.#pageTimer = clock.after(PAGE_AFTER_MS, () => void http.readPage())
     await new Promise<void>((resolve) => clock.endOfTurn(resolve))
+    // The process before may have ended just before it was written.
+    this.#allKnown()
   }
 
   // ── addresses and identity ────────────────────────────────────────────────────────────────────────────────────────────

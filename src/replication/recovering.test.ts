@@ -196,6 +196,41 @@ test('recovering: of two replicas the other has all that was committed, and is e
   assert.equal(world.leader, null, 'nobody has all for certain')
 })
 
+test('recovering: of two, the other is elected also where it lost what it had sent before its own disk had it', () => {
+  let lost = 0
+  for (let round = 1; round <= 4; round++) {
+    const world = trio([1, 2])
+    for (let i = 0; i < round; i++) world.put(`more ${i}`, 'x'.repeat(i * 700))
+    world.untilSame()
+    world.crash(2)
+    rot(world, 2)
+    // From the moment in which node 1 leads, its syncs do not return.
+    const { push } = world.events
+    world.events.push = (...seen) => {
+      const leads = ({ node, event }: (typeof seen)[number]): boolean =>
+        node === 1 && event.type === 'standing-changed' && event.role === 'leader'
+      if (seen.some(leads)) world.stuck.add(1)
+      return push.apply(world.events, seen)
+    }
+    world.start([2])
+    const replica = world.node(2).open(SHARD, [1, 2])
+    world.until(() => world.stuck.has(1), 'node 1 leads')
+    const { term } = world.node(1).replica.raft
+    world.until(() => replica.raft.log.lastTerm === term && replica.raft.journaledIndex === replica.lastIndex, 'sent')
+    assert.ok(replica.raft.recovering)
+    world.crash(1)
+    world.stuck.delete(1)
+    world.events.push = push
+    world.start([1])
+    const again = world.node(1).open(SHARD, [1, 2])
+    if (again.lastIndex < replica.lastIndex) lost++
+    putOnceLed(world, 'after', 'y')
+    world.untilSame()
+    assert.equal(world.node(2).machine.map.k3, '3')
+  }
+  assert.ok(lost > 0, 'the power loss never took it')
+})
+
 test('recovering: a checkpoint says that it has ended with the state up to which it has, not before', () => {
   const world = trio()
   world.crash(3)

@@ -6,7 +6,7 @@
  * its own return; check-quorum is what ends a leader that everybody else has given up.
  *
  * A replica that recovers grants nothing (RaftCore.recovering): §5.4.1 compares logs, and its own may lack what it once acknowledged.
- * Unless there are two: what was committed needed both, so the other one has it.
+ * Unless there are two: what was committed needed both, so the other one has it, and what this one has beyond that was not.
  */
 import type { Message, NodeId } from './messages.ts'
 import type { RaftCore } from './raft-core.ts'
@@ -45,6 +45,8 @@ function mayVote({ recovering, configuration }: RaftCore): boolean {
 
 /** Raft §5.4.1: the election restriction. Later last term, or the same and at least as long. */
 function isUpToDate(core: RaftCore, claim: { readonly lastIndex: number; readonly lastTerm: number }): boolean {
+  // Of two, see above: it may have been sent what its leader then lost, before it was on that one's own disk.
+  if (core.recovering) return true
   const { lastIndex, lastTerm } = core.log
   return claim.lastTerm > lastTerm || (claim.lastTerm === lastTerm && claim.lastIndex >= lastIndex)
 }

@@ -326,6 +326,18 @@ test('terms: what is asked for in the moment in which a write ends is written, t
   assert.deepEqual([after.unknownFrom, after.ceiling], [0, terms.latest.ceiling])
 })
 
+test('terms: something is unknown until it is on the disk that nothing is: who begins meanwhile might be taken for lost', () => {
+  const world = directory('meanwhile')
+  rotJournal(world)
+  const storage = world.open(PEERS)
+  const { unknownFrom } = storage
+  assert.ok(unknownFrom > 0)
+  storage.allKnown()
+  while (storage.unknownFrom > 0) assert.ok(world.clock.step(), 'it ends')
+  world.kill()
+  assert.equal(world.open(PEERS).unknownFrom, 0)
+})
+
 test('reset: the new term is above those of the checkpoint as well, which may have come to the disk before the bound', () => {
   for (const rots of [true, false]) {
     const world = directory(`ahead ${rots}`)

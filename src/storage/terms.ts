@@ -110,8 +110,9 @@ export class TermCeiling {
     return this.#next ?? this.#terms
   }
 
+  /** As a start would find it: what begins while it is being written may have to begin again. */
   get unknownFrom(): number {
-    return this.latest.unknownFrom
+    return this.#terms.unknownFrom
   }
 
   /** A shard is about to enter `term`. True: it may, now. False: when `done` is called. */
