@@ -43,6 +43,8 @@ export class ReplicationHost implements WireEvents {
   readonly #awaitingRoom = new Set<Replica>()
   /** Who was sent no entries, because it takes nothing. */
   readonly #withheldFrom = new Set<NodeId>()
+  /** How many reads are under way for a follower that is behind. */
+  readonly #reads = new Map<NodeId, number>()
   readonly #ticking = new Set<Replica>()
   #ticker: Timer | null = null
   /** Which peers were fresh when quorums were last checked. */
@@ -111,6 +113,8 @@ export class ReplicationHost implements WireEvents {
         awaitsRoom: (waiting) => this.#awaitingRoom.add(waiting),
         chance: (site) => this.#with.platform.random.chance(site),
         storageFailed: (error) => this.#with.fatal(error),
+        readBegun: (peer) => this.#reads.set(peer, (this.#reads.get(peer) ?? 0) + 1),
+        readEnded: (peer) => this.#reads.set(peer, must(this.#reads.get(peer), 'a read') - 1),
         logDamaged: (damaged) => this.#handOver(damaged),
         logUnread: (unread) => this.#readAgain(unread),
         recovered: () => this.#clock.endOfTurn(() => storage.checkpoint()),
@@ -189,6 +193,7 @@ export class ReplicationHost implements WireEvents {
         stamp: () => this.#with.lamport.tick(),
         trace: this.#with.trace,
         allowance: (node) => this.#allowance(spec, node),
+        mayRead: (node) => this.#mayRead(node),
       },
     )
   }
@@ -206,6 +211,15 @@ export class ReplicationHost implements WireEvents {
     if (!this.#isCrowded(node)) return 'all'
     this.#withheldFrom.add(node)
     return 'little'
+  }
+
+  /** What is read will be queued: many shards that ask at once, for one that comes back, find nothing queued yet. */
+  #mayRead(node: NodeId): boolean {
+    const reads = this.#reads.get(node) ?? 0
+    const { catchUpBytes, peerQueueBytesMax } = this.#options
+    if (reads === 0 || this.#with.wire.queuedBytes(node) + reads * catchUpBytes < peerQueueBytesMax) return true
+    this.#withheldFrom.add(node)
+    return false
   }
 
   #isCrowded(node: NodeId): boolean {

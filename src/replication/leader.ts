@@ -294,7 +294,7 @@ export class Leader implements Behaviour {
       const most = allowance === 'little' ? Math.min(LITTLE_BYTES, appendBytes) : appendBytes
       while (progress.next <= log.lastIndex && progress.inflight.bytes < window) {
         if (progress.next <= log.anchorIndex) {
-          if (allowance === 'all') this.#read(progress)
+          if (allowance === 'all' && core.mayRead(progress.node)) this.#read(progress)
           break
         }
         // Followers that are level with each other get the very same message.
@@ -344,8 +344,6 @@ export class Leader implements Behaviour {
     progress.reading = false
     if (read.length === 0) return
     this.#core.dirty = true
-    // Many shards may have asked at once, before any of it was queued: it is read again when there is room.
-    if (this.#core.allowance(peer) !== 'all') return
     // The peer was probed afresh meanwhile, or the read was asked for by an earlier leadership: ask again, if need be.
     if (progress.state !== 'replicate' || read[0]!.index !== progress.next) return
     const { log, commit, options } = this.#core

@@ -58,6 +58,8 @@ export interface RaftCollaborators {
   readonly trace: (event: RaftEvent) => void
   /** Leader: what this node may be sent of the log; all, if not said. `wake` when it becomes more. */
   readonly allowance?: (node: NodeId) => Allowance
+  /** Leader: entries may be read for this node, which will be sent whatever was read. `wake` when they may again. */
+  readonly mayRead?: (node: NodeId) => boolean
 }
 
 /**
@@ -132,6 +134,7 @@ export class RaftCore {
   readonly electionTimeoutMs: number
   readonly trace: (event: RaftEvent) => void
   readonly allowance: (node: NodeId) => Allowance
+  readonly mayRead: (node: NodeId) => boolean
   readonly log: RaftLog
   readonly persistence: Persistence
   term: number
@@ -204,6 +207,7 @@ export class RaftCore {
     this.electionTimeoutMs = options.electionTimeoutMs
     this.trace = collaborators.trace
     this.allowance = collaborators.allowance ?? (() => 'all')
+    this.mayRead = collaborators.mayRead ?? (() => true)
     this.#random = collaborators.random
     this.#roles = roles
     this.log = log

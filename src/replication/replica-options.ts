@@ -29,6 +29,9 @@ export interface ReplicaCollaborators {
   readonly storageFailed: (error: StorageError | PlatformError) => void
   /** A read met damage in the shard's log. */
   readonly logDamaged: (replica: Replica) => void
+  /** `catchUpBytes` are read for this follower; what comes of it is sent. */
+  readonly readBegun: (peer: NodeId) => void
+  readonly readEnded: (peer: NodeId) => void
   /** A read of it failed because the process has no file, or no memory, left: it may be tried again soon. */
   readonly logUnread: (replica: Replica) => void
   readonly chance: (site: string) => boolean

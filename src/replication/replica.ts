@@ -454,7 +454,9 @@ export class Replica implements Shard {
 
   #readFor(peer: NodeId, fromIndex: number): void {
     const { term } = this.raft
+    this.#with.readBegun(peer)
     this.reading.forFollower(fromIndex, this.#options.catchUpBytes, (entries) => {
+      this.#with.readEnded(peer)
       // None, if the log was cut while it was read: the peer will be found to need a snapshot.
       if (this.raft.term !== term) return
       this.raft.entriesRead(peer, entries)
