@@ -19,80 +19,29 @@
  *     └── removed ──┘    ▲ start
  */
 
-import { basename } from 'node:path'
 import type { PlatformError } from '../platform/index.ts'
 import { assert, TypedError } from '../stdx/index.ts'
 import type { ShardLogPosition } from './checkpoint-format.ts'
 import type { CleanedPart } from './cleaned-part.ts'
 import type { CleaningResult } from './cleaning.ts'
-import { type Entry, nextOffsetAfter } from './entry.ts'
+import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
-import { type CleanerCollaborators, LogCleaner } from './log-cleaner.ts'
+import { LogCleaner } from './log-cleaner.ts'
 import { LogRepairs, type SwapOutcome } from './log-repairs.ts'
 import { type LogStart, laterStart } from './log-start.ts'
 import type { Procedure } from './procedure.ts'
-import { isFull, type Room, type RoomWork } from './room.ts'
+import { isFull, type RoomWork } from './room.ts'
 import { damaged, Segment } from './segment.ts'
 import { type SegmentFacts, segmentFacts, withCleaned } from './segment-facts.ts'
 import type { SegmentRepair } from './segment-repair.ts'
 import { type SegmentLimits, SegmentWriter } from './segment-writer.ts'
-import { removeFiles } from './shard-folders.ts'
+import type { ShardLogCollaborators, ShardLogOptions, ShardLogStart } from './shard-log-options.ts'
 import { type ReadDone, ShardReader } from './shard-reader.ts'
+import { entriesFromIndex, entriesFromOffset, UnwrittenEntries } from './unwritten-entries.ts'
+import { UselessFiles } from './useless-files.ts'
 
 /** One write carries no more, so that reads find a gap between two. */
 const WRITE_BYTES_MAX = 4 << 20
-/** Segments removed in one piece of work, for the same reason. */
-const REMOVED_AT_ONCE = 8
-
-export interface ShardLogOptions {
-  readonly shard: number
-  /** The shard's folder. */
-  readonly directory: string
-  readonly segmentBytes: number
-  readonly flushBytes: number
-  /** What a cleaning's map of keys may take. */
-  readonly cleaningMapBytes: number
-  /** Where damaged files go. */
-  readonly quarantine: string
-}
-
-export interface ShardLogCollaborators extends CleanerCollaborators {
-  readonly room: Room
-  readonly fatal: (error: StorageError) => void
-  /** So many more bytes are buffered (or fewer); true while the sum over all shards is above its limit. */
-  readonly buffered: (bytes: number) => boolean
-  /** `Random.below`. */
-  readonly below: (bound: number) => number
-  /** There is something to repair that was not known before. */
-  readonly damageFound: (shard: number) => void
-}
-
-/** What the checkpoint says of the log; the journal has what comes after. */
-export interface ShardLogStart {
-  readonly start: LogStart
-  /** The segment in use; null when there are no files. */
-  readonly position: ShardLogPosition | null
-  /** First indexes of the segments before that one. */
-  readonly sealed: readonly number[]
-  /** Its file is not there. */
-  readonly inUseMissing: boolean
-  /** Of the checkpoint's state: where the log ends when there are no files. */
-  readonly index: number
-  /** What compaction has left of what lies before the start. */
-  readonly cleaned: CleanedPart | null
-  /** A file of that is not there. */
-  readonly cleanedMissing: string | null
-}
-
-export const EMPTY_LOG: ShardLogStart = {
-  start: { index: 1, offset: 0 },
-  position: null,
-  sealed: [],
-  inUseMissing: false,
-  index: 0,
-  cleaned: null,
-  cleanedMissing: null,
-}
 
 export type FactsDone = (error: StorageError | PlatformError | null, segments: readonly SegmentFacts[]) => void
 
@@ -134,20 +83,13 @@ export class ShardLog {
   /** What of it is damaged. */
   readonly repairs: LogRepairs
   #swap: Swap | null = null
-  /** Appended and not yet written, contiguous; the first `#flying` of them are being written. */
-  #buffer: Entry[] = []
-  #bufferBytes = 0
-  /** Invariant: writtenIndex ≤ lastIndex, and the buffer holds exactly what lies between. */
-  #lastIndex: number
-  #writtenIndex: number
-  /** Work until the buffer is written up to here. */
+  readonly #unwritten: UnwrittenEntries
+  /** Work until everything is written up to here. */
   #flushThrough = 0
   readonly #syncs: SyncWaiter[] = []
   readonly #waitingForFacts: FactsDone[] = []
   #start: LogStart
-  /** Off the list; their files are still there. Those that could not be removed wait for the next cut. */
-  #useless: Segment[] = []
-  #notRemoved: Segment[] = []
+  readonly #useless: UselessFiles
   /** The last job was a removal: where both are due, a write comes next. */
   #removes = false
   /** The last write was refused: whatever may go goes before the next. */
@@ -167,19 +109,19 @@ export class ShardLog {
     this.#collaborators = collaborators
     this.#start = start
     const { shard, directory } = options
+    this.#useless = new UselessFiles(collaborators.disk, directory)
     const segments = sealed.map((firstIndex) => new Segment(shard, directory, firstIndex))
     const damageMet = (error: unknown): void => this.repairs.note(error)
     this.#writer = new SegmentWriter(options, position, segments, { ...collaborators, damageMet })
     this.cleaner = new LogCleaner({ ...options, mapBytes: options.cleaningMapBytes }, cleaned, this, collaborators)
     this.cleaner.onUseless = (useless) => {
-      this.#useless.push(...useless)
+      this.#useless.add(useless)
       this.#work()
     }
     const [startOf, cleanedOf] = [() => this.#start, () => this.cleaner.view]
     this.#reader = new ShardReader(shard, this.#writer.segments, startOf, cleanedOf, { ...collaborators, damageMet })
     this.repairs = new LogRepairs(options, this.#writer, () => this.#start, collaborators)
-    this.#lastIndex = position?.lastIndex ?? index
-    this.#writtenIndex = this.#lastIndex
+    this.#unwritten = new UnwrittenEntries(position?.lastIndex ?? index)
     const inUse = this.#writer.segments.at(-1)
     if (inUseMissing && inUse !== undefined) this.repairs.note(damaged(inUse, 0, 'the file is missing'))
     const lost = this.cleaner.view.segments.find(({ path }) => path === cleanedMissing)
@@ -193,16 +135,16 @@ export class ShardLog {
   }
 
   get lastIndex(): number {
-    return this.#lastIndex
+    return this.#unwritten.lastIndex
   }
 
   /** Highest index that the operating system has; not necessarily synced. */
   get writtenIndex(): number {
-    return this.#writtenIndex
+    return this.#unwritten.writtenIndex
   }
 
   get bufferedBytes(): number {
-    return this.#bufferBytes
+    return this.#unwritten.bytes
   }
 
   /** Lowest index that can be read; one above `lastIndex` when there is none. */
@@ -224,7 +166,7 @@ export class ShardLog {
 
   /** In files, and still to be written; null: of files from before this start it is not known yet. */
   get storedBytes(): number | null {
-    let stored = this.#bufferBytes + this.cleaner.storedBytes
+    let stored = this.#unwritten.bytes + this.cleaner.storedBytes
     for (const { bytes, numbersLost } of this.#writer.segments) {
       if (bytes === null && !numbersLost) return null
       stored += bytes ?? 0
@@ -239,7 +181,7 @@ export class ShardLog {
     if (this.#waitingForFacts.length > 1) return
     this.#reader.learn((error) => {
       // Written, and not yet taken from the buffer, while the writer syncs.
-      const buffered = this.#buffer.filter(({ index }) => index > this.#writer.lastIndex)
+      const buffered = this.#unwritten.entries.filter(({ index }) => index > this.#writer.lastIndex)
       const committed = error === null ? segmentFacts(this.#writer.segments, buffered) : []
       const { floorOffset, segments } = this.cleaner.view
       const facts = withCleaned(segments, committed, { index: this.#start.index, offset: floorOffset })
@@ -255,25 +197,20 @@ export class ShardLog {
     // A part that reached further than what was applied waits for this.
     if (this.cleaner.finished?.floorIndex === entry.index + 1)
       this.#collaborators.clock.endOfTurn(() => this.#collaborators.checkpointDue(this.shard))
-    if (entry.index <= this.#lastIndex) return
+    if (entry.index <= this.lastIndex) return
     assert(this.#state !== 'closed' && this.#replacement === null, 'append to a shard log that is closed or replaced')
     assert(entry.shard === this.shard, () => `entry of shard ${entry.shard} for the log of ${this.shard}`)
-    assert(
-      this.#lastIndex === 0 || entry.index === this.#lastIndex + 1,
-      () => `entry ${entry.index} after ${this.#lastIndex}`,
-    )
     if (cutsTo > 0) this.#writer.cutComes(entry.index, cutsTo)
-    this.#buffer.push(entry)
-    this.#bufferBytes += entry.bytes.length
-    this.#lastIndex = entry.index
+    this.#unwritten.add(entry)
     const crowded = this.#collaborators.buffered(entry.bytes.length)
-    const full = this.#bufferBytes >= this.#options.flushBytes || this.#collaborators.chance('storage/flush-shard-log')
+    const full =
+      this.#unwritten.bytes >= this.#options.flushBytes || this.#collaborators.chance('storage/flush-shard-log')
     if (crowded || full) this.flush()
   }
 
   /** Writes what is buffered, in the background. */
   flush(): void {
-    this.#flushThrough = this.#lastIndex
+    this.#flushThrough = this.lastIndex
     this.#work()
   }
 
@@ -285,10 +222,7 @@ export class ShardLog {
     done: (position: ShardLogPosition | null) => void,
     manner: SyncManner = { journalShare: 1, urgent: false },
   ): void {
-    assert(
-      index <= this.#lastIndex,
-      () => `sync of ${index}, the log of shard ${this.shard} ends at ${this.#lastIndex}`,
-    )
+    assert(index <= this.lastIndex, () => `sync of ${index}, the log of shard ${this.shard} ends at ${this.lastIndex}`)
     this.#syncs.push({ index, done, ...manner })
     this.#flushThrough = Math.max(this.#flushThrough, index)
     if (manner.urgent) this.#job?.hasten()
@@ -300,10 +234,10 @@ export class ShardLog {
    * `done` in a later turn.
    */
   readFromIndex(index: number, maxBytes: number, done: ReadDone): void {
-    const first = this.#buffer[0]
-    if (index > this.#lastIndex) this.#answer([], done)
-    else if (first !== undefined && index >= Math.max(first.index, this.#start.index))
-      this.#answer(take(this.#buffer, index - first.index, maxBytes), done)
+    const { entries, lastIndex, writtenIndex } = this.#unwritten
+    if (index > lastIndex) this.#answer([], done)
+    else if (index > writtenIndex && index >= this.#start.index)
+      this.#answer(entriesFromIndex(entries, index, maxBytes), done)
     else this.#reader.fromIndex(index, maxBytes, done)
   }
 
@@ -312,26 +246,23 @@ export class ShardLog {
    * `OFFSET_BELOW_LOG_START`.
    */
   readFromOffset(offset: number, maxBytes: number, done: ReadDone): void {
-    const first = this.#buffer[0]
+    const { entries: unwritten } = this.#unwritten
+    const first = unwritten[0]
     const from = Math.max(this.#start.offset, this.cleaner.view.floorOffset)
     if (first !== undefined && offset >= Math.max(first.firstOffset, from)) {
-      const at = this.#buffer.findIndex((entry) => entry.recordCount > 0 && nextOffsetAfter(entry) > offset)
-      this.#answer(at < 0 ? [] : take(this.#buffer, at, maxBytes), done)
+      this.#answer(entriesFromOffset(unwritten, offset, maxBytes), done)
       return
     }
-    const buffered = this.#buffer
     this.#reader.fromOffset(offset, maxBytes, (error, entries) => {
       if (error !== null || entries.length > 0 || first === undefined) return done(error, entries)
       // Only entries without records lay between the offset and the end of the files as they were.
-      const wanted = Math.max(offset, this.cleaner.view.floorOffset)
-      const at = buffered.findIndex((entry) => entry.recordCount > 0 && nextOffsetAfter(entry) > wanted)
-      done(null, at < 0 ? [] : take(buffered, at, maxBytes))
+      done(null, entriesFromOffset(unwritten, Math.max(offset, this.cleaner.view.floorOffset), maxBytes))
     })
   }
 
   /** An index before which every record is older than `timestamp`: where to begin to look for the first that is not. */
   indexForTimestamp(timestamp: number, done: (error: Error | null, index: number) => void): void {
-    this.#reader.indexForTimestamp(timestamp, this.#buffer[0]?.index ?? this.#lastIndex + 1, done)
+    this.#reader.indexForTimestamp(timestamp, this.writtenIndex + 1, done)
   }
 
   /**
@@ -346,7 +277,7 @@ export class ShardLog {
       this.#discard(this.#writer.cut(this.#start.index, position.firstIndex))
       this.#discard(this.repairs.named(position.firstIndex))
     }
-    this.#useless.push(...this.#notRemoved.splice(0))
+    this.#useless.tryAgain()
     this.#work()
     this.repairs.cleanedReplaced(this.cleaner.view.segments)
     if (cleaned !== null) this.onCleaned?.(cleaned.floorIndex)
@@ -378,7 +309,7 @@ export class ShardLog {
   }
 
   #discard(segments: readonly Segment[]): void {
-    this.#useless.push(...segments)
+    this.#useless.add(segments)
     if (segments.length === 0) return
     const { index: firstIndex } = this.#start
     this.#collaborators.trace({ type: 'shard-log-cut', shard: this.shard, firstIndex, segments: segments.length })
@@ -443,31 +374,29 @@ export class ShardLog {
   }
 
   #hasWork(): boolean {
-    if (this.#replacement !== null || this.#swap !== null || this.#useless.length > 0) return true
-    if (this.#syncs.some(({ index }) => index <= this.#writtenIndex)) return true
-    return this.#buffer.length > 0 && this.#flushThrough > this.#writtenIndex
+    if (this.#replacement !== null || this.#swap !== null || this.#useless.any) return true
+    if (this.#syncs.some(({ index }) => index <= this.writtenIndex)) return true
+    return this.#flushThrough > this.writtenIndex
   }
 
   /** What it returns is said once the job is over. */
   #nextJob(): Procedure<() => void> {
     if (this.#replacement !== null) return this.#beginAnew(this.#replacement)
-    const due = this.#syncs.filter(({ index }) => index <= this.#writtenIndex)
+    const due = this.#syncs.filter(({ index }) => index <= this.writtenIndex)
     if (due.length > 0) return this.#syncFiles(due)
     if (this.#swap !== null) return this.#swapIn(this.#swap)
     // By turns: writes come on and on, and a removal makes the room that they wait for; but a checkpoint waits for them.
-    const mayWrite = this.#flushThrough > this.#writtenIndex && !this.#refused
-    this.#removes = this.#useless.length > 0 && (!this.#removes || !mayWrite)
+    const mayWrite = this.#flushThrough > this.writtenIndex && !this.#refused
+    this.#removes = this.#useless.any && (!this.#removes || !mayWrite)
     return this.#removes ? this.#removeSome() : this.#writeSome()
   }
 
   *#beginAnew({ start, done }: Replacement): Procedure<() => void> {
     const segments = yield* this.#writer.abandon()
     this.#replacement = null
-    this.#collaborators.buffered(-this.#bufferBytes)
-    this.#buffer = []
-    this.#bufferBytes = 0
     this.#start = start
-    this.#lastIndex = this.#writtenIndex = this.#flushThrough = start.index - 1
+    this.#flushThrough = start.index - 1
+    this.#collaborators.buffered(-this.#unwritten.beginAfter(start.index - 1))
     this.#discard(segments)
     this.#discard(this.repairs.beganAnew())
     // A checkpoint that went without this log: nobody waits for these any more.
@@ -478,22 +407,8 @@ export class ShardLog {
     }
   }
 
-  /**
-   * A failure leaves useless files, no wrong ones: the next cut tries again, and so does the next opening. Names that a power
-   * loss brings back are known as useless by the checkpoint.
-   */
   *#removeSome(): Procedure<() => void> {
-    // A log that has begun anew at the same entry has a file of that name again.
-    const isTaken = ({ path }: Segment): boolean => this.#writer.segments.some((segment) => segment.path === path)
-    const segments = this.#useless.splice(0, REMOVED_AT_ONCE).filter((segment) => !isTaken(segment))
-    const indexes = segments.map(({ indexPath }) => basename(indexPath))
-    try {
-      const names = yield* this.repairs.keepDamaged(segments)
-      yield* removeFiles(this.#collaborators.disk, this.#options.directory, [...names, ...indexes])
-    } catch (error) {
-      if (!(error instanceof TypedError)) throw error
-      this.#notRemoved.push(...segments)
-    }
+    yield* this.#useless.removeSome(this.#writer.segments, (segments) => this.repairs.keepDamaged(segments))
     return () => {}
   }
 
@@ -521,23 +436,12 @@ export class ShardLog {
     const journalShare = this.#syncs.reduce((least, sync) => Math.min(least, sync.journalShare), 1)
     this.#refused = true
     yield* this.#collaborators.room.leaveToJournal(journalShare)
-    let bytes = 0
-    let count = 0
-    while (count < this.#buffer.length && (count === 0 || bytes < WRITE_BYTES_MAX))
-      bytes += this.#buffer[count++]!.bytes.length
-    const entries = this.#buffer.slice(0, count)
-    const written = yield* this.#writer.write(entries)
+    const written = yield* this.#writer.write(this.#unwritten.next(WRITE_BYTES_MAX))
     this.#refused = false
-    const last = written.at(-1)!
-    bytes = 0
-    for (const entry of written) bytes += entry.bytes.length
-    this.#bufferBytes -= bytes
+    const bytes = this.#unwritten.wrote(written)
     this.#collaborators.buffered(-bytes)
-    // A new array: reads in flight keep the one they began with.
-    this.#buffer = this.#buffer.slice(written.length)
-    this.#writtenIndex = last.index
+    const { shard, writtenIndex } = this
     return () => {
-      const [shard, writtenIndex] = [this.shard, last.index]
       this.#collaborators.trace({ type: 'shard-log-written', shard, bytes, entries: written.length, writtenIndex })
       this.onWritten?.(writtenIndex)
     }
@@ -558,16 +462,4 @@ export class ShardLog {
     this.#collaborators.fatal(error)
     this.#onIdle?.()
   }
-}
-
-/** Entries from position `at` on until `maxBytes` are reached: at least one. */
-function take(entries: readonly Entry[], at: number, maxBytes: number): Entry[] {
-  let bytes = 0
-  let end = at
-  while (end < entries.length) {
-    bytes += entries[end]!.bytes.length
-    if (end > at && bytes > maxBytes) break
-    end++
-  }
-  return entries.slice(at, end)
 }
