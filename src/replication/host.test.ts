@@ -292,6 +292,22 @@ test('uncommitted bytes have a limit: no room, and room again when the quorum ha
   world.untilSame()
 })
 
+test('what a machine has to hold back counts: no room, and room again when it has been able to propose', () => {
+  const world = trio()
+  world.put('a', '1')
+  const { machine, replica } = world.node(1)
+  let rooms = 0
+  machine.isFull = true
+  assert.equal(replica.hasRoom, false)
+  replica.onRoom(() => rooms++)
+  machine.put({ b: '2' })
+  world.pass(100)
+  assert.equal(rooms, 0)
+  machine.isFull = false
+  machine.put({ c: '3' })
+  world.until(() => rooms === 1, 'room')
+})
+
 test('the journal has a limit too: followers leave appends with the senders until it is below', () => {
   const world = trio({ journalQueueBytesMax: 6000 })
   world.put('a', '1')

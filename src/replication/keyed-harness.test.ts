@@ -10,6 +10,7 @@ import type { Epoch, Shard, Standing } from './state-machine.ts'
 export class TestMachine extends KeyedMachine {
   /** `k=v`, `-k`, `restored`, `leads`, `lost`, in the order in which the hooks were called. */
   readonly heard: string[] = []
+  isFull = false
 
   constructor(shard: Shard) {
     super(shard, () => 1_700_000_000_000)

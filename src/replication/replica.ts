@@ -229,7 +229,8 @@ export class Replica implements Shard {
   }
 
   get hasRoom(): boolean {
-    return this.raft.uncommittedBytes < this.#options.uncommittedBytesMax && this.#with.nodeHasRoom()
+    const isFull = this.raft.uncommittedBytes >= this.#options.uncommittedBytesMax || this.#machine?.isFull === true
+    return !isFull && this.#with.nodeHasRoom()
   }
 
   get refusal(): string | null {

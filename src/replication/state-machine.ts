@@ -29,6 +29,8 @@ export interface StateMachine {
    * Bytes that are valid only until the end of the turn must be copied.
    */
   defer?(): void
+  /** So much waits for that by now that nobody is to bring more: as if the log had no room. */
+  readonly isFull?: boolean
   /** The draft just taken is entry `index` of the log, not yet durable anywhere. */
   appended(entry: Entry): void
   /** This node's own journal holds the log, synced, up to `index`. */
@@ -80,7 +82,7 @@ export interface Shard {
   requestProposal(): void
   /** Why this leader takes no records now, in a sentence for clients; null: it does. What must always be written is not asked. */
   readonly refusal: string | null
-  /** False while the limits on uncommitted bytes are reached: push back to the sockets until `onRoom` fires. */
+  /** False while the limits on uncommitted bytes, or the machine's own, are reached: push back to the sockets until `onRoom` fires. */
   readonly hasRoom: boolean
   onRoom(callback: () => void): void
   /**

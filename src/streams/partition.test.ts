@@ -640,6 +640,19 @@ test('produce: a turn that has to wait for a handover keeps bytes of its own', (
   ])
 })
 
+test('produce: what a handover holds back has a limit, at which producers are pushed back', () => {
+  const { shard, partition, answers } = rig({ settings: { maxMessageBytes: 8 << 20 } })
+  const batch = encodeBatch([{ key: null, value: Buffer.alloc(3 << 20) }], { timestamp: 1 })
+  const full = [0, 1, 2].map((slot) => {
+    partition.produce(Buffer.from(batch), 'quorum-journal', answers, slot)
+    partition.defer()
+    return partition.isFull
+  })
+  assert.deepEqual(full, [false, false, true])
+  shard.turn()
+  assert.equal(partition.isFull, false)
+})
+
 test('produce: every turn of a handover asks to be looked at, so that its batches get bytes of their own too', () => {
   const { shard, partition, answers } = rig()
   let asked = 0

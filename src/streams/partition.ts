@@ -214,7 +214,11 @@ export class Partition implements StateMachine, Advancing {
 
   /** False: stop reading from the sockets of producers until `shard.onRoom` fires. */
   get hasRoom(): boolean {
-    return this.#pending.hasRoom && this.#shard.hasRoom
+    return this.#shard.hasRoom
+  }
+
+  get isFull(): boolean {
+    return this.#pending.isFull
   }
 
   /** Producers that wait for an answer. */

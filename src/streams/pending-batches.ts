@@ -33,8 +33,8 @@ export class PendingBatches {
     return this.#kept > 0
   }
 
-  get hasRoom(): boolean {
-    return this.#bytes < BYTES_SOFT
+  get isFull(): boolean {
+    return this.#bytes >= BYTES_SOFT
   }
 
   /** Where the next batch goes in a log that ends at `endOffset`. */
