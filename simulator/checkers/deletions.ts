@@ -87,6 +87,12 @@ export class Deletions implements Checker {
           for (const name of names ?? []) this.#seen(node, `${path}/${name}`)
           done(error, names)
         }),
+      // A repair that begins at the log's start, where what it repairs begins below, has a name of its own.
+      rename: (from, to, done) =>
+        disk.rename(from, to, (error) => {
+          if (error === null) this.#seen(node, to)
+          done(error)
+        }),
       remove: (path, done) => {
         this.#beforeRemoval(node, path)
         disk.remove(path, done)

@@ -339,6 +339,24 @@ test('deletions: only what a committed cut lets go, or what was never vouched fo
   assert.match(remove(20)!, /from index 20 on/)
 })
 
+test('deletions: a repaired file under a name of its own holds what it holds', () => {
+  const { truth, history } = historyOf([{ index: 1, term: 1, crc: 1, offset: 0 }])
+  const bench = new Bench()
+  const checker = new Deletions(truth, history, bench.violated)
+  bench.disk = checker.watchDisk(1, bench.memory)
+  const folder = `/t/shards/${SHARD}`
+  bench.directory(folder)
+  const name = (first: number): string => `${folder}/${`${first}`.padStart(20, '0')}.log`
+  for (const path of [name(1), `${name(10)}.repair`, name(12)]) bench.open(path)
+  checker.checkpointed(1, vouchedUpTo(12, 20))
+  checker.durable(1, { shard: SHARD, index: 1, term: 1, crc: 1, cutTo: 10 })
+  bench.disk.rename(`${name(10)}.repair`, name(10), none)
+  bench.settle()
+  bench.disk.remove(name(1), none)
+  bench.settle()
+  assert.deepEqual(bench.wrong, [])
+})
+
 const VALUES = [['a', 'b'], ['c'], ['d', 'e', 'f']]
 
 /** A directory with three entries of one producer, the first two in the shard log, all in the journal. */
