@@ -96,9 +96,9 @@ export const STORAGE_PATCHES: readonly PatchMutant[] = [
     edits: [
       {
         file: 'storage/checkpointer',
-        find: 'return { pieces, shards: this.#stored.size, journalFrom, freed };',
+        find: 'return { pieces, shards: this.#records.all.size, journalFrom, freed };',
         replace:
-          'if (freed > 0) this.#the.freed(journal.forget(freed)); return { pieces, shards: this.#stored.size, journalFrom, freed };',
+          'if (freed > 0) this.#the.freed(journal.forget(freed)); return { pieces, shards: this.#records.all.size, journalFrom, freed };',
       },
       {
         file: 'storage/checkpointer',

@@ -18,18 +18,18 @@
 
 import type { Clock, Disk } from '../platform/index.ts'
 import { assert } from '../stdx/index.ts'
-import { encodeCheckpoint, type ShardCheckpoint, type ShardLogPosition, type StoredShard } from './checkpoint-format.ts'
+import { encodeCheckpoint, type ShardCheckpoint, type ShardLogPosition } from './checkpoint-format.ts'
+import { CheckpointRecords, type RecordsStart } from './checkpoint-records.ts'
 import { type CleanedPart, cleanedFrom } from './cleaned-part.ts'
 import type { CleaningResult } from './cleaning.ts'
 import type { Entry } from './entry.ts'
 import { StorageError } from './errors.ts'
 import type { StorageEvent } from './events.ts'
-import { type HardState, laterOf } from './hard-state.ts'
-import { type Install, type InstallDone, Installs, placeOfInstall } from './installs.ts'
+import type { HardState } from './hard-state.ts'
+import { type Install, type InstallDone, Installs } from './installs.ts'
 import type { Journal } from './journal.ts'
 import type { Covered, JournalSegment } from './journal-segment.ts'
 import { checkpointFile } from './layout.ts'
-import { type LogStart, laterStart } from './log-start.ts'
 import { Removals } from './removals.ts'
 import { isFull, type Room } from './room.ts'
 import type { ShardLog } from './shard-log.ts'
@@ -68,8 +68,6 @@ export interface CheckpointerCollaborators {
   readonly unknownRecover: () => boolean
 }
 
-const startOf = ({ startIndex: index, startOffset: offset }: ShardCheckpoint): LogStart => ({ index, offset })
-
 /** A checkpoint on its way to the disk. `freed`: so many of the oldest segments go when it is there. */
 interface Composed {
   readonly pieces: readonly Uint8Array[]
@@ -78,18 +76,13 @@ interface Composed {
   readonly freed: number
 }
 
-const NOTHING = { index: 0, entryTerm: 0, crc: 0, nextOffset: 0, stamp: 0, startIndex: 1, startOffset: 0, epochs: [] }
 const EVERYTHING: Covered = { index: Number.MAX_SAFE_INTEGER, term: Number.MAX_SAFE_INTEGER, vote: 1 }
 
 export class Checkpointer {
   readonly #options: { readonly directory: string; readonly diskIncarnation: string }
   readonly #the: CheckpointerCollaborators
-  /** What the file says, and what it says next. */
-  #stored: Map<number, StoredShard>
+  readonly #records: CheckpointRecords
   readonly #removals: Removals
-  /** Latest of every shard whose hard state was appended since its record was made. */
-  readonly #hardStates: Map<number, HardState>
-  #highestStamp: number
   #source: CheckpointSource | null = null
   #running = false
   /** A file is on its way to the disk, or waits for room there. */
@@ -116,21 +109,14 @@ export class Checkpointer {
 
   constructor(
     options: { directory: string; diskIncarnation: string },
-    start: {
-      stored: Map<number, StoredShard>
-      removed: ReadonlyMap<number, number>
-      hardStates: Map<number, HardState>
-      highestStamp: number
-    },
+    start: RecordsStart & { readonly removed: ReadonlyMap<number, number> },
     collaborators: CheckpointerCollaborators,
   ) {
     this.#options = options
     this.#the = collaborators
     this.#installs = new Installs(collaborators)
-    this.#stored = start.stored
+    this.#records = new CheckpointRecords(start)
     this.#removals = new Removals(start.removed)
-    this.#hardStates = start.hardStates
-    this.#highestStamp = start.highestStamp
   }
 
   set source(source: CheckpointSource) {
@@ -154,12 +140,11 @@ export class Checkpointer {
 
   /** Appended to the journal. */
   noteHardState(shard: number, state: HardState): void {
-    const known = this.#hardStates.get(shard)
-    this.#hardStates.set(shard, known === undefined ? state : laterOf(known, state))
+    this.#records.noteHardState(shard, state)
   }
 
   noteStamp(stamp: number): void {
-    if (stamp > this.#highestStamp) this.#highestStamp = stamp
+    this.#records.noteStamp(stamp)
   }
 
   /** The next one has something to say of this shard, and is to come soon. */
@@ -301,8 +286,7 @@ export class Checkpointer {
     for (const [shard, saidBy] of this.#removals.takeUp(this.#the.journal.sequenceBound)) {
       this.#needed.add(saidBy)
       this.#saying.add(saidBy)
-      this.#stored.delete(shard)
-      this.#hardStates.delete(shard)
+      this.#records.delete(shard)
     }
   }
 
@@ -319,7 +303,7 @@ export class Checkpointer {
     for (const shard of shards) {
       // A shard that is being given a snapshot has nothing to say until it stands there.
       if (this.#removals.has(shard) || this.#installs.has(shard)) continue
-      const state = this.#neverBack(this.#fromFloor(source.capture(shard)))
+      const state = this.#records.neverBack(this.#fromFloor(source.capture(shard)))
       if (state === null) continue
       captured.set(shard, state)
       this.noteStamp(state.stamp)
@@ -343,26 +327,9 @@ export class Checkpointer {
 
   #cleanedOf(shard: number, startOffset: number): CleanedPart | null {
     const log = this.#the.logs.get(shard)
-    const named = log === undefined ? this.#stored.get(shard)?.cleaned : log.cleaner.part
+    const named = log === undefined ? this.#records.of(shard)?.cleaned : log.cleaner.part
     const part = this.#namings.get(shard)?.part ?? named ?? null
     return part === null ? null : cleanedFrom(part, startOffset)
-  }
-
-  /** Never behind what a record or the journal already says, whatever the driver remembers; null if it says nothing new. */
-  #neverBack(state: ShardCheckpoint): ShardCheckpoint | null {
-    const { shard, index } = state
-    assert(
-      state.startIndex <= index + 1,
-      () => `shard ${shard} starts at ${state.startIndex}, beyond its end at ${index}`,
-    )
-    const { term, vote }: HardState = laterOf(state, this.#hardStates.get(shard) ?? state)
-    const stored = this.#stored.get(shard)?.state
-    if (stored === undefined) return { ...state, term, vote }
-    if (index < stored.index) return null
-    // A snapshot's log starts behind it on this disk, wherever it starts where it came from.
-    const start = laterStart(startOf(stored), startOf(state))
-    const later = laterOf({ term, vote }, stored)
-    return { ...state, term: later.term, vote: later.vote, startIndex: start.index, startOffset: start.offset }
   }
 
   /**
@@ -415,7 +382,7 @@ export class Checkpointer {
     for (const [shard, { index }] of [...captured]) {
       const log = this.#the.logs.get(shard)
       if (log === undefined) {
-        const position = this.#stored.get(shard)?.log ?? null
+        const position = this.#records.of(shard)?.log ?? null
         assert(
           index <= (position?.lastIndex ?? 0),
           () => `shard ${shard} captured at ${index}, its log was never opened`,
@@ -450,30 +417,28 @@ export class Checkpointer {
         passedOver = true
         continue
       }
-      const journalAfter = this.#stored.get(shard)?.journalAfter ?? 0
-      const cleaned = this.#cleanedOf(shard, state.startOffset)
-      this.#stored.set(shard, { state, log: positions.get(shard) ?? null, journalAfter, cleaned })
+      this.#records.put(state, positions.get(shard) ?? null, this.#cleanedOf(shard, state.startOffset))
     }
-    for (const install of installs) this.#place(install)
-    for (const [shard, hardState] of this.#hardStates)
-      if (!this.#removals.gone.has(shard)) this.#carryHardState(shard, hardState)
-    this.#hardStates.clear()
+    for (const install of installs) {
+      if (!this.#installs.isPending(install)) continue
+      this.#records.place(install)
+      journal.forgetEntries(install.state.shard)
+    }
+    this.#records.carryHardStates(this.#removals.gone, this.#the.unknownRecover())
     // What carried the tail of one that was passed over counted on its record. The next file says that it is gone.
     const freed = passedOver ? 0 : this.#freeable()
     const journalFrom = (journal.closedSegments[freed] ?? { firstSequence: journal.currentFirstSequence }).firstSequence
     this.#removals.forgetBelow(journalFrom)
-    for (const [shard, stored] of this.#stored)
-      if (stored.journalAfter > 0 && stored.journalAfter < journalFrom)
-        this.#stored.set(shard, { ...stored, journalAfter: 0 })
+    this.#records.journalBegins(journalFrom)
     const pieces = encodeCheckpoint({
       diskIncarnation: this.#options.diskIncarnation,
       journalFrom,
       journalThrough: journal.syncedSequence,
-      highestStamp: this.#highestStamp,
-      shards: this.#stored,
+      highestStamp: this.#records.highestStamp,
+      shards: this.#records.all,
       removed: this.#removals.gone,
     })
-    return { pieces, shards: this.#stored.size, journalFrom, freed }
+    return { pieces, shards: this.#records.all.size, journalFrom, freed }
   }
 
   #written({ pieces, shards, journalFrom, freed }: Composed, captured: number, started: number): void {
@@ -484,44 +449,9 @@ export class Checkpointer {
     if (freed > 0) this.#the.freed(journal.forget(freed))
   }
 
-  /** The snapshot instead of what there was, its votes excepted. */
-  #place(install: Install): void {
-    const { state, journalAfter, cleaned } = install
-    const { shard } = state
-    if (!this.#installs.isPending(install)) return
-    const known = this.#stored.get(shard)?.state
-    const { term, vote } = known === undefined ? state : laterOf(state, known)
-    const { index: startIndex, offset: startOffset } = placeOfInstall(install)
-    // If it has recovered meanwhile, the next capture says so.
-    const recovering = state.recovering === true || known?.recovering === true
-    const placed = { ...state, term, vote, startIndex, startOffset, recovering }
-    this.#stored.set(shard, { state: placed, log: null, journalAfter: journalAfter!, cleaned })
-    this.noteStamp(state.stamp)
-    this.#the.journal.forgetEntries(shard)
-  }
-
-  #carryHardState(shard: number, hardState: HardState): void {
-    const stored = this.#stored.get(shard)
-    const state = stored?.state ?? {
-      shard,
-      ...NOTHING,
-      term: 0,
-      vote: 0,
-      configuration: Buffer.alloc(0),
-      state: Buffer.alloc(0),
-      recovering: this.#the.unknownRecover(),
-    }
-    const { term, vote } = laterOf(state, hardState)
-    if (term !== state.term || vote !== state.vote || stored === undefined) {
-      const log = stored?.log ?? null
-      const [journalAfter, cleaned] = [stored?.journalAfter ?? 0, stored?.cleaned ?? null]
-      this.#stored.set(shard, { state: { ...state, term, vote }, log, journalAfter, cleaned })
-    }
-  }
-
   #covered(shard: number): Covered | null {
     if (this.#removals.gone.has(shard)) return EVERYTHING
-    return this.#stored.get(shard)?.state ?? null
+    return this.#records.of(shard)?.state ?? null
   }
 
   /** How many closed segments, from the oldest on, nothing holds. */
