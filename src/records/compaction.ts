@@ -43,12 +43,11 @@ export function filterBatch(batch: Buffer, keeps: (record: RecordView) => boolea
   })
   if (kept.length === recordCountOf(batch, 0)) return batch
   if (kept.length === 0) return null
-  const codec = codecFrom(codecOf(batch, 0))
-  // Where this runtime cannot pack it as its producer did, it stays unpacked: every reader knows that.
-  const packs = canCompress(codec)
-  const records = Buffer.concat(kept)
-  const filtered = withRecords(batch, packs ? compress(codec, records) : records, kept.length)
-  if (!packs) setCodec(filtered, Codec.none)
+  const own = codecFrom(codecOf(batch, 0))
+  // Where this runtime cannot pack it as its producer did: every reader knows gzip, and unpacked 1 MiB may be 128.
+  const codec = canCompress(own) ? own : Codec.gzip
+  const filtered = withRecords(batch, compress(codec, Buffer.concat(kept)), kept.length)
+  setCodec(filtered, codec)
   if (!isAppendTime(batch, 0)) writeI64(filtered, maxTimestamp, 35)
   return summed(filtered)
 }

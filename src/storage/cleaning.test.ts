@@ -1,16 +1,16 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
-import { Codec, encodeBatch, recordCountOf } from '../records/index.ts'
+import { Codec, encodeBatch, forEachRecord, recordCountOf, sumOf } from '../records/index.ts'
 import { Background } from './background.ts'
 import type { ShardCheckpoint } from './checkpoint-format.ts'
 import { CleanedWriter } from './cleaned-writer.ts'
 import { fuzz } from './cleaning.fuzz.ts'
 import { Cleaning, type CleaningResult, type CleaningSource } from './cleaning.ts'
 import { CUT_AT, clean, historyOf, KEYS, LEFT, offsetsIn } from './compacted-harness.test.ts'
-import { type Entry, EntryKind, payloadOf } from './entry.ts'
+import { type Entry, type EntryDraft, EntryKind, nextOffsetAfter, payloadOf } from './entry.ts'
 import { checkpointAt, follow, World } from './harness.test.ts'
 import { inspect, type LogItem } from './inspection/index.ts'
-import { call, run } from './procedure.ts'
+import { call, type Procedure, run } from './procedure.ts'
 import type { ShardLog } from './shard-log.ts'
 import type { Storage } from './storage.ts'
 
@@ -219,6 +219,7 @@ test('compaction: the event loop is left between two batches when enough was unp
     {
       generation: 1,
       mapBytes: 1 << 20,
+      grownBytesMax: 32 << 20,
       pause: (bytes) => {
         pauses.push(bytes)
         return call<void>((done) => done(null))
@@ -230,6 +231,91 @@ test('compaction: the event loop is left between two batches when enough was unp
   // Two passes over two million bytes, a quarter of a million at a time.
   assert.ok(pauses.length >= 12, `${pauses}`)
   assert.ok(Math.max(...pauses) < (256 << 10) + 60_000, `${pauses}`)
+})
+
+/** Two records, the second of `blocks` x 128 KiB, packed so tightly as only their producer could: as runs (RFC 8878, 3.1.1.2). */
+function tightlyPacked(baseOffset: number, first: string, second: string, blocks: number): Buffer {
+  const value = Buffer.concat(Array.from({ length: blocks }, (_, i) => Buffer.alloc(128 << 10, i + 1)))
+  const records = [
+    { key: Buffer.from(first), value: Buffer.from('old') },
+    { key: Buffer.from(second), value },
+  ]
+  const plain = encodeBatch(records, { timestamp: 0, baseOffset })
+  const [raw, rest] = [plain.subarray(61, plain.indexOf(value)), plain.subarray(plain.indexOf(value) + value.length)]
+  const block = (type: number, size: number, last = 0): Buffer => {
+    const header = Buffer.alloc(3)
+    header.writeUIntLE(last | (type << 1) | (size << 3), 0, 3)
+    return header
+  }
+  const runs = Array.from({ length: blocks }, (_, i) => [block(1, 128 << 10), Buffer.from([i + 1])]).flat()
+  const frame = [Buffer.from('28b52ffd0038', 'hex'), block(0, raw.length), raw, ...runs, block(0, rest.length, 1), rest]
+  const batch = Buffer.concat([plain.subarray(0, 61), ...frame])
+  batch.writeInt32BE(batch.length - 12, 8)
+  batch[22] = Codec.zstd
+  batch.writeUInt32BE(sumOf(batch, 0), 17)
+  return batch
+}
+
+/** What a cleaning leaves of these batches, which are entries of one each; all tombstones have had their grace. */
+function cleanedBatches(batches: readonly Buffer[], grownBytesMax: number): Buffer[] {
+  const entries: Entry[] = []
+  for (const batch of batches)
+    entries.push(follow(SHARD, entries.at(-1) ?? null, entries.length + 1, batch, recordCountOf(batch, 0)))
+  const end = nextOffsetAfter(entries.at(-1)!)
+  const source: CleaningSource = {
+    ...{ firstIndex: 1, firstOffset: 0, lastIndex: entries.length },
+    readFromIndex: (from, _maxBytes, done) =>
+      done(
+        null,
+        entries.filter(({ index }) => index >= from),
+      ),
+    readFromOffset: (offset, _maxBytes, done) =>
+      done(
+        null,
+        entries.filter((entry) => nextOffsetAfter(entry) > offset),
+      ),
+  }
+  const left: Buffer[] = []
+  const world = new World()
+  const { disk, clock } = world
+  class Noting extends CleanedWriter {
+    override *add(draft: EntryDraft): Procedure<void> {
+      left.push(...(draft.payload as Buffer[]))
+      yield* super.add(draft)
+    }
+  }
+  const folder = { shard: SHARD, directory: `/data/shards/${SHARD}`, generation: 1, segmentBytes: 1 << 20 }
+  const writer = new Noting(folder, { disk, clock, background: new Background() })
+  const floor = { index: entries.length + 1, offset: end }
+  const request = { floor, tombstonesBelow: end, graceMs: 0, keepsSequence: () => false }
+  const pause = () => call<void>((done) => done(null))
+  const cleaning = new Cleaning(request, source, writer, { generation: 1, mapBytes: 1 << 20, grownBytesMax, pause })
+  world.await<CleaningResult>((done) => run(cleaning.run(), done))
+  return left
+}
+
+test('cleaning: what is packed more tightly than this runtime can stays small, whatever it unpacks to', () => {
+  const batches = [0, 2, 4].map((offset) => tightlyPacked(offset, 'same', `key ${offset}`, 40))
+  const end = encodeBatch([{ key: Buffer.from('same'), value: Buffer.from('new') }], { timestamp: 0, baseOffset: 6 })
+  const left = cleanedBatches([...batches, end], 32 << 20)
+  const keys: string[] = []
+  for (const batch of left) {
+    forEachRecord(batch, 0, ({ key }) => keys.push(`${key}`) > 0)
+    assert.ok(batch.length < 64 << 10, `${batch.length} bytes, ${batches[0]!.length} before`)
+  }
+  assert.deepEqual(keys, ['key 0', 'key 2', 'key 4', 'same'])
+})
+
+test('cleaning: a batch that would grow too much is kept whole, and so are the tombstones behind it', () => {
+  const batch = tightlyPacked(0, 'gone', 'key', 16)
+  const tombstone = encodeBatch([{ key: Buffer.from('gone'), value: null }], { timestamp: 0, baseOffset: 2 })
+  const other = encodeBatch([{ key: Buffer.from('other'), value: Buffer.from('1') }], { timestamp: 0, baseOffset: 3 })
+  assert.deepEqual(cleanedBatches([batch, tombstone, other], 0), [batch, tombstone, other])
+  // In front of it there is nothing that they could delete.
+  const behind = tightlyPacked(1, 'key', 'another', 16)
+  const first = encodeBatch([{ key: Buffer.from('gone'), value: null }], { timestamp: 0, baseOffset: 0 })
+  const key = encodeBatch([{ key: Buffer.from('key'), value: Buffer.from('2') }], { timestamp: 0, baseOffset: 3 })
+  assert.deepEqual(cleanedBatches([first, behind, key], 0), [behind, key])
 })
 
 test('cleaning: however short its files should be, their number grows with the logarithm of what is left', () => {

@@ -11,8 +11,9 @@
  * and no digests of them, so that no two keys are ever taken for one.
  *
  * A tombstone (a record without value) is the latest of its key like any other, and goes when it is below the horizon that the leader
- * has set: everything older of its key has gone with it or before it. A record without key is replaced by nothing, and a batch
- * that cannot be read is kept whole: nothing goes on doubt.
+ * has set: everything older of its key has gone with it or before it. A record without key is replaced by nothing, and nothing goes on
+ * doubt: a batch is kept whole that cannot be read, or that would, packed anew, be too large. Such a batch may hold what a tombstone
+ * behind it deletes, so from there on tombstones stay.
  *
  * Reading goes through the shard's log as everybody's does, verified and in small pieces behind other work. The log may be cut
  * meanwhile; then what was to be read is gone, and the cleaning is begun again.
@@ -84,6 +85,8 @@ type EntriesDone = (error: Error | null, entries: Entry[]) => void
 export interface CleaningOptions {
   readonly generation: number
   readonly mapBytes: number
+  /** What an entry may grow to where less is left of it: not every codec packs as tightly as the producer's did. */
+  readonly grownBytesMax: number
   /** Resumes when so many bytes more may be worked on; an error where the log was closed or replaced. */
   readonly pause: (bytes: number) => Procedure<void>
 }
@@ -102,6 +105,8 @@ export class Cleaning {
   #kept = 0
   #dropped = 0
   #tombstones = 0
+  /** Something was kept whole, whatever is in it. */
+  #keptWhole = false
 
   constructor(request: CleaningRequest, source: CleaningSource, writer: CleanedWriter, options: CleaningOptions) {
     this.#request = request
@@ -191,11 +196,16 @@ export class Cleaning {
     const payload = payloadOf(entry)
     const batches = batchesIn(payload)
     // Not for us to judge: it was committed like this.
-    if (batches === null) return { ...entry, previousCrc: 0, payload: [payload] }
+    if (batches === null) {
+      this.#keptWhole = true
+      return { ...entry, previousCrc: 0, payload: [payload] }
+    }
     const left: Buffer[] = []
+    let room = Math.max(0, this.#options.grownBytesMax - payload.length)
     for (const batch of batches) {
       this.#worked += batch.length
-      const filtered = this.#filterBatch(batch)
+      const filtered = this.#filterBatch(batch, room)
+      room += batch.length - (filtered?.length ?? 0)
       if (filtered !== null) left.push(filtered)
       if (this.#worked >= CHUNK_BYTES) yield* this.#pause()
     }
@@ -205,13 +215,16 @@ export class Cleaning {
     return { kind, shard, term, index, stamp, firstOffset, recordCount, previousCrc: 0, payload: left }
   }
 
-  #filterBatch(batch: Buffer): Buffer | null {
+  /** It may grow by `room`. */
+  #filterBatch(batch: Buffer, room: number): Buffer | null {
     const count = recordCountOf(batch, 0)
     let left: Buffer | null = null
     if (isControl(batch, 0)) left = batch
     else if (count > 0) {
       const filtered = whatCanBeRead(() => ({ batch: filterBatch(batch, (record) => this.#stays(batch, record)) }))
-      left = filtered === null ? batch : filtered.batch
+      const fits = filtered !== null && (filtered.batch?.length ?? 0) - batch.length <= room
+      left = fits ? filtered.batch : batch
+      if (!fits) this.#keptWhole = true
     }
     const kept = left === null ? 0 : recordCountOf(left, 0)
     this.#kept += kept
@@ -231,8 +244,8 @@ export class Cleaning {
     const latest = this.#latest.get(key.toString('latin1'))
     if (latest !== undefined && latest > offset) return false
     if (value !== null) return true
-    if (offset < this.#request.tombstonesBelow) return false
-    this.#tombstones++
+    if (offset >= this.#request.tombstonesBelow) this.#tombstones++
+    else if (!this.#keptWhole) return false
     return true
   }
 }

@@ -57,6 +57,8 @@ export interface CleanerOptions {
 
 const NO_PART: CleanedView = { floorOffset: 0, segments: [] }
 const SMALL_MAP_BYTES = 512
+/** Of an entry with less in it: well below what one may have, and what a restore takes at once. */
+const GROWN_BYTES_MAX = 32 << 20
 /** A cleaning that finds the log cut under it is begun again. */
 const ATTEMPTS_MAX = 3
 /** After somebody has asked for a piece of the part it stays as it is, so that he can have the rest. */
@@ -260,6 +262,7 @@ export class LogCleaner {
     const cleaning = new Cleaning(request, this.#source, writer, {
       generation: this.#generation,
       mapBytes: small ? SMALL_MAP_BYTES : this.#options.mapBytes,
+      grownBytesMax: GROWN_BYTES_MAX,
       pause: (bytes) => this.#pause(bytes),
     })
     try {
