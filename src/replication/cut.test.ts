@@ -168,4 +168,8 @@ test('a floor waits for whoever follows, and says for whom', () => {
   requests.takeCompaction(from, { index: 1, node: 2 })
   requests.drop()
   assert.equal(requests.floorWaitsFor, null)
+  requests.askCompaction(compaction)
+  requests.takeCompaction(from, { index: 1, node: 2 })
+  requests.askCompaction(null)
+  assert.equal(requests.floorWaitsFor, null, 'it is not due any more')
 })

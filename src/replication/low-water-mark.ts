@@ -78,8 +78,10 @@ export class CutRequests {
     else this.#requested = laterOf(this.#requested, cut)
   }
 
-  askCompaction(compaction: Compaction): void {
+  /** Null: none is due, and nobody is waited for. */
+  askCompaction(compaction: Compaction | null): void {
     this.#compaction = compaction
+    if (compaction === null) this.#floorWaitsFor = null
   }
 
   /** What was asked for, if it may be done. `held`: whoever follows has journaled the log up to here, and need not be sent more than that. */

@@ -184,10 +184,10 @@ export class Replica implements Shard {
     this.#with.schedule(this)
   }
 
-  requestCompaction(compaction: Compaction): void {
+  requestCompaction(compaction: Compaction | null): void {
     if (this.raft.role !== 'leader') return
     this.#marks.requests.askCompaction(compaction)
-    this.#with.schedule(this)
+    if (compaction !== null) this.#with.schedule(this)
   }
 
   clean(request: CleaningRequest): boolean {

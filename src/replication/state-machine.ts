@@ -106,8 +106,8 @@ export interface Shard {
    * and dropped when leadership is lost. `start.offset` lies in the entry at `start.index`, or is that of the next to come.
    */
   requestCut(start: LogStart, reason: CutReason): void
-  /** Leader: what lies below a floor is to be compacted, if all who follow hold it; dropped where that is not so. */
-  requestCompaction(compaction: Compaction): void
+  /** Leader: what lies below a floor is to be compacted, if all who follow hold it; dropped where that is not so. Null: none is due. */
+  requestCompaction(compaction: Compaction | null): void
   /** It is committed: this replica cleans what lies below the floor, when there is time. True: nothing of it is left to do. */
   clean(request: CleaningRequest): boolean
   /** The offset below which readers of this replica have been shown the log as compaction has left it for so long. */

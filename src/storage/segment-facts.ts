@@ -25,6 +25,19 @@ export interface SegmentFacts {
   readonly cleaned?: boolean
 }
 
+/**
+ * The time of the youngest record of one of these; where none has a time, when the segment was left, which is when the next one was begun
+ * that says so (a cleaned one does not: it is made anew again and again). Infinite: nobody can tell. Minus infinite: it has no records.
+ */
+export function youngestIn(segments: readonly SegmentFacts[], at: number): number {
+  const { maxTimestamp, firstOffset } = segments[at]!
+  if (maxTimestamp >= 0) return maxTimestamp
+  if (segments[at + 1]?.firstOffset === firstOffset) return Number.NEGATIVE_INFINITY
+  for (let next = at + 1; next < segments.length; next++)
+    if (segments[next]!.createdMs > 0) return segments[next]!.createdMs
+  return Number.POSITIVE_INFINITY
+}
+
 /** Of segments whose numbers are known, and of what comes after them. */
 export function segmentFacts(segments: readonly Segment[], buffered: readonly Entry[]): SegmentFacts[] {
   const facts: SegmentFacts[] = []

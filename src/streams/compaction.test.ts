@@ -42,6 +42,14 @@ test('the floor: young records, pins, and records that wait too long', () => {
   assert.deepEqual(floorOf(logOf('dddu'), lag, NOW + 6000), after(2))
   assert.equal(floorOf(logOf('dddu'), lag, NOW + 4999), null)
   assert.deepEqual(floorOf(logOf('dddu', { heldFrom: 11 }), LAZY, NOW), after(1))
+  // Records without a time are as young as the file that follows theirs.
+  const { segments: timed, ...of } = logOf('ddu')
+  const timeless = {
+    ...of,
+    segments: timed.map((segment, i) => ({ ...segment, maxTimestamp: -1, createdMs: NOW + i })),
+  }
+  assert.equal(floorOf(timeless, lag, NOW + 5000), null)
+  assert.deepEqual(floorOf(timeless, lag, NOW + 5001), after(1))
   const patient = { ...LAZY, maxCompactionLagMs: 10_000 }
   // Where it is not known when a file was begun, its youngest record tells.
   assert.equal(floorOf(logOf('ccdu'), patient, NOW + 12_000), null)
@@ -65,6 +73,10 @@ test('the floor: what it waits for', () => {
   assert.deepEqual(waits(logOf('du', { heldFrom: 10 }), LAZY, NOW), { for: 'pin' })
   assert.deepEqual(waits(logOf('cccdu'), LAZY, NOW), { for: 'min.cleanable.dirty.ratio', dirty: 0.25 })
   assert.equal(waits(logOf('ddu'), LAZY, NOW), null)
+  // Of the file that holds the floor nothing is counted, and before it there may be nothing left.
+  const { segments, ...rest } = logOf('du', { start: { index: 1, offset: 5 } })
+  const holder = { ...segments[0]!, firstOffset: 5, bytes: 0 }
+  assert.deepEqual(waits({ ...rest, segments: [holder, segments[1]!] }, LAZY, NOW), { for: 'segment-in-use' })
 })
 
 test('settings: a segment is left before its records have waited too long', () => {
@@ -168,4 +180,25 @@ test('an idle partition decides its last floor again when the grace of its tombs
   assert.equal(looks(), 0)
   partition.restore(partition.snapshot())
   assert.equal(shard.cleanings.length, cleanings + 3, 'not at every start')
+})
+
+test('a leader that finds no floor due any more says so: nobody is waited for', () => {
+  const { shard, partition, answers } = rig({ settings: { compacted: true, minDirtyRatio: 0 } })
+  partition.produce(batchOf(2), 'quorum-journal', answers, 0)
+  shard.turn()
+  shard.commit()
+  const looks = (): readonly number[] => {
+    const before = [shard.compactions.length, shard.floorsNotDue] as const
+    partition.checkRetention()
+    return [shard.compactions.length - before[0], shard.floorsNotDue - before[1]]
+  }
+  shard.files = [...logOf('du').segments]
+  assert.deepEqual(looks(), [1, 0])
+  partition.configure({ ...partition.settings, compacted: false, retentionMs: Number.POSITIVE_INFINITY })
+  assert.deepEqual(looks(), [0, 1])
+  shard.files = [...logOf('u').segments]
+  partition.configure({ ...partition.settings, compacted: true })
+  assert.deepEqual(looks(), [0, 1])
+  shard.startOffset = shard.committedOffset
+  assert.deepEqual(looks(), [0, 1])
 })

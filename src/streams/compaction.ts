@@ -15,7 +15,7 @@
  * each tombstone has been there.
  */
 import type { Compaction } from '../replication/index.ts'
-import type { LogStart, SegmentFacts } from '../storage/index.ts'
+import { type LogStart, type SegmentFacts, youngestIn } from '../storage/index.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 import type { RetainedLog } from './retention.ts'
 
@@ -43,6 +43,8 @@ export type FloorLook =
   | { readonly floor: LogStart; readonly waits: null }
   | { readonly floor: null; readonly waits: FloorWait }
 
+const PINNED: FloorWait = { for: 'pin' }
+
 export function floorDue(log: RetainedLog, settings: PartitionSettings, wallMs: number): FloorLook {
   const { maxCompactionLagMs, minDirtyRatio } = settings
   let [cleanedBytes, dirtyBytes] = [0, 0]
@@ -56,7 +58,7 @@ export function floorDue(log: RetainedLog, settings: PartitionSettings, wallMs: 
     }
     const next = log.segments[i + 1]
     if (!segment.sealed || next === undefined) break
-    const waits = waitOf(segment, next, log.heldFrom, settings, wallMs)
+    const waits = next.firstIndex > log.heldFrom ? PINNED : youth(youngestIn(log.segments, i), settings, wallMs)
     if (waits !== null) {
       stopped = waits
       break
@@ -66,22 +68,17 @@ export function floorDue(log: RetainedLog, settings: PartitionSettings, wallMs: 
     floor = { index: next.firstIndex, offset: next.firstOffset }
   }
   if (floor === null || floor.offset <= log.start.offset) return { floor: null, waits: stopped }
+  // All of it is in the file that holds the last floor, of which nobody knows how much was cleaned.
+  if (dirtyBytes === 0) return { floor: null, waits: stopped }
   const dirty = dirtyBytes / (cleanedBytes + dirtyBytes)
   if (dirty >= minDirtyRatio || wallMs - oldestMs > maxCompactionLagMs) return { floor, waits: null }
   return { floor: null, waits: { for: 'min.cleanable.dirty.ratio', dirty } }
 }
 
-/** Of a file that is not in use any more; null: it may be cleaned. */
-function waitOf(
-  { maxTimestamp }: SegmentFacts,
-  next: SegmentFacts,
-  heldFrom: number,
-  { minCompactionLagMs }: PartitionSettings,
-  wallMs: number,
-): FloorWait | null {
-  if (next.firstIndex > heldFrom) return { for: 'pin' }
-  const isYoung = minCompactionLagMs > 0 && wallMs - maxTimestamp < minCompactionLagMs
-  return isYoung ? { for: 'min.compaction.lag.ms', youngestMs: maxTimestamp } : null
+/** Null: they are old enough to be compacted. */
+function youth(youngestMs: number, { minCompactionLagMs }: PartitionSettings, wallMs: number): FloorWait | null {
+  const isYoung = minCompactionLagMs > 0 && wallMs - youngestMs < minCompactionLagMs
+  return isYoung ? { for: 'min.compaction.lag.ms', youngestMs } : null
 }
 
 /** The oldest time that is known of a file without reading it: when it was begun, or, where all in it is older, of its youngest record. */

@@ -19,6 +19,10 @@ test('low-water marks say in words what moved them and what holds them', () => {
     'retention.ms 7 d: the oldest file’s youngest record is 3 d old',
   )
   assert.equal(
+    kept(settings({ 'retention.ms': `${7 * DAY}` }), { bytes: 5, oldestMs: 1.5 * DAY, floorWaits: null }, 0),
+    'retention.ms 7 d: the oldest file’s youngest record is dated 1 d ahead',
+  )
+  assert.equal(
     kept(settings({ 'retention.bytes': `${1 << 30}` }), { bytes: 870_000_000, oldestMs: -1, floorWaits: null }, 0),
     'retention.bytes: 81 % of 1 GiB',
   )

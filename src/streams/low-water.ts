@@ -93,7 +93,7 @@ export function retainedBy(settings: PartitionSettings, stored: StoredLog | null
   const holds: Hold[] = settings.compacted ? [compactedBy(settings, stored, wallMs)] : []
   if (retentionMs !== Number.POSITIVE_INFINITY) {
     const known = stored !== null && stored.oldestMs >= 0 && Number.isFinite(stored.oldestMs)
-    const age = known ? `: the oldest file’s youngest record is ${duration(wallMs - stored.oldestMs)} old` : ''
+    const age = known ? `: the oldest file’s youngest record is ${aged(wallMs - stored.oldestMs)}` : ''
     holds.push({ kind: 'retention.ms', text: `retention.ms ${duration(retentionMs)}${age}` })
   }
   if (retentionBytes !== Number.POSITIVE_INFINITY) {
@@ -112,8 +112,12 @@ const DURATIONS = [
 ] as const
 const SIZES = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
 
+function aged(ms: number): string {
+  return ms >= 0 ? `${duration(ms)} old` : `dated ${duration(-ms)} ahead`
+}
+
 function duration(ms: number): string {
-  for (const [unit, length] of DURATIONS) if (Math.abs(ms) >= length) return `${Math.floor(ms / length)} ${unit}`
+  for (const [unit, length] of DURATIONS) if (ms >= length) return `${Math.floor(ms / length)} ${unit}`
   return `${Math.floor(ms)} ms`
 }
 

@@ -40,6 +40,11 @@ test('retention by age: records without a time are as old as the segment that fo
   assert.equal(retentionCut(log, byAge, 5101), null)
   assert.deepEqual(retentionCut(log, byAge, 5102), at(11, 10, CutReason.retentionTime))
   assert.deepEqual(retentionCut(log, byAge, 9e15), at(11, 10, CutReason.retentionTime))
+  // When a cleaned file was made says nothing of its records: what was left before a later file was begun is as old as that.
+  const cleaned = [0, 1].map((i) => ({ ...segment(i, -1), createdMs: 0, cleaned: true }))
+  const compacted = logOf([], { segments: [...cleaned, segment(2, 5000), segment(3, 6000, false)] })
+  assert.equal(retentionCut(compacted, byAge, 5102), null)
+  assert.deepEqual(retentionCut(compacted, byAge, 5103), at(31, 30, CutReason.retentionTime))
   // Elections alone are not worth a cut, and stand in nobody's way.
   const elections = { ...segment(0, -1), firstOffset: 10 }
   const segments = [elections, segment(1, 1000)]

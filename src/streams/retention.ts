@@ -17,8 +17,8 @@
  * they lie below the start.
  */
 import type { Clock } from '../platform/index.ts'
-import { CutReason, type Shard } from '../replication/index.ts'
-import type { LogStart, SegmentFacts } from '../storage/index.ts'
+import { type Compaction, CutReason, type Shard } from '../replication/index.ts'
+import { type LogStart, type SegmentFacts, youngestIn } from '../storage/index.ts'
 import { type Compactions, type FloorWait, floorDue } from './compaction.ts'
 import type { StoredLog } from './low-water.ts'
 import type { PartitionSettings } from './partition-settings.ts'
@@ -74,16 +74,6 @@ export function inTheLog(segments: readonly SegmentFacts[], start: LogStart): re
   return first <= 0 ? segments : segments.filter(({ cleaned }, i) => cleaned === true || i >= first)
 }
 
-/** The time of the youngest record; where none has a time, when the segment was left. */
-function youngestIn(segments: readonly SegmentFacts[], i: number): number {
-  const { maxTimestamp, firstOffset } = segments[i]!
-  if (maxTimestamp >= 0) return maxTimestamp
-  const next = segments[i + 1]
-  if (next === undefined) return Number.POSITIVE_INFINITY
-  if (next.firstOffset === firstOffset) return Number.NEGATIVE_INFINITY
-  return next.createdMs > 0 ? next.createdMs : Number.POSITIVE_INFINITY
-}
-
 function storedIn(segments: readonly SegmentFacts[], floorWaits: FloorWait | null): StoredLog {
   const bytes = segments.reduce((sum, segment) => sum + segment.bytes, 0)
   return { bytes, oldestMs: segments[0]?.maxTimestamp ?? -1, floorWaits }
@@ -108,9 +98,13 @@ export class RetentionCheck {
   check(settings: () => PartitionSettings | null): void {
     const now = settings()
     const shard = this.#shard
-    if (this.#looking || now === null || shard.startOffset === shard.committedOffset) return
+    if (this.#looking || now === null) return
     const retains = now.retentionMs !== Number.POSITIVE_INFINITY || now.retentionBytes !== Number.POSITIVE_INFINITY
-    if (!retains && !now.compacted) return
+    if (shard.startOffset === shard.committedOffset || (!retains && !now.compacted)) {
+      this.stored = null
+      shard.requestCompaction(null)
+      return
+    }
     this.#looking = true
     shard.segments((error, segments) => {
       this.#looking = false
@@ -128,19 +122,18 @@ export class RetentionCheck {
       if (cut !== null) shard.requestCut(cut.start, cut.reason)
       const look = limits.compacted ? floorDue(log, limits, wallMs) : null
       this.stored = storedIn(log.segments, look?.waits ?? null)
-      if (look !== null) this.#compact(look.floor, limits, wallMs)
+      shard.requestCompaction(look === null ? null : this.#compactionDue(look.floor, limits, wallMs))
     })
   }
 
-  #compact(floor: LogStart | null, { deleteRetentionMs }: PartitionSettings, wallMs: number): void {
-    const decided = this.#compactions.floor.index
+  #compactionDue(floor: LogStart | null, { deleteRetentionMs }: PartitionSettings, wallMs: number): Compaction | null {
+    const compactions = this.#compactions
+    const decided = compactions.floor.index
     const shownBelow = this.#shard.shownFor(deleteRetentionMs)
-    if (floor !== null && floor.index > decided)
-      this.#shard.requestCompaction(this.#compactions.draft(floor, deleteRetentionMs, wallMs, shownBelow))
+    if (floor !== null && floor.index > decided) return compactions.draft(floor, deleteRetentionMs, wallMs, shownBelow)
     // Until it has come to be the log's start, what was decided is on its way.
-    if (floor !== null || decided !== this.#shard.startIndex) return
-    const again = this.#compactions.again(deleteRetentionMs, wallMs, shownBelow)
-    if (again !== null) this.#shard.requestCompaction(again)
+    if (floor !== null || decided !== this.#shard.startIndex) return null
+    return compactions.again(deleteRetentionMs, wallMs, shownBelow)
   }
 }
 

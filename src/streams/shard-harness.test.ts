@@ -131,8 +131,12 @@ export class ManualShard implements Shard {
   cleansAtOnce = true
   shownBelow = Number.MAX_SAFE_INTEGER
 
-  requestCompaction(compaction: Compaction): void {
-    this.compactions.push(compaction)
+  /** Looks that found none due. */
+  floorsNotDue = 0
+
+  requestCompaction(compaction: Compaction | null): void {
+    if (compaction === null) this.floorsNotDue++
+    else this.compactions.push(compaction)
   }
 
   clean(request: CleaningRequest): boolean {
