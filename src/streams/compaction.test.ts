@@ -132,6 +132,20 @@ test('a partition decides, cleans when it is committed, and goes on after a rest
   assert.deepEqual(shard.cleanings.slice(before).at(-1)?.floor, after(1))
 })
 
+test('a compaction that was decided is not begun where the topic is compacted no longer, and is when it is again', () => {
+  const { shard, partition, answers } = rig({ settings: { compacted: true, minDirtyRatio: 0 } })
+  partition.produce(batchOf(2), 'quorum-journal', answers, 0)
+  shard.turn()
+  shard.commit()
+  shard.files = [...logOf('du').segments]
+  partition.checkRetention()
+  partition.configure({ ...partition.settings, compacted: false })
+  shard.commitCompaction()
+  assert.equal(shard.cleanings.length, 0)
+  partition.configure({ ...partition.settings, compacted: true })
+  assert.deepEqual(shard.cleanings.at(-1)!.floor, after(1))
+})
+
 test('the payload of a decision is told from that of a cut', () => {
   assert.equal(decodeCompaction(Buffer.alloc(17)), null)
   assert.equal(decodeCompaction(Buffer.alloc(41)), null)

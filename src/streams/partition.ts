@@ -166,13 +166,13 @@ export class Partition implements StateMachine, Advancing {
     this.#retention.check(() => (this.#term === 0 || this.#removed || this.restoring ? null : this.settings))
   }
 
-  /** What lies below the floor that was decided last. */
+  /** What lies below the floor that was decided last. Not where the topic is compacted no longer: whoever takes that back wants what is left. */
   #clean(): void {
     const { producers, compactions } = this.#derived
     const { floor, tombstonesBelow } = compactions
     const { startIndex } = this.#shard
     const isClean = floor.index === startIndex && tombstonesBelow <= this.#tombstonesGone
-    if (this.#removed || floor.index < startIndex || isClean) return
+    if (!this.settings.compacted || this.#removed || floor.index < startIndex || isClean) return
     const keepsSequence = (producerId: number, lastOffset: number): boolean =>
       producers.committedMarks(producerId).at(-1)?.lastOffset === lastOffset
     const graceMs = this.settings.deleteRetentionMs
