@@ -27,6 +27,8 @@ export interface TopicInCluster {
   readonly internal: boolean
   /** By partition: where its leader is; null where there is none at this moment. */
   readonly leaders: readonly (Address | null)[]
+  /** By partition: the latest term that any broker knows of; where it is the same, nobody else has led in between. */
+  readonly leaderEpochs: readonly number[]
   readonly replicationFactor: number
 }
 
@@ -218,19 +220,19 @@ function agreed(name: string, told: readonly TopicAnswer[], places: ReadonlyMap<
   const knownBy = ({ topicId }: TopicAnswer): number => told.filter((other) => other.topicId === topicId).length
   const first = told.reduce((best, each) => (knownBy(each) > knownBy(best) ? each : best))
   const leaders: (Address | null)[] = []
-  const epochs: number[] = []
+  const leaderEpochs: number[] = []
   for (const { topicId, partitions } of told) {
     if (topicId !== first.topicId) continue
     for (const { partitionIndex, leaderId, leaderEpoch } of partitions) {
       const leader = places.get(leaderId) ?? null
-      const known = epochs[partitionIndex] ?? -2
+      const known = leaderEpochs[partitionIndex] ?? -2
       if (leaderEpoch < known || (leaderEpoch === known && leader === null)) continue
       leaders[partitionIndex] = leader
-      epochs[partitionIndex] = leaderEpoch
+      leaderEpochs[partitionIndex] = leaderEpoch
     }
   }
   const replicationFactor = first.partitions[0]?.replicaNodes.length ?? 1
-  return { name, id: first.topicId, internal: first.isInternal, leaders, replicationFactor }
+  return { name, id: first.topicId, internal: first.isInternal, leaders, leaderEpochs, replicationFactor }
 }
 
 /** Null where the code is no error; `again` where another attempt may meet another answer; throws for the rest. */

@@ -100,7 +100,8 @@ export function readSettings(client: ClusterClient, topic: string): Promise<Reco
 
 /**
  * The ids of all groups. Each is known to the leader of one partition of the groups' topic, so all of them are asked, and all
- * must have read what they lead.
+ * must have read what they lead. A partition that moved meanwhile may have been listed by nobody: nothing counts unless all were
+ * led by the same before and after.
  */
 export function readGroupIds(client: ClusterClient): Promise<string[]> {
   return client.persist('consumer groups', async () => {
@@ -120,8 +121,24 @@ export function readGroupIds(client: ClusterClient): Promise<string[]> {
       if (refused !== null) return refused
       for (const { groupId } of answer.groups) ids.add(groupId)
     }
+    await client.refresh()
+    if (!isLedAlike(topic, client.topics.get(GROUPS_TOPIC)))
+      return { again: `leaders of ${GROUPS_TOPIC} moved while their groups were listed` }
     return { value: [...ids].sort() }
   })
+}
+
+function isLedAlike(before: TopicInCluster, now: TopicInCluster | undefined): boolean {
+  const { id, leaders, leaderEpochs } = before
+  const isSame = (leader: Address | null, partition: number): boolean => {
+    const other = now?.leaders[partition]
+    return (
+      leader?.host === other?.host &&
+      leader?.port === other?.port &&
+      leaderEpochs[partition] === now?.leaderEpochs[partition]
+    )
+  }
+  return id === now?.id && leaders.length === now.leaders.length && leaders.every(isSame)
 }
 
 /** Asks the group's coordinator, wherever that is now. */
