@@ -19,14 +19,17 @@ import {
   type Manifest,
   type ManifestPartition,
   type ManifestSegment,
+  type ManifestTopic,
 } from './manifest.ts'
-import { type FoundSegment, inspectSegment, segmentMissing, verifySegment } from './segment-file.ts'
+import { type FoundSegment, inspectSegment, matchSegment, verifySegment } from './segment-file.ts'
 import { decodeSegmentHeader, SEGMENT_HEADER_BYTES, segmentName, segmentNumberOf } from './segment-format.ts'
+import { forEachOf } from './workers.ts'
 
 const SEGMENTS = 'segments'
 /** A run that was stopped before it ever finished leaves these; a disk of its own has the last one. */
 const OWN_NAMES: readonly string[] = [SEGMENTS, `${MANIFEST_NAME}.tmp`, 'lost+found']
 const MANIFEST_BYTES_MAX = 1 << 30
+const MATCHED_AT_ONCE = 4
 
 export class BackupFolder {
   readonly path: string
@@ -139,14 +142,27 @@ export class BackupFolder {
     if (segments.length > 0) await promised<void>((done) => this.#disk.syncDirectory(this.segments, done))
   }
 
-  /** What lies beside the manifest's segments. Half-written ones are removed: only a killed run leaves them. */
+  /** Every file is there, and the one that the manifest means, as far as header, footer and length tell; throws where one is not. */
+  async match(topics: readonly ManifestTopic[]): Promise<void> {
+    const named = topics.flatMap(({ id, partitions }) =>
+      partitions.flatMap(({ segments }, partition) => segments.map((segment) => ({ id, partition, segment }))),
+    )
+    await forEachOf(named, MATCHED_AT_ONCE, ({ id, partition, segment }) =>
+      matchSegment(this.#disk, this.segments, id, partition, segment),
+    )
+  }
+
+  /**
+   * What lies beside the manifest's segments. Half-written ones are removed: only a killed run leaves them. Those that the manifest
+   * names are matched: what comes now is only added, and the next manifest would vouch for what nobody can restore.
+   */
   async survey(manifest: Manifest | null): Promise<Leftovers> {
     const named = numbersIn(manifest)
     let [highest, removed] = [0, 0]
     for (const number of named) highest = Math.max(highest, number)
     const found: FoundSegment[] = []
     const undecodable: string[] = []
-    const missing = new Set(named)
+    if (manifest !== null) await this.match(manifest.topics)
     for (const name of await this.#names()) {
       const file = segmentNumberOf(name)
       if (file === null) continue
@@ -155,13 +171,12 @@ export class BackupFolder {
       else if (!file.sealed) {
         await promised<void>((done) => this.#disk.remove(join(this.segments, name), done))
         removed++
-      } else if (!missing.delete(file.number)) {
+      } else if (!named.has(file.number)) {
         const sealed = await this.#wholeOrNull(file.number)
         if (sealed === null) undecodable.push(name)
         else found.push(sealed)
       }
     }
-    for (const number of missing) throw segmentMissing(join(this.segments, segmentName(number)))
     return new Leftovers(found, undecodable, removed, highest + 1)
   }
 

@@ -10,7 +10,7 @@ import { baseOffsetOf, lastOffsetOf, maxTimestampOf } from '../records/index.ts'
 import { BackupError } from './errors.ts'
 import type { BackupFolder } from './folder.ts'
 import type { Manifest, ManifestPartition, ManifestSegment, ManifestTopic } from './manifest.ts'
-import { matchSegment, readSegment, verifySegment } from './segment-file.ts'
+import { readSegment, verifySegment } from './segment-file.ts'
 
 export interface PartitionPlan {
   readonly baseOffset: number
@@ -43,10 +43,7 @@ export async function verifyTopics(
   topics: readonly ManifestTopic[],
   checked: (bytes: number) => void,
 ): Promise<void> {
-  for (const { id, partitions } of topics) {
-    for (const [partition, { segments }] of partitions.entries())
-      for (const segment of segments) await matchSegment(disk, folder.segments, id, partition, segment)
-  }
+  await folder.match(topics)
   for (const { partitions } of topics) {
     for (const { segments } of partitions) {
       for (const segment of segments) {

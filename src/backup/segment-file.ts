@@ -221,7 +221,7 @@ function missingOr(error: unknown, path: string): unknown {
   return error instanceof PlatformError && error.code === 'DISK_NOT_FOUND' ? segmentMissing(path, error) : error
 }
 
-export function segmentMissing(path: string, cause?: Error): BackupError {
+function segmentMissing(path: string, cause?: Error): BackupError {
   const message = `${path}: this file of the backup is missing; take it from a copy of the folder, or back up into another one`
   return new BackupError({ code: 'SEGMENT_MISSING', path }, message, cause === undefined ? {} : { cause })
 }
@@ -229,13 +229,13 @@ export function segmentMissing(path: string, cause?: Error): BackupError {
 export function segmentDamaged(path: string, position: number, reason: string): BackupError {
   return new BackupError(
     { code: 'SEGMENT_DAMAGED', path, position, reason },
-    `${path}: damaged at byte ${position} (${reason}); take this file from a copy of the folder`,
+    `${path}: damaged at byte ${position} (${reason}); take this file from a copy of the folder, or back up into another one`,
   )
 }
 
 function segmentForeign(path: string, reason: string): BackupError {
   return new BackupError(
     { code: 'SEGMENT_FOREIGN', path, reason },
-    `${path}: not the file that the manifest means (${reason}); take it from a copy of this very backup`,
+    `${path}: not the file that the manifest means (${reason}); take it from a copy of this very backup, or back up into another folder`,
   )
 }
