@@ -7,7 +7,14 @@ import { type Attempt, type ClusterClient, judge, type TopicInCluster } from './
 import { BackupError } from './errors.ts'
 import type { ManifestGroup, ManifestPosition } from './manifest.ts'
 
-const VERSIONS = { listOffsets: 7, fetchById: 13, fetchByName: 12, describeConfigs: 4, listGroups: 4 } as const
+const VERSIONS = {
+  metadata: 12,
+  listOffsets: 7,
+  fetchById: 13,
+  fetchByName: 12,
+  describeConfigs: 4,
+  listGroups: 4,
+} as const
 const [COORDINATOR_VERSION, OFFSET_FETCH_VERSION] = [3, 7]
 const TOPIC_RESOURCE = 2
 const SET_FOR_THE_TOPIC = 1
@@ -36,8 +43,20 @@ export function readMarks(client: ClusterClient, topic: NamedTopic, partition: n
     const start = await offsetAt(ListOffset.earliest)
     if (!('value' in start)) return start
     const end = await offsetAt(ListOffset.latest)
-    return 'value' in end ? { value: { startOffset: start.value, highWatermark: end.value } } : end
+    if (!('value' in end)) return end
+    const marks = { startOffset: start.value, highWatermark: end.value }
+    return (await refusalOfId(client, leader, topic)) ?? { value: marks }
   })
+}
+
+/** Offsets are asked for by name, and another topic may have it by now: then who told them does not know the id any more. */
+async function refusalOfId(client: ClusterClient, leader: Address, { name, id }: NamedTopic) {
+  const answer = await client.ask(leader, apis.metadata, VERSIONS.metadata, {
+    topics: [{ topicId: id, name: null }],
+    allowAutoTopicCreation: false,
+    includeTopicAuthorizedOperations: false,
+  })
+  return judge(answer.topics[0]!.errorCode, `topic ${name}`)
 }
 
 /** Whole batches from the one that holds `offset` on; none where there is nothing yet. */
@@ -85,13 +104,18 @@ function isBroken(batch: Buffer): boolean {
   return batch.length < BATCH_HEADER_BYTES || validateBatch(batch, 0, STORED_BATCH) !== null
 }
 
-/** What was set for the topic; what it leaves to defaults is not in it. */
-export function readSettings(client: ClusterClient, topic: string): Promise<Record<string, string>> {
-  return client.persist(`settings of topic ${topic}`, async () => {
-    const resources = [{ resourceType: TOPIC_RESOURCE, resourceName: topic, configurationKeys: null }]
+/** What was set for the topic; what it leaves to defaults is not in it. Null: the topic is gone. */
+export function readSettings(client: ClusterClient, { name, id }: NamedTopic): Promise<Record<string, string> | null> {
+  const subject = `settings of topic ${name}`
+  return client.persist<Record<string, string> | null>(subject, async () => {
+    const resources = [{ resourceType: TOPIC_RESOURCE, resourceName: name, configurationKeys: null }]
     const answer = await client.ask(client.anyBroker(), apis.describeConfigs, VERSIONS.describeConfigs, { resources })
     const { errorCode, errorMessage, configs } = answer.results[0]!
-    const refused = judge(errorCode, `settings of topic ${topic}`, errorMessage)
+    if (errorCode === KafkaError.UNKNOWN_TOPIC_OR_PARTITION) {
+      await client.refresh()
+      if (client.topics.get(name)?.id !== id) return { value: null }
+    }
+    const refused = judge(errorCode, subject, errorMessage)
     if (refused !== null) return refused
     const set = configs.filter(({ configSource, value }) => configSource === SET_FOR_THE_TOPIC && value !== null)
     return { value: Object.fromEntries(set.map(({ name, value }) => [name, value as string])) }

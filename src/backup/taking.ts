@@ -25,6 +25,7 @@ import {
   type Manifest,
   type ManifestGroup,
   type ManifestPartition,
+  type ManifestPosition,
   type ManifestSegment,
   type ManifestTopic,
 } from './manifest.ts'
@@ -98,7 +99,7 @@ class Taking {
     if (halfWritten > 0)
       progress({ type: 'note', text: `${halfWritten} half-written files of a run that was stopped: removed` })
     const picked = pickTopics(client, this.#options.topics)
-    const groups = await this.#groups(before, new Set(picked.map(({ name }) => name)))
+    const groups = await this.#groups()
     const taken = await this.#topics(picked, before)
     const topics = [...taken, ...this.#kept(before, taken)]
     const manifest: Manifest = {
@@ -107,7 +108,7 @@ class Taking {
       takenAtMs: clock.wall(),
       takenBy: this.#options.version,
       topics: topics.sort((a, b) => (a.name < b.name ? -1 : 1)),
-      groups,
+      groups: withPositions(before?.groups ?? [], groups, new Set(taken.map(({ name }) => name))),
     }
     await this.#folder.writeManifest(manifest)
     await this.#folder.removeReplaced(before, manifest)
@@ -131,22 +132,13 @@ class Taking {
     progress({ type: 'warning', text })
   }
 
-  /** Positions in topics that are not backed up now stay as they were. */
-  async #groups(before: Manifest | null, picked: ReadonlySet<string>): Promise<ManifestGroup[]> {
+  async #groups(): Promise<ManifestGroup[]> {
     const { client } = this.#with
-    const positions = new Map<string, ManifestGroup['positions'][number][]>()
-    for (const group of before?.groups ?? [])
-      positions.set(
-        group.id,
-        group.positions.filter(({ topic }) => !picked.has(topic)),
-      )
-    const ids = await readGroupIds(client)
-    await forEachOf(ids, this.#options.width, async (id) => {
-      const now = (await readGroup(client, id)).positions.filter(({ topic }) => picked.has(topic))
-      positions.set(id, [...(positions.get(id) ?? []), ...now])
+    const groups: ManifestGroup[] = []
+    await forEachOf(await readGroupIds(client), this.#options.width, async (id) => {
+      groups.push(await readGroup(client, id))
     })
-    const groups = [...positions].map(([id, list]) => ({ id, positions: list }))
-    return groups.filter((group) => group.positions.length > 0).sort((a, b) => (a.id < b.id ? -1 : 1))
+    return groups
   }
 
   async #topics(picked: readonly TopicInCluster[], before: Manifest | null): Promise<ManifestTopic[]> {
@@ -155,8 +147,15 @@ class Taking {
       string,
       { readonly topic: Omit<ManifestTopic, 'partitions'>; partitions: ManifestPartition[]; goesOn: GoingOn }
     >()
-    for (const { name, id, replicationFactor } of picked) {
-      const settings = await readSettings(client, name)
+    const saysDeleted = (name: string): void =>
+      progress({ type: 'warning', text: `topic ${name} was deleted while it was backed up` })
+    for (const found of picked) {
+      const { name, id, replicationFactor } = found
+      const settings = await readSettings(client, found)
+      if (settings === null) {
+        saysDeleted(name)
+        continue
+      }
       const topic = { name, id, settings, replicationFactor, takenAtMs: clock.wall(), gone: false }
       const known = before?.topics.find((each) => each.id === id)
       const goesOn = goingOn(topic, known)
@@ -167,7 +166,9 @@ class Taking {
         })
       drafts.set(id, { topic, partitions: [], goesOn })
     }
-    const turns = picked.flatMap((topic) => topic.leaders.map((_, partition) => ({ topic, partition })))
+    const turns = picked
+      .filter(({ id }) => drafts.has(id))
+      .flatMap((topic) => topic.leaders.map((_, partition) => ({ topic, partition })))
     progress({ type: 'begun', partitions: turns.length })
     await forEachOf(turns, this.#options.width, async ({ topic, partition }, stopped) => {
       const known = before?.topics.find(({ id }) => id === topic.id)?.partitions[partition]
@@ -175,8 +176,7 @@ class Taking {
       const taken = await this.#partition(topic, partition, known, goesOn, stopped)
       const draft = drafts.get(topic.id)
       if (taken !== null && draft !== undefined) draft.partitions[partition] = taken
-      else if (drafts.delete(topic.id))
-        progress({ type: 'warning', text: `topic ${topic.name} was deleted while it was backed up` })
+      else if (drafts.delete(topic.id)) saysDeleted(topic.name)
     })
     return [...drafts.values()].map(({ topic, partitions }) => ({ ...topic, partitions }))
   }
@@ -319,6 +319,22 @@ function goingOn(topic: Omit<ManifestTopic, 'partitions'>, known: ManifestTopic 
   const sinceMs = topic.takenAtMs - known.takenAtMs
   // Two wall clocks: one that went back, or one that is fast, is met by copying what need not be.
   return sinceMs >= 0 && sinceMs <= graceMs * GRACE_SHARE ? 'from-the-last-run' : 'anew'
+}
+
+/** Positions in topics that were not backed up now, or were deleted meanwhile, stay as they were. */
+function withPositions(
+  before: readonly ManifestGroup[],
+  now: readonly ManifestGroup[],
+  taken: ReadonlySet<string>,
+): ManifestGroup[] {
+  const positions = new Map<string, ManifestPosition[]>()
+  const add = ({ id, positions: more }: ManifestGroup, isWanted: (topic: string) => boolean): void => {
+    positions.set(id, [...(positions.get(id) ?? []), ...more.filter(({ topic }) => isWanted(topic))])
+  }
+  for (const group of before) add(group, (topic) => !taken.has(topic))
+  for (const group of now) add(group, (topic) => taken.has(topic))
+  const groups = [...positions].map(([id, list]) => ({ id, positions: list }))
+  return groups.filter((group) => group.positions.length > 0).sort((a, b) => (a.id < b.id ? -1 : 1))
 }
 
 /** Every offset that it holds is in a segment that the manifest names. */
