@@ -19,6 +19,10 @@ const [COORDINATOR_VERSION, OFFSET_FETCH_VERSION] = [3, 7]
 const TOPIC_RESOURCE = 2
 const SET_FOR_THE_TOPIC = 1
 const FETCH_WAIT_MS = 500
+/** A pause of the client's lies between them. */
+const RESTORING_LOOKS = 5
+/** A holder that holds nothing. */
+const NOBODY = '0'.repeat(32)
 
 export interface Marks {
   readonly startOffset: number
@@ -102,6 +106,28 @@ export function fetchBatches(
 
 function isBroken(batch: Buffer): boolean {
   return batch.length < BATCH_HEADER_BYTES || validateBatch(batch, 0, STORED_BATCH) !== null
+}
+
+/**
+ * Whether a restore is filling the topic, or was given up in the middle: nobody else may read it. Its leader then has no offsets to
+ * tell, as one that was only just elected; HoldLog, which is asked here to end a hold that there is not, tells the two apart. It is looked
+ * at a few times, for the leader may be the last to hear that the topic is open.
+ */
+export async function isBeingRestored(client: ClusterClient, topic: NamedTopic): Promise<boolean> {
+  const { name, id: topicId } = topic
+  let looks = 0
+  const answer = await client.askLeader<boolean>(topic, 0, async (leader) => {
+    const topics = [{ name, partitions: [{ partitionIndex: 0, timestamp: ListOffset.latest }] }]
+    const request = { replicaId: -1, isolationLevel: 0, topics }
+    const listed = await client.ask(leader, apis.listOffsets, VERSIONS.listOffsets, request)
+    if (listed.topics[0]!.partitions[0]!.errorCode !== KafkaError.OFFSET_NOT_AVAILABLE) return { value: false }
+    const hold = { name, topicId, partitionIndex: 0, holder: NOBODY, holderName: '', offset: 0, leaseMs: 0 }
+    const { errorCode, errorMessage } = await client.ask(leader, apis.holdLog, 0, hold)
+    if (errorCode === KafkaError.OFFSET_NOT_AVAILABLE)
+      return ++looks < RESTORING_LOOKS ? { again: 'it is being restored' } : { value: true }
+    return judge(errorCode, `topic ${name}`, errorMessage) ?? { value: false }
+  })
+  return answer === true
 }
 
 /** What was set for the topic; what it leaves to defaults is not in it. Null: the topic is gone. */

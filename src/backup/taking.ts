@@ -30,7 +30,15 @@ import {
   type ManifestTopic,
 } from './manifest.ts'
 import type { Progress } from './progress.ts'
-import { fetchBatches, pickTopics, readGroup, readGroupIds, readMarks, readSettings } from './reading.ts'
+import {
+  fetchBatches,
+  isBeingRestored,
+  pickTopics,
+  readGroup,
+  readGroupIds,
+  readMarks,
+  readSettings,
+} from './reading.ts'
 import { type FoundSegment, SegmentWriter } from './segment-file.ts'
 import { segmentName } from './segment-format.ts'
 import { forEachOf } from './workers.ts'
@@ -154,6 +162,10 @@ class Taking {
       const settings = await readSettings(client, found)
       if (settings === null) {
         saysDeleted(name)
+        continue
+      }
+      if (await isBeingRestored(client, found)) {
+        progress({ type: 'warning', text: beingRestored(name) })
         continue
       }
       const topic = { name, id, settings, replicationFactor, takenAtMs: clock.wall(), gone: false }
@@ -319,6 +331,13 @@ function goingOn(topic: Omit<ManifestTopic, 'partitions'>, known: ManifestTopic 
   const sinceMs = topic.takenAtMs - known.takenAtMs
   // Two wall clocks: one that went back, or one that is fast, is met by copying what need not be.
   return sinceMs >= 0 && sinceMs <= graceMs * GRACE_SHARE ? 'from-the-last-run' : 'anew'
+}
+
+function beingRestored(name: string): string {
+  return (
+    `topic ${name} is being restored, and not backed up; run the backup again when that is done, ` +
+    `or, if the restore was given up: tidemark topic delete ${name}`
+  )
 }
 
 /** Positions in topics that were not backed up now, or were deleted meanwhile, stay as they were. */

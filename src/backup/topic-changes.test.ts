@@ -149,3 +149,29 @@ test('backup: nor is it said that a log went back where a shorter one has the na
     assert.deepEqual(warnings(), ['topic tides was deleted while it was backed up'])
   })
 })
+
+test('backup: a topic that is being restored, or was left so, is left out by name; positions of the one before it stay', async () => {
+  await withNode(async ({ client, admin, backup, send, warnings }) => {
+    await send('tides', ['a'])
+    await send('waves', ['b'])
+    await commit(client, 'tides')
+    const before = await backup()
+    await admin.deleteTopics({ topics: ['tides'] })
+    const partitions = [{ baseOffset: 0, startOffset: 0, endOffset: 5 }]
+    const topics = [{ name: 'tides', replicationFactor: 1, configs: [], partitions }]
+    const answer = await client.ask(client.anyBroker(), apis.restoreTopics, 0, { validateOnly: false, topics })
+    assert.equal(answer.topics[0]!.errorCode, 0)
+    const after = await backup()
+    assert.deepEqual(
+      after.topics.map(({ name, gone }) => [name, gone]),
+      [
+        ['tides', true],
+        ['waves', false],
+      ],
+    )
+    assert.equal(before.groups.length, 1)
+    assert.deepEqual(after.groups, before.groups)
+    assert.equal(warnings().length, 1)
+    assert.match(warnings()[0]!, /^topic tides is being restored, .* tidemark topic delete tides$/)
+  })
+})
