@@ -6,7 +6,7 @@
  *                       base                                        end   the first batch with a later record
  */
 import type { Disk } from '../platform/index.ts'
-import { baseOffsetOf, lastOffsetOf, maxTimestampOf } from '../records/index.ts'
+import { baseOffsetOf, lastOffsetOf, maxTimestampOf, recordCountOf } from '../records/index.ts'
 import { BackupError } from './errors.ts'
 import type { BackupFolder } from './folder.ts'
 import type { Manifest, ManifestPartition, ManifestSegment, ManifestTopic } from './manifest.ts'
@@ -86,13 +86,14 @@ async function planPartition(
         { code: 'OFFSETS_MISSING', topic, partition: index, offset: end },
         `topic ${topic}, partition ${index}: offsets ${end} to ${segment.baseOffset - 1} are not in the backup`,
       )
+    // A batch that compaction has emptied keeps the time of records that are gone: this may look later than it is.
     const late = untilMs !== null && segment.maxTimestamp > untilMs
     if (i > 0 && !late) {
       end = segment.nextOffset
       continue
     }
     for await (const batch of readSegment(disk, folder.segments, segment)) {
-      if (late && maxTimestampOf(batch, 0) > untilMs!) break
+      if (late && recordCountOf(batch, 0) > 0 && maxTimestampOf(batch, 0) > untilMs!) break
       if (lastOffsetOf(batch, 0) >= startOffset) baseOffset = Math.min(baseOffset, baseOffsetOf(batch, 0))
       end = lastOffsetOf(batch, 0) + 1
     }
@@ -111,7 +112,8 @@ export async function refuseEmptied(
   plans: readonly TopicPlan[],
   untilMs: number,
 ): Promise<void> {
-  if (plans.some(({ partitions }) => partitions.some(({ segments }) => segments.length > 0))) return
+  for (const { partitions } of plans)
+    for (const partition of partitions) if (await hasRecords(disk, folder, partition)) return
   let earliestMs = Number.POSITIVE_INFINITY
   for (const { topic } of plans)
     for (const partition of topic.partitions)
@@ -124,7 +126,12 @@ export async function refuseEmptied(
   )
 }
 
-/** The least time with which something of the partition is restored; infinite: it has no records. */
+async function hasRecords(disk: Disk, folder: BackupFolder, plan: PartitionPlan): Promise<boolean> {
+  for await (const batch of batchesOf(disk, folder, plan)) if (recordCountOf(batch, 0) > 0) return true
+  return false
+}
+
+/** The least time with which a record of the partition is restored; infinite: it has no records. */
 async function firstTimeOf(
   disk: Disk,
   folder: BackupFolder,
@@ -134,6 +141,7 @@ async function firstTimeOf(
   for (const segment of segments) {
     if (segment.nextOffset <= startOffset) continue
     for await (const batch of readSegment(disk, folder.segments, segment)) {
+      if (recordCountOf(batch, 0) === 0) continue
       time = Math.max(time, maxTimestampOf(batch, 0))
       if (lastOffsetOf(batch, 0) >= startOffset) return time
     }
