@@ -27,7 +27,7 @@ const HOLDER = { id: 'cd'.repeat(16), name: 'a backup of the tests' }
 /** Asks nobody: answers as it is told, and keeps what was asked. */
 class ScriptedClient extends ClusterClient {
   leader: Address | null = { host: 'one', port: 1 }
-  answer: { errorCode: number; errorMessage: string | null } | LinkLost = { errorCode: 0, errorMessage: null }
+  answer: Partial<MessageOf<typeof apis.holdLog.response.definition>> | LinkLost = {}
   readonly asked: string[] = []
 
   override leaderOf(): Address | null {
@@ -43,7 +43,13 @@ class ScriptedClient extends ClusterClient {
     const { offset, leaseMs } = message as unknown as { offset: number; leaseMs: number }
     this.asked.push(`${to.host} ${offset} ${leaseMs}`)
     if (this.answer instanceof LinkLost) return Promise.reject(this.answer)
-    return Promise.resolve({ ...this.answer, logStartOffset: 0 } as never)
+    return Promise.resolve({
+      errorCode: 0,
+      errorMessage: null,
+      logStartOffset: 0,
+      renewed: true,
+      ...this.answer,
+    } as never)
   }
 }
 
@@ -85,7 +91,7 @@ test('holding: renewed after a third of the lease, and at once where another nod
   client.leader = null
   assert.deepEqual(await asked(10), [])
   client.leader = { host: 'two', port: 1 }
-  client.answer = { errorCode: KafkaError.NOT_LEADER_OR_FOLLOWER, errorMessage: null }
+  client.answer = { errorCode: KafkaError.NOT_LEADER_OR_FOLLOWER }
   assert.deepEqual(await asked(10), ['two 10 30000'])
   assert.match(hold.refusal!, /NOT_LEADER/)
   assert.deepEqual(await asked(10), [])
@@ -96,16 +102,65 @@ test('holding: renewed after a third of the lease, and at once where another nod
   clock.time += 9999
   assert.deepEqual(await asked(11), [])
   clock.time += 1
-  client.answer = { errorCode: 0, errorMessage: null }
+  client.answer = {}
   assert.deepEqual([await asked(12), hold.refusal], [['two 12 30000'], null])
   // It was cut: the next offset is held at once.
   hold.lost()
-  client.answer = { errorCode: KafkaError.OFFSET_OUT_OF_RANGE, errorMessage: 'cut again' }
+  client.answer = { errorCode: KafkaError.OFFSET_OUT_OF_RANGE, errorMessage: 'cut again', logStartOffset: 21 }
+  assert.deepEqual([await asked(20), hold.refusal], [['two 20 30000'], null])
+  // A new leader that does not know yet that it is there.
+  hold.lost()
+  client.answer = { errorCode: KafkaError.OFFSET_OUT_OF_RANGE, errorMessage: 'the log goes from 0 to 19' }
+  assert.deepEqual([await asked(20), hold.refusal], [['two 20 30000'], 'the log goes from 0 to 19'])
+  clock.time += 1000
+  client.answer = {}
   assert.deepEqual([await asked(20), hold.refusal], [['two 20 30000'], null])
   client.answer = new LinkLost('gone')
   await hold.release()
   await hold.release()
   assert.deepEqual(client.asked, ['two 0 0'])
+})
+
+test('holding: it stood only where the leader that granted it says each time that it did', async () => {
+  const clock = new HandClock()
+  const refused = { errorCode: KafkaError.POLICY_VIOLATION }
+  const stood = async (happens: (client: ScriptedClient, keep: () => Promise<void>) => Promise<void>) => {
+    const client = new ScriptedClient({ brokers: [], patienceMs: 0 }, { network: platform.network, clock })
+    const hold = new LogHold(client, clock, HOLDER, { name: 'tides', id: 'ab' } as TopicInCluster, 0)
+    client.answer = { renewed: false }
+    await hold.begin(5)
+    client.answer = {}
+    await happens(client, () => {
+      clock.time += 30_000
+      return hold.keep(6)
+    })
+    return hold.stood(9)
+  }
+  const [one, two] = ['one', 'two'].map((host) => ({ host, port: 1 })) as [Address, Address]
+  assert.equal(await stood(async () => {}), true)
+  assert.equal(await stood((_, keep) => keep()), true)
+  const during = (answer: ScriptedClient['answer']) =>
+    stood(async (client, keep) => {
+      client.answer = answer
+      await keep()
+      client.answer = {}
+    })
+  assert.equal(await during(refused), true, 'what is refused leaves an earlier one as it was')
+  assert.equal(await during({ renewed: false }), false, 'it had ended')
+  assert.equal(await during(new LinkLost('gone')), false, 'that may have been a new one')
+  const lastly = (change: Partial<Pick<ScriptedClient, 'answer' | 'leader'>>) =>
+    stood(async (client) => void Object.assign(client, change))
+  assert.equal(await lastly({ answer: { renewed: false } }), false)
+  assert.equal(await lastly({ answer: refused }), false)
+  assert.equal(await lastly({ answer: new LinkLost('gone') }), false)
+  assert.equal(await lastly({ leader: two }), false)
+  assert.equal(await lastly({ leader: null }), false)
+  const thereAndBack = stood(async (client, keep) => {
+    client.leader = two
+    await keep()
+    client.leader = one
+  })
+  assert.equal(await thereAndBack, false)
 })
 
 /** Fetches wait while the gate is closed, which is after so many. */

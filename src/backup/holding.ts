@@ -2,6 +2,8 @@
  * A backup's hold on a partition: what it has still to read is not cut meanwhile, as far as the leader can help it
  * (docs/decisions/0005-backup.md).
  *
+ *     begin ──► keep, keep, … ──► stood?   true: the same leader has held it from `begin` on, without a gap, by its own word
+ *
  * The loop that reads comes by between any two fetches; a hold is renewed after a third of its lease, and at once where another node
  * leads. Nothing is tried twice in a row, and no refusal ends the run: a backup without a hold is a backup that has to be quick.
  */
@@ -26,6 +28,9 @@ const AGAIN_MS = 1000
 interface Outcome {
   readonly refusal: string | null
   readonly answered: boolean
+  readonly granted: boolean
+  /** There was no gap since it was granted before. */
+  readonly renewed: boolean
 }
 
 export class LogHold {
@@ -38,6 +43,8 @@ export class LogHold {
   #at: Address | null = null
   #nextMs = 0
   #heldBy: Address | null = null
+  /** Since `begin`; null: there was a gap, or may have been one. */
+  #heldThroughoutBy: Address | null = null
   /** Why the last attempt came to nothing; null: it did not. */
   refusal: string | null = null
 
@@ -49,15 +56,37 @@ export class LogHold {
     this.#partition = partition
   }
 
+  /** Asks at once. What is asked of the leader after this is asked of a log that is held. */
+  async begin(offset: number): Promise<void> {
+    const leader = this.#client.leaderOf(this.#topic, this.#partition)
+    const granted = leader !== null && (await this.#renew(leader, offset))
+    this.#heldThroughoutBy = granted ? leader : null
+  }
+
   /** What lies below `offset` is not needed any more. */
   async keep(offset: number): Promise<void> {
     const leader = this.#client.leaderOf(this.#topic, this.#partition)
     if (leader === null || (isSame(leader, this.#at) && this.#clock.now() < this.#nextMs)) return
+    await this.#renew(leader, offset)
+  }
+
+  /** Whether the log was held all the time since `begin`. */
+  async stood(offset: number): Promise<boolean> {
+    const leader = this.#client.leaderOf(this.#topic, this.#partition)
+    if (leader === null || this.#heldThroughoutBy === null) return false
+    return (await this.#renew(leader, offset)) && this.#heldThroughoutBy !== null
+  }
+
+  async #renew(leader: Address, offset: number): Promise<boolean> {
     this.#at = leader
-    const { refusal, answered } = await this.#ask(leader, offset, LEASE_MS)
+    const { refusal, answered, granted, renewed } = await this.#ask(leader, offset, LEASE_MS)
     this.refusal = refusal
-    if (refusal === null) this.#heldBy = leader
+    if (granted) this.#heldBy = leader
     this.#nextMs = this.#clock.now() + (refusal !== null && answered ? AGAIN_MS : RENEW_MS)
+    // Where no answer came a new hold may have begun: that the next one renews it says nothing of what was before.
+    const goesOn = answered && (!granted || (renewed && isSame(leader, this.#heldThroughoutBy)))
+    if (!goesOn) this.#heldThroughoutBy = null
+    return granted
   }
 
   /** The log was cut above what was held. */
@@ -73,7 +102,7 @@ export class LogHold {
 
   async #ask(leader: Address, offset: number, leaseMs: number): Promise<Outcome> {
     try {
-      const { errorCode, errorMessage } = await this.#client.ask(leader, apis.holdLog, 0, {
+      const { errorCode, errorMessage, logStartOffset, renewed } = await this.#client.ask(leader, apis.holdLog, 0, {
         name: this.#topic.name,
         topicId: this.#topic.id,
         partitionIndex: this.#partition,
@@ -82,12 +111,14 @@ export class LogHold {
         offset,
         leaseMs,
       })
-      // It was cut: the next fetch says so, too, and goes on above.
-      const fine = errorCode === KafkaError.NONE || errorCode === KafkaError.OFFSET_OUT_OF_RANGE
-      return { refusal: fine ? null : (errorMessage ?? kafkaErrorName(errorCode)), answered: true }
+      const granted = errorCode === KafkaError.NONE
+      // It was cut: the next fetch says so, too, and goes on above. Otherwise the leader's log is behind, and will not be for long.
+      const isCut = errorCode === KafkaError.OFFSET_OUT_OF_RANGE && logStartOffset > offset
+      const refusal = granted || isCut ? null : (errorMessage ?? kafkaErrorName(errorCode))
+      return { refusal, answered: true, granted, renewed }
     } catch (error) {
       if (!(error instanceof LinkLost)) throw error
-      return { refusal: error.message, answered: false }
+      return { refusal: error.message, answered: false, granted: false, renewed: false }
     }
   }
 }

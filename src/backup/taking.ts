@@ -57,6 +57,9 @@ export interface BackupOptions {
   readonly version: string
 }
 
+/** A little apart: a new leader has its second, and more. */
+const PASSES_MAX = 100
+
 /** Of the grace of deletions, between two runs of which the second only adds. */
 const GRACE_SHARE = 0.5
 
@@ -228,16 +231,11 @@ class Taking {
     this.#skipTo(reading, have, startOffset)
     const hold = new LogHold(client, this.#with.clock, this.#options.holder, topic, partition)
     try {
-      while (reading.next < highWatermark && !stopped()) {
-        await hold.keep(reading.next)
-        const fetched = await fetchBatches(client, topic, partition, reading.next, {
-          maxBytes: this.#options.fetchBytes,
-        })
-        if (fetched === null) return null
-        if (fetched === 'out-of-range') {
-          if (!(await this.#logWasCut(reading, hold))) return null
-        } else if ((await this.#keep(reading, fetched.batches, highWatermark)) === 'end') break
-      }
+      const found =
+        goesOn === 'from-leftovers'
+          ? await this.#readTo(highWatermark, reading, hold, stopped)
+          : await this.#readHeld(reading, hold, stopped)
+      if (!found) return null
       await reading.seal()
     } finally {
       await reading.abandon()
@@ -259,6 +257,48 @@ class Taking {
     if (have >= startOffset) return
     const text = `${placeOf(reading)}: offsets ${have} to ${startOffset - 1} were cut from the log before they were backed up`
     this.#with.progress({ type: 'warning', text })
+  }
+
+  /**
+   * Of a compacted topic. What compaction takes out is below its floor, and was written anew below it, too. So the mark is asked for when
+   * the log is held: no floor comes above it then. Where there was a gap, one may have, and what was written anew lies below the
+   * mark of the next pass; each is as long as what was written during the one before. False: the topic is gone.
+   */
+  async #readHeld(reading: Reading, hold: LogHold, stopped: () => boolean): Promise<boolean> {
+    const { client, progress } = this.#with
+    const { topic, partition } = reading
+    for (let pass = 1; ; pass++) {
+      await hold.begin(reading.next)
+      const marks = await readMarks(client, topic, partition)
+      if (marks === null) return false
+      const { next: from } = reading
+      const to = marks.highWatermark
+      if (to <= from) return true
+      if (pass > PASSES_MAX) {
+        const by = hold.refusal ?? 'its leaders changed'
+        const text = `${placeOf(reading)}: was not held against compaction (${by}): of keys written at offsets ${from} to ${to - 1}, which are not in the backup, earlier values may be missing, too`
+        progress({ type: 'cut', topic: topic.name, partition, from, to, text })
+        return true
+      }
+      if (!(await this.#readTo(to, reading, hold, stopped))) return false
+      if (stopped() || (await hold.stood(reading.next))) return true
+      await client.pause()
+    }
+  }
+
+  /** False: the topic is gone. */
+  async #readTo(mark: number, reading: Reading, hold: LogHold, stopped: () => boolean): Promise<boolean> {
+    const { topic, partition } = reading
+    const { fetchBytes } = this.#options
+    while (reading.next < mark && !stopped()) {
+      await hold.keep(reading.next)
+      const fetched = await fetchBatches(this.#with.client, topic, partition, reading.next, { maxBytes: fetchBytes })
+      if (fetched === null) return false
+      if (fetched === 'out-of-range') {
+        if (!(await this.#logWasCut(reading, hold))) return false
+      } else if ((await this.#keep(reading, fetched.batches, mark)) === 'end') break
+    }
+    return true
   }
 
   /** Below the log's start: DeleteRecords was faster, or retention where nothing held it. False: the topic is gone. */

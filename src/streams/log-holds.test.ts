@@ -155,6 +155,26 @@ test('holds: another leader knows nothing of them until they are renewed there',
   assert.deepEqual([one.shard.pins.size, one.clock.timers], [0, 0])
 })
 
+test('holds: whoever renews is told whether there was a gap', () => {
+  const one = filled()
+  const renewed = (offset: number, holder = 'a'): boolean | undefined => {
+    let told: boolean | undefined
+    const request = { holder, name: 'a backup', offset, leaseMs: 30_000 }
+    one.partition.hold(request, (_error, _message, _logStart, was) => (told = was))
+    return told
+  }
+  assert.deepEqual([renewed(0), renewed(0, 'b'), renewed(5), renewed(5)], [false, false, true, true])
+  one.clock.advance(29_999)
+  assert.equal(renewed(5), true)
+  one.clock.advance(30_000)
+  assert.equal(renewed(5), false, 'the lease had ended')
+  assert.deepEqual([renewed(21), renewed(5)], [false, true], 'what is refused leaves it as it was')
+  one.shard.depose(2)
+  one.shard.elect(3)
+  one.shard.settle()
+  assert.deepEqual([renewed(5), renewed(5)], [false, true], 'another led meanwhile')
+})
+
 test('holds: sixteen at most; whoever has one can renew it', () => {
   const one = filled()
   for (let i = 0; i < 16; i++) assert.deepEqual(hold(one, i, { holder: `${i}` }), HELD)

@@ -26,8 +26,11 @@ export interface HoldRequest {
   readonly leaseMs: number
 }
 
-/** `logStart`: the offset at which the log starts as the answer is given, −1 where this node cannot say. */
-export type HoldDone = (error: KafkaErrorCode, message: string | null, logStart: number) => void
+/**
+ * `logStart`: the offset at which the log starts as the answer is given, −1 where this node cannot say. `renewed`: an earlier hold of the
+ * same holder stood until now. He cannot know by himself: this node may have led no more meanwhile, or needed the room.
+ */
+export type HoldDone = (error: KafkaErrorCode, message: string | null, logStart: number, renewed: boolean) => void
 
 interface Hold {
   readonly release: () => void
@@ -59,23 +62,25 @@ export class LogHolds {
   /** `leads`: asked again after every wait. May answer before it returns. What is refused leaves an earlier hold as it was. */
   hold(request: HoldRequest, leads: () => boolean, done: HoldDone): void {
     const wrong = wrongWith(request)
-    if (wrong !== null) return done(KafkaError.INVALID_REQUEST, wrong, -1)
-    if (!leads()) return done(KafkaError.NOT_LEADER_OR_FOLLOWER, null, -1)
+    if (wrong !== null) return done(KafkaError.INVALID_REQUEST, wrong, -1, false)
+    if (!leads()) return done(KafkaError.NOT_LEADER_OR_FOLLOWER, null, -1, false)
     if (this.#isBeyond(request, done)) return
     indexOf(this.#shard, request.offset, (index) => {
-      if (!leads()) return done(KafkaError.NOT_LEADER_OR_FOLLOWER, null, -1)
+      if (!leads()) return done(KafkaError.NOT_LEADER_OR_FOLLOWER, null, -1, false)
       if (this.#isBeyond(request, done)) return
       const { startOffset, refusal } = this.#shard
-      if (index === null) return done(KafkaError.KAFKA_STORAGE_ERROR, 'the log cannot be read there', startOffset)
-      if (refusal !== null) return done(KafkaError.KAFKA_STORAGE_ERROR, `nothing is held: ${refusal}`, startOffset)
+      if (index === null)
+        return done(KafkaError.KAFKA_STORAGE_ERROR, 'the log cannot be read there', startOffset, false)
+      if (refusal !== null)
+        return done(KafkaError.KAFKA_STORAGE_ERROR, `nothing is held: ${refusal}`, startOffset, false)
       if (!this.#holds.has(request.holder) && this.#holds.size >= HOLDS_MAX)
         return done(
           KafkaError.POLICY_VIOLATION,
           `held by ${HOLDS_MAX} already, which is the limit; wait for one to end`,
           startOffset,
+          false,
         )
-      this.#place(request, index)
-      done(KafkaError.NONE, null, startOffset)
+      done(KafkaError.NONE, null, startOffset, this.#place(request, index))
     })
   }
 
@@ -83,15 +88,17 @@ export class LogHolds {
     const { startOffset, committedOffset } = this.#shard
     if (offset >= startOffset && offset <= committedOffset) return false
     const message = `offset ${offset}: the log goes from ${startOffset} to ${committedOffset}`
-    done(KafkaError.OFFSET_OUT_OF_RANGE, message, startOffset)
+    done(KafkaError.OFFSET_OUT_OF_RANGE, message, startOffset, false)
     return true
   }
 
-  #place({ holder, name, leaseMs }: HoldRequest, index: number): void {
+  /** True: it follows an earlier one, with no gap. */
+  #place({ holder, name, leaseMs }: HoldRequest, index: number): boolean {
     const lease = `until it ends, or ${leaseMs / 1000} s after its last sign`
     const release = this.#shard.pin(`${name} (${lease})`, index)
-    this.#drop(holder)
+    const renewed = this.#drop(holder)
     this.#holds.set(holder, { release, timer: this.#clock.after(leaseMs, () => this.release(holder)) })
+    return renewed
   }
 
   release(holder: string): void {

@@ -107,10 +107,15 @@ describe('codec', () => {
     )
     deepStrictEqual(apis.holdLog.request.encodeToBuffer(request, 0), asked)
     deepStrictEqual(apis.holdLog.request.decodeFrom(asked, 0), request)
-    const response = { errorCode: 1, errorMessage: 'gone', logStartOffset: 7 }
+    const response = { errorCode: 1, errorMessage: 'gone', logStartOffset: 7, renewed: false }
     const told = hex('0001 | 05 676f6e65 | 0000000000000007 | 00')
     deepStrictEqual(apis.holdLog.response.encodeToBuffer(response, 0), told)
     deepStrictEqual(apis.holdLog.response.decodeFrom(told, 0), response)
+    const renewed = { errorCode: 0, errorMessage: null, logStartOffset: 7, renewed: true }
+    deepStrictEqual(
+      apis.holdLog.response.encodeToBuffer(renewed, 0),
+      hex('0000 | 00 | 0000000000000007 | 01 00 01 | 01'),
+    )
     strictEqual(apiByKey(1003), apis.holdLog)
   })
 

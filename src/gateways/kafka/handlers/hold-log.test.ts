@@ -31,7 +31,8 @@ test('a log is held, shown as held with the name, renewed and let go; others are
       const { responses } = await client.request(apis.produce, 9, request)
       if (responses[0]!.partitionResponses[0]!.errorCode === KafkaError.NONE) sent++
     }
-    assert.deepEqual(await hold(1), { errorCode: 0, errorMessage: null, logStartOffset: 0 })
+    assert.deepEqual(await hold(1), { errorCode: 0, errorMessage: null, logStartOffset: 0, renewed: false })
+    assert.deepEqual(await hold(1), { errorCode: 0, errorMessage: null, logStartOffset: 0, renewed: true })
     assert.match(
       (await shown())!,
       /^held by a backup on tern \(until it ends, or 30 s after its last sign\) at entry \d+$/,

@@ -10,8 +10,8 @@ export function holdLog(
   request: HoldLogRequest,
 ): void {
   const { name, topicId, partitionIndex, holder, holderName, offset, leaseMs } = request
-  const answer = (errorCode: number, errorMessage: string | null, logStartOffset = -1): void =>
-    exchange.respond({ errorCode, errorMessage, logStartOffset })
+  const answer = (errorCode: number, errorMessage: string | null, logStartOffset = -1, renewed = false): void =>
+    exchange.respond({ errorCode, errorMessage, logStartOffset, renewed })
   if (context.cluster.topic(name)?.id !== topicId)
     return answer(KafkaError.UNKNOWN_TOPIC_ID, `topic ${name} with id ${topicId} is not here`)
   const partition = context.streams.find(name, partitionIndex)

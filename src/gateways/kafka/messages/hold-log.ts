@@ -33,5 +33,7 @@ export const holdLogResponse = {
     errorMessage: { type: 'string', nullable: '0+' },
     /** Where the log starts; −1 where this node does not lead. */
     logStartOffset: { type: 'int64' },
+    /** An earlier hold of the same holder stood until this one did: there was no gap. Nodes of before it was told say that there was. */
+    renewed: { type: 'bool', tag: 0, default: false },
   },
 } as const satisfies MessageDefinition

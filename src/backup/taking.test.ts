@@ -1,0 +1,196 @@
+/** What a run copies where the leader, the hold on the log or the clock are not as they usually are. */
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import kafkajs, { type Admin } from 'kafkajs'
+import { type Api, apis, type DraftOf, type MessageDefinition, type MessageOf } from '../gateways/kafka/index.ts'
+import { Tidemark } from '../index.ts'
+import { parseAddress } from '../node-options.ts'
+import type { Address, Clock } from '../platform/index.ts'
+import { MemoryDisk } from '../platform/memory/index.ts'
+import { nodePlatform } from '../platform/nodejs/index.ts'
+import { forEachRecord, lastOffsetOf } from '../records/index.ts'
+import { KafkaError } from '../streams/index.ts'
+import { ClusterClient } from './cluster-client.ts'
+import type { Manifest } from './manifest.ts'
+import type { Progress } from './progress.ts'
+import { fetchBatches, readMarks } from './reading.ts'
+import { RESTORE_DEFAULTS, restoreBackup } from './restoring.ts'
+import { BACKUP_DEFAULTS, type BackupOptions, takeBackup } from './taking.ts'
+
+const platform = nodePlatform()
+const FOLDER = '/backup'
+const HOLDER = { id: 'cd'.repeat(16), name: 'a backup of the tests' }
+const COMPACTED = { 'cleanup.policy': 'compact', 'segment.bytes': '300000', 'min.cleanable.dirty.ratio': '0.01' }
+
+const newDisk = (): MemoryDisk => new MemoryDisk({ powerLoss: false }, { clock: platform.clock })
+
+/** Something happens before a request is sent; what it returns is the answer. */
+class WatchedClient extends ClusterClient {
+  before: (apiKey: number, message: Record<string, unknown>) => Promise<unknown> = async () => undefined
+
+  override async ask<Q extends MessageDefinition, R extends MessageDefinition>(
+    to: Address,
+    api: Api<Q, R>,
+    version: number,
+    message: DraftOf<Q>,
+  ): Promise<MessageOf<R>> {
+    const answer = await this.before(api.apiKey, message as Record<string, unknown>)
+    return answer === undefined ? super.ask(to, api, version, message) : (answer as MessageOf<R>)
+  }
+
+  /** Before the n-th request of this kind from now on, once. */
+  beforeThe(n: number, { apiKey }: { readonly apiKey: number }, happens: () => Promise<void>): void {
+    let left = n
+    this.before = async (key) => {
+      if (key !== apiKey || --left > 0) return
+      this.before = async () => undefined
+      await happens()
+    }
+  }
+}
+
+interface Rig {
+  readonly admin: Admin
+  readonly client: WatchedClient
+  readonly events: Progress[]
+  create(topic: string, settings?: Record<string, string>): Promise<void>
+  send(topic: string, key: string, value: string | null): Promise<void>
+  backup(disk: MemoryDisk, options?: Partial<BackupOptions>, clock?: Clock): Promise<Manifest>
+  restore(disk: MemoryDisk): Promise<void>
+  /** Of all records of partition 0: `key@offset`. */
+  keys(topic: string): Promise<string[]>
+}
+
+async function withNode(use: (rig: Rig) => Promise<void>, patienceMs = 20_000): Promise<void> {
+  const tidemark = await Tidemark.start({ memory: true })
+  const brokers = tidemark.kafka.brokers.map((broker) => parseAddress('brokers', broker))
+  const client = new WatchedClient({ brokers, patienceMs }, platform)
+  const kafka = new kafkajs.Kafka({ brokers: [...tidemark.kafka.brokers], logLevel: kafkajs.logLevel.NOTHING })
+  const [admin, producer] = [kafka.admin(), kafka.producer({ idempotent: true, maxInFlightRequests: 1 })]
+  const events: Progress[] = []
+  const progress = (event: Progress) => void events.push(event)
+  try {
+    await Promise.all([admin.connect(), producer.connect()])
+    await use({
+      admin,
+      client,
+      events,
+      create: async (topic, settings = {}) => {
+        const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }))
+        await admin.createTopics({ topics: [{ topic, numPartitions: 1, configEntries }] })
+      },
+      send: async (topic, key, value) => {
+        await producer.send({ topic, acks: -1, messages: [{ partition: 0, key, value }] })
+      },
+      backup: (disk, options = {}, clock = platform.clock) =>
+        takeBackup(
+          { ...BACKUP_DEFAULTS, folder: FOLDER, topics: null, width: 1, holder: HOLDER, version: 't', ...options },
+          { disk, clock, client, progress },
+        ),
+      restore: async (disk) => {
+        const options = { ...RESTORE_DEFAULTS, folder: FOLDER, topics: null, untilMs: null }
+        await restoreBackup(options, { disk, client, progress })
+        await client.refresh()
+      },
+      keys: (topic) => keysOf(client, topic),
+    })
+  } finally {
+    client.close()
+    await Promise.all([admin.disconnect(), producer.disconnect()])
+    await tidemark.stop()
+  }
+}
+
+async function keysOf(client: ClusterClient, name: string): Promise<string[]> {
+  await client.refresh()
+  const topic = client.topics.get(name)!
+  const { startOffset, highWatermark } = (await readMarks(client, topic, 0))!
+  const keys: string[] = []
+  for (let next = startOffset; next < highWatermark; ) {
+    const fetched = await fetchBatches(client, topic, 0, next, { maxBytes: 1 << 20 })
+    assert.ok(fetched !== null && fetched !== 'out-of-range')
+    for (const batch of fetched.batches) {
+      forEachRecord(batch, 0, ({ offset, key }) => {
+        keys.push(`${key}@${offset}`)
+        return true
+      })
+      next = lastOffsetOf(batch, 0) + 1
+    }
+  }
+  return keys
+}
+
+/** As when the lease has ended: the leader looks at once what may go. */
+async function loseHold(client: ClusterClient, name: string): Promise<void> {
+  const topic = client.topics.get(name)!
+  const message = { name, topicId: topic.id, partitionIndex: 0, holder: HOLDER.id, holderName: HOLDER.name }
+  await client.ask(topic.leaders[0]!, apis.holdLog, 0, { ...message, offset: 0, leaseMs: 0 })
+}
+
+const told = (events: readonly Progress[]): string[] =>
+  events.flatMap((event) => ('text' in event ? [`${event.type}: ${event.text}`] : []))
+
+/** Nine records below the mark, a victim among them, and then, while the log is not held, it is written anew above the mark. */
+async function overwriteUnheld({ create, client, send, keys }: Rig): Promise<void> {
+  await create('prices', COMPACTED)
+  for (let i = 0; i < 4; i++) await send('prices', `${i}`, 'x'.repeat(100_000))
+  await send('prices', 'victim', 'one')
+  await send('prices', 'tail', 'one')
+  client.beforeThe(2, apis.fetch, async () => {
+    await send('prices', 'victim', 'two')
+    const compacted = (async () => {
+      while ((await keys('prices')).includes('victim@4')) await loseHold(client, 'prices')
+    })()
+    for (let i = 0; i < 6; i++) await send('prices', `${i % 3}`, 'x'.repeat(100_000))
+    await compacted
+  })
+}
+
+test('compacted: what goes while the log is not held, written anew above the mark, is copied from there', async () => {
+  const disk = newDisk()
+  await withNode(async (rig) => {
+    await overwriteUnheld(rig)
+    await rig.backup(disk, { fetchBytes: 150_000 })
+    assert.deepEqual(told(rig.events), [])
+  })
+  await withNode(async ({ restore, keys }) => {
+    await restore(disk)
+    assert.deepEqual(
+      (await keys('prices')).filter((key) => key.startsWith('victim')),
+      ['victim@6'],
+    )
+  })
+})
+
+test('compacted: a log that nobody holds is read until it is quiet; where it never is, the keys that may lack are told', async () => {
+  await withNode(async ({ create, send, backup, client, events, keys }) => {
+    await create('prices', COMPACTED)
+    for (const key of ['a', 'b', 'c']) await send('prices', key, 'one')
+    let written = 0
+    let until = 5
+    client.pause = () => Promise.resolve()
+    client.before = async (apiKey) => {
+      if (apiKey === apis.holdLog.apiKey)
+        return { errorCode: KafkaError.POLICY_VIOLATION, errorMessage: 'held by 16', logStartOffset: 0, renewed: false }
+      if (apiKey === apis.fetch.apiKey && written < until) await send('prices', `${written++}`, 'one')
+      return undefined
+    }
+    const quiet = await backup(newDisk())
+    assert.equal(quiet.topics[0]!.partitions[0]!.nextOffset, 8)
+    assert.deepEqual(told(events), [
+      'note: topic prices, partition 0: was not held against retention at last: held by 16',
+    ])
+    events.length = 0
+    until = Number.POSITIVE_INFINITY
+    const busy = await backup(newDisk())
+    const { nextOffset } = busy.topics[0]!.partitions[0]!
+    const cuts = events.filter((event) => event.type === 'cut')
+    assert.deepEqual(
+      cuts.map(({ topic, partition, from, to }) => [topic, partition, from, to]),
+      [['prices', 0, nextOffset, nextOffset + 1]],
+    )
+    assert.match(cuts[0]!.text, /^topic prices, partition 0: was not held against compaction \(held by 16\): of keys/)
+    until = written
+    assert.equal((await keys('prices')).length, nextOffset + 1)
+  })
+})
