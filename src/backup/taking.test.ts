@@ -11,6 +11,7 @@ import { nodePlatform } from '../platform/nodejs/index.ts'
 import { forEachRecord, lastOffsetOf } from '../records/index.ts'
 import { KafkaError } from '../streams/index.ts'
 import { ClusterClient } from './cluster-client.ts'
+import { promised } from './files.ts'
 import type { Manifest } from './manifest.ts'
 import type { Progress } from './progress.ts'
 import { fetchBatches, readMarks } from './reading.ts'
@@ -120,11 +121,12 @@ async function keysOf(client: ClusterClient, name: string): Promise<string[]> {
   return keys
 }
 
-/** As when the lease has ended: the leader looks at once what may go. */
+/** As when the lease has ended: whatever may go the leader lets go at once, and not at its next look. */
 async function loseHold(client: ClusterClient, name: string): Promise<void> {
   const topic = client.topics.get(name)!
   const message = { name, topicId: topic.id, partitionIndex: 0, holder: HOLDER.id, holderName: HOLDER.name }
-  await client.ask(topic.leaders[0]!, apis.holdLog, 0, { ...message, offset: 0, leaseMs: 0 })
+  for (const leaseMs of [30_000, 0])
+    await client.ask(topic.leaders[0]!, apis.holdLog, 0, { ...message, offset: 0, leaseMs })
 }
 
 const told = (events: readonly Progress[]): string[] =>
@@ -192,5 +194,65 @@ test('compacted: a log that nobody holds is read until it is quiet; where it nev
     assert.match(cuts[0]!.text, /^topic prices, partition 0: was not held against compaction \(held by 16\): of keys/)
     until = written
     assert.equal((await keys('prices')).length, nextOffset + 1)
+  })
+})
+
+/** The wall stands still until it is moved. */
+function wallClock(): { readonly clock: Clock; pass(ms: number): void } {
+  let wallMs = platform.clock.wall()
+  const clock = Object.assign(Object.create(platform.clock) as Clock, {
+    now: () => platform.clock.now(),
+    wall: () => wallMs,
+  })
+  const pass = (ms: number): void => {
+    wallMs += ms
+  }
+  return { clock, pass }
+}
+
+const ANEW = 'note: topic prices is compacted, and deletions since the last run may be gone: copied anew'
+
+test('compacted: a deletion that goes while the partition waits for its turn is not forgotten', async () => {
+  const disk = newDisk()
+  await withNode(async ({ create, send, backup, client, events, keys }) => {
+    await create('before')
+    await create('prices', { ...COMPACTED, 'delete.retention.ms': '200' })
+    const { clock, pass } = wallClock()
+    await send('prices', 'gone', 'v')
+    await backup(disk, {}, clock)
+    await send('before', 'k', 'v')
+    await send('prices', 'gone', null)
+    client.beforeThe(1, apis.fetch, async () => {
+      for (let i = 0; i < 6; i++) await send('prices', `${i % 3}`, 'x'.repeat(100_000))
+      while ((await keys('prices')).some((key) => key.startsWith('gone'))) await loseHold(client, 'prices')
+      pass(201)
+    })
+    await backup(disk, {}, clock)
+    assert.deepEqual(told(events), [ANEW])
+  })
+  await withNode(async ({ restore, keys }) => {
+    await restore(disk)
+    assert.ok((await keys('prices')).every((key) => !key.startsWith('gone')))
+  })
+})
+
+test('compacted: what took longer to add than deletions are kept is copied anew, and the addition goes', async () => {
+  const disk = newDisk()
+  await withNode(async ({ create, send, backup, client, events }) => {
+    await create('prices', { ...COMPACTED, 'delete.retention.ms': '60000' })
+    const { clock, pass } = wallClock()
+    const segments = async () =>
+      (await backup(disk, {}, clock)).topics[0]!.partitions[0]!.segments.map(({ number }) => number)
+    await send('prices', 'k', '1')
+    assert.deepEqual(await segments(), [1])
+    await send('prices', 'k', '2')
+    pass(30_000)
+    client.beforeThe(1, apis.fetch, async () => pass(30_000))
+    assert.deepEqual([await segments(), told(events)], [[1, 2], []], 'in time')
+    await send('prices', 'k', '3')
+    client.beforeThe(1, apis.fetch, async () => pass(60_001))
+    assert.deepEqual([await segments(), told(events)], [[4], [ANEW]])
+    assert.deepEqual(await promised<string[]>((done) => disk.list(`${FOLDER}/segments`, done)), ['00000004.batches'])
+    assert.equal(events.filter(({ type }) => type === 'partition-done').length, 3)
   })
 })

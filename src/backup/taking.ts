@@ -8,7 +8,8 @@
  * at one moment, and the next run has to copy only what came since; sealed segments are never touched again.
  *
  * Of a compacted topic what came since is not enough once deletions may be gone that came since: what they deleted would stay here,
- * and come back. So after half of their grace (`delete.retention.ms`) such a topic is copied anew.
+ * and come back. So after half of their grace (`delete.retention.ms`) a partition of such a topic is copied anew, and also where it
+ * was only added to, and that ended after their grace.
  *
  * While a partition is read its leader holds its log for it (holding.ts), from the next offset on: what is copied may go. What goes
  * nevertheless is told, each time.
@@ -60,7 +61,7 @@ export interface BackupOptions {
 /** A little apart: a new leader has its second, and more. */
 const PASSES_MAX = 100
 
-/** Of the grace of deletions, between two runs of which the second only adds. */
+/** Of the grace of deletions, between the last run and one that begins only to add: the rest is for reading. */
 const GRACE_SHARE = 0.5
 
 export const BACKUP_DEFAULTS = { segmentBytes: 64 << 20, fetchBytes: 4 << 20, width: 4 } as const
@@ -88,6 +89,7 @@ class Taking {
   readonly #with: BackupCollaborators
   readonly #folder: BackupFolder
   #leftovers: Leftovers | null = null
+  readonly #saidAnew = new Set<string>()
 
   constructor(options: BackupOptions, collaborators: BackupCollaborators, folder: BackupFolder) {
     this.#options = options
@@ -154,10 +156,7 @@ class Taking {
 
   async #topics(picked: readonly TopicInCluster[], before: Manifest | null): Promise<ManifestTopic[]> {
     const { client, clock, progress } = this.#with
-    const drafts = new Map<
-      string,
-      { readonly topic: Omit<ManifestTopic, 'partitions'>; partitions: ManifestPartition[]; goesOn: GoingOn }
-    >()
+    const drafts = new Map<string, { readonly topic: Draft; partitions: ManifestPartition[] }>()
     const saysDeleted = (name: string): void =>
       progress({ type: 'warning', text: `topic ${name} was deleted while it was backed up` })
     for (const found of picked) {
@@ -172,24 +171,16 @@ class Taking {
         continue
       }
       const topic = { name, id, settings, replicationFactor, takenAtMs: clock.wall(), gone: false }
-      const known = before?.topics.find((each) => each.id === id)
-      const goesOn = goingOn(topic, known)
-      if (goesOn === 'anew' && known !== undefined)
-        progress({
-          type: 'note',
-          text: `topic ${name} is compacted, and deletions since the last run may be gone: copied anew`,
-        })
-      drafts.set(id, { topic, partitions: [], goesOn })
+      drafts.set(id, { topic, partitions: [] })
     }
     const turns = picked
       .filter(({ id }) => drafts.has(id))
       .flatMap((topic) => topic.leaders.map((_, partition) => ({ topic, partition })))
     progress({ type: 'begun', partitions: turns.length })
     await forEachOf(turns, this.#options.width, async ({ topic, partition }, stopped) => {
-      const known = before?.topics.find(({ id }) => id === topic.id)?.partitions[partition]
-      const goesOn = drafts.get(topic.id)?.goesOn ?? 'anew'
-      const taken = await this.#partition(topic, partition, known, goesOn, stopped)
+      const known = before?.topics.find(({ id }) => id === topic.id)
       const draft = drafts.get(topic.id)
+      const taken = draft === undefined ? null : await this.#partition(topic, partition, draft.topic, known, stopped)
       if (taken !== null && draft !== undefined) draft.partitions[partition] = taken
       else if (drafts.delete(topic.id)) saysDeleted(topic.name)
     })
@@ -207,6 +198,49 @@ class Taking {
 
   /** Null: the topic is gone. */
   async #partition(
+    topic: TopicInCluster,
+    partition: number,
+    draft: Draft,
+    before: ManifestTopic | undefined,
+    stopped: () => boolean,
+  ): Promise<ManifestPartition | null> {
+    const known = before?.partitions[partition]
+    const read = (goesOn: GoingOn) => this.#read(topic, partition, known, goesOn, stopped)
+    const graceMs = graceOf(draft, before)
+    let taken: ManifestPartition | null
+    if (graceMs === null) taken = await read('from-leftovers')
+    else if (before === undefined) taken = await read('anew')
+    else if (!this.#isWithin(graceMs * GRACE_SHARE, before)) taken = await this.#anew(topic, read)
+    else {
+      taken = await read('from-the-last-run')
+      // Until then every deletion that came since the last run was there when it was read.
+      if (taken !== null && !stopped() && !this.#isWithin(graceMs, before)) {
+        const old = new Set(known?.segments.map(({ number }) => number))
+        await this.#folder.remove(taken.segments.map(({ number }) => number).filter((number) => !old.has(number)))
+        taken = await this.#anew(topic, read)
+      }
+    }
+    if (taken !== null) this.#with.progress({ type: 'partition-done', topic: topic.name, partition })
+    return taken
+  }
+
+  /** Two wall clocks: one that went back, or one that is fast, is met by copying what need not be. */
+  #isWithin(graceMs: number, { takenAtMs }: ManifestTopic): boolean {
+    const sinceMs = this.#with.clock.wall() - takenAtMs
+    return sinceMs >= 0 && sinceMs <= graceMs
+  }
+
+  #anew(
+    { id, name }: TopicInCluster,
+    read: (goesOn: GoingOn) => Promise<ManifestPartition | null>,
+  ): Promise<ManifestPartition | null> {
+    const text = `topic ${name} is compacted, and deletions since the last run may be gone: copied anew`
+    if (!this.#saidAnew.has(id)) this.#with.progress({ type: 'note', text })
+    this.#saidAnew.add(id)
+    return read('anew')
+  }
+
+  async #read(
     topic: TopicInCluster,
     partition: number,
     known: ManifestPartition | undefined,
@@ -243,7 +277,6 @@ class Taking {
     }
     if (hold.refusal !== null)
       progress({ type: 'note', text: `${placeOf(reading)}: was not held against retention at last: ${hold.refusal}` })
-    progress({ type: 'partition-done', topic: topic.name, partition })
     return {
       startOffset: Math.min(reading.startOffset, reading.next),
       nextOffset: reading.next,
@@ -359,18 +392,19 @@ class Taking {
   }
 }
 
-/** From what the last run has, and a killed one after it; from the last run; from the log's start. */
+/**
+ * From what the last run has, and a killed one after it; from the last run; from the log's start. How old what a killed run has left
+ * is nobody knows: to a compacted topic it is of no use.
+ */
 type GoingOn = 'from-leftovers' | 'from-the-last-run' | 'anew'
 
-/** How old what a killed run has left is nobody knows: to a compacted topic it is of no use. */
-function goingOn(topic: Omit<ManifestTopic, 'partitions'>, known: ManifestTopic | undefined): GoingOn {
-  const settings = [topic, ...(known === undefined ? [] : [known])].map((each) => partitionSettings(each.settings))
-  if (!settings.some(({ compacted }) => compacted)) return 'from-leftovers'
-  if (known === undefined) return 'anew'
-  const graceMs = Math.min(...settings.map(({ deleteRetentionMs }) => deleteRetentionMs))
-  const sinceMs = topic.takenAtMs - known.takenAtMs
-  // Two wall clocks: one that went back, or one that is fast, is met by copying what need not be.
-  return sinceMs >= 0 && sinceMs <= graceMs * GRACE_SHARE ? 'from-the-last-run' : 'anew'
+type Draft = Omit<ManifestTopic, 'partitions'>
+
+/** How long deletions are kept. Null: nothing is ever compacted. */
+function graceOf(topic: Draft, before: ManifestTopic | undefined): number | null {
+  const settings = [topic, ...(before === undefined ? [] : [before])].map((each) => partitionSettings(each.settings))
+  if (!settings.some(({ compacted }) => compacted)) return null
+  return Math.min(...settings.map(({ deleteRetentionMs }) => deleteRetentionMs))
 }
 
 function beingRestored(name: string): string {
