@@ -11,6 +11,7 @@ import { nodePlatform } from '../platform/nodejs/index.ts'
 import { forEachRecord, lastOffsetOf } from '../records/index.ts'
 import { KafkaError } from '../streams/index.ts'
 import { ClusterClient } from './cluster-client.ts'
+import { BackupError } from './errors.ts'
 import { promised } from './files.ts'
 import type { Manifest } from './manifest.ts'
 import type { Progress } from './progress.ts'
@@ -255,4 +256,27 @@ test('compacted: what took longer to add than deletions are kept is copied anew,
     assert.deepEqual(await promised<string[]>((done) => disk.list(`${FOLDER}/segments`, done)), ['00000004.batches'])
     assert.equal(events.filter(({ type }) => type === 'partition-done').length, 3)
   })
+})
+
+test('a leader that never serves what its log is said to have is given up when the patience is over', async () => {
+  const answers: [RegExp, number][] = [
+    [
+      /topic tides, partition 0: given up after 0 s .*offset 0 is out of the leader’s range.*goes on/,
+      KafkaError.OFFSET_OUT_OF_RANGE,
+    ],
+    [/topic tides, partition 0: given up after 0 s .*nothing comes from offset 0 on/, KafkaError.NONE],
+  ]
+  await withNode(async ({ create, send, backup, client }) => {
+    await create('tides')
+    await send('tides', 'k', 'v')
+    for (const [message, errorCode] of answers) {
+      client.before = async (apiKey) =>
+        apiKey === apis.fetch.apiKey ? { responses: [{ partitions: [{ errorCode, records: null }] }] } : undefined
+      await assert.rejects(backup(newDisk()), (error) => {
+        assert.ok(error instanceof BackupError && error.code === 'UNREACHABLE', String(error))
+        assert.match(error.message, message)
+        return true
+      })
+    }
+  }, 250)
 })

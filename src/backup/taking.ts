@@ -17,7 +17,7 @@
 import type { Clock, Disk } from '../platform/index.ts'
 import { baseOffsetOf, hollowBatches, lastOffsetOf, recordCountOf } from '../records/index.ts'
 import { partitionSettings } from '../streams/index.ts'
-import type { ClusterClient, TopicInCluster } from './cluster-client.ts'
+import type { Attempt, ClusterClient, TopicInCluster } from './cluster-client.ts'
 import { BackupError } from './errors.ts'
 import { BackupFolder, type Leftovers } from './folder.ts'
 import { type Holder, LogHold } from './holding.ts'
@@ -321,29 +321,36 @@ class Taking {
 
   /** False: the topic is gone. */
   async #readTo(mark: number, reading: Reading, hold: LogHold, stopped: () => boolean): Promise<boolean> {
-    const { topic, partition } = reading
-    const { fetchBytes } = this.#options
-    while (reading.next < mark && !stopped()) {
-      await hold.keep(reading.next)
-      const fetched = await fetchBatches(this.#with.client, topic, partition, reading.next, { maxBytes: fetchBytes })
-      if (fetched === null) return false
-      if (fetched === 'out-of-range') {
-        if (!(await this.#logWasCut(reading, hold))) return false
-      } else if ((await this.#keep(reading, fetched.batches, mark)) === 'end') break
+    while (reading.next < mark) {
+      const step = await this.#with.client.persist(placeOf(reading), () => this.#step(mark, reading, hold, stopped))
+      if (step !== 'more') return step === 'end'
     }
     return true
   }
 
-  /** Below the log's start: DeleteRecords was faster, or retention where nothing held it. False: the topic is gone. */
-  async #logWasCut(reading: Reading, hold: LogHold): Promise<boolean> {
+  async #step(mark: number, reading: Reading, hold: LogHold, stopped: () => boolean): Promise<Attempt<Step>> {
+    if (stopped()) return { value: 'end' }
+    const { topic, partition, next } = reading
+    const { fetchBytes } = this.#options
+    await hold.keep(next)
+    const fetched = await fetchBatches(this.#with.client, topic, partition, next, { maxBytes: fetchBytes })
+    if (fetched === null) return { value: 'gone' }
+    const isOut = fetched === 'out-of-range'
+    const step = isOut ? await this.#logWasCut(reading, hold) : await this.#keep(reading, fetched.batches, mark)
+    if (step !== 'more' || reading.next > next) return { value: step }
+    return { again: isOut ? `offset ${next} is out of the leader’s range` : `nothing comes from offset ${next} on` }
+  }
+
+  /** Below the log's start: DeleteRecords was faster, or retention where nothing held it. Or the leader is behind, for a while. */
+  async #logWasCut(reading: Reading, hold: LogHold): Promise<'more' | 'gone'> {
     await reading.seal()
     hold.lost()
     const marks = await readMarks(this.#with.client, reading.topic, reading.partition)
-    if (marks === null) return false
+    if (marks === null) return 'gone'
     const { next: from, topic, partition } = reading
     const to = marks.startOffset
-    if (to <= from) await this.#with.client.pause()
-    else if (reading.hasBegun) {
+    if (to <= from) return 'more'
+    if (reading.hasBegun) {
       reading.startOffset = reading.next = to
       const by = hold.refusal === null ? 'deleted, or cut as leadership moved' : `the log was not held: ${hold.refusal}`
       const text = `${placeOf(reading)}: offsets ${from} to ${to - 1} went while it was backed up, and are not in the backup (${by})`
@@ -351,7 +358,7 @@ class Taking {
     }
     // The cut was decided before the log was held.
     else this.#skipTo(reading, from, to)
-    return true
+    return 'more'
   }
 
   async #keep(reading: Reading, fetched: readonly Buffer[], highWatermark: number): Promise<'more' | 'end'> {
@@ -397,6 +404,9 @@ class Taking {
  * is nobody knows: to a compacted topic it is of no use.
  */
 type GoingOn = 'from-leftovers' | 'from-the-last-run' | 'anew'
+
+/** What came of one question. */
+type Step = 'more' | 'end' | 'gone'
 
 type Draft = Omit<ManifestTopic, 'partitions'>
 
