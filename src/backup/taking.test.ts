@@ -280,3 +280,28 @@ test('a leader that never serves what its log is said to have is given up when t
     }
   }, 250)
 })
+
+test('what was cut between two runs is told once', async () => {
+  await withNode(async ({ admin, create, send, backup, client, events }) => {
+    await create('tides')
+    const disk = newDisk()
+    for (const key of ['a', 'b', 'c']) await send('tides', key, 'v')
+    await backup(disk)
+    for (const key of ['d', 'e']) await send('tides', key, 'v')
+    await admin.fetchTopicOffsets('tides')
+    await admin.deleteTopicRecords({ topic: 'tides', partitions: [{ partition: 0, offset: '5' }] })
+    await backup(disk)
+    assert.deepEqual(told(events), [
+      'warning: topic tides, partition 0: offsets 3 to 4 were cut from the log before they were backed up',
+    ])
+    // The last segment ends at 3; the log was known up to 5.
+    client.before = async (apiKey) =>
+      apiKey === apis.listOffsets.apiKey ? { topics: [{ partitions: [{ errorCode: 0, offset: 4 }] }] } : undefined
+    await assert.rejects(backup(disk), /ends at offset 4, the backup holds it up to 5/)
+    client.before = async () => undefined
+    await backup(disk)
+    await send('tides', 'f', 'v')
+    const { startOffset, nextOffset } = (await backup(disk)).topics[0]!.partitions[0]!
+    assert.deepEqual([startOffset, nextOffset, told(events).length], [5, 6, 1])
+  })
+})

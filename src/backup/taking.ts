@@ -253,7 +253,9 @@ class Taking {
     const marks = await readMarks(client, topic, partition)
     if (marks === null) return null
     const { startOffset, highWatermark } = marks
-    const backedUpTo = segments.at(-1)?.nextOffset ?? known?.nextOffset ?? startOffset
+    // Where the log was cut above the last segment, the manifest knows of more than that.
+    const ends = [segments.at(-1), known].flatMap((each) => each?.nextOffset ?? [])
+    const backedUpTo = ends.length === 0 ? startOffset : Math.max(...ends)
     if (backedUpTo > highWatermark)
       throw new BackupError(
         { code: 'LOG_WENT_BACK', topic: topic.name, partition, endOffset: highWatermark, backedUpTo },
