@@ -70,6 +70,10 @@ export class SegmentWriter {
     return this.#position - SEGMENT_HEADER_BYTES
   }
 
+  get records(): number {
+    return this.#records
+  }
+
   /** Whole batches that follow each other, and what is here. */
   async append(batches: readonly Buffer[]): Promise<void> {
     let bytes = 0

@@ -23,6 +23,8 @@ import { crc32c } from '../stdx/index.ts'
 export const SEGMENT_HEADER_BYTES = 64
 export const SEGMENT_FOOTER_BYTES = 40
 export const SEGMENT_VERSION = 1
+/** As many as the footer can say. */
+export const SEGMENT_RECORDS_MAX = 0xffff_ffff
 const MAGIC = Buffer.from('TMBACKUP', 'latin1')
 const FOOTER_MAGIC = 0x45424d54
 

@@ -8,12 +8,15 @@ import { parseAddress } from '../node-options.ts'
 import type { Address, Clock } from '../platform/index.ts'
 import { MemoryDisk } from '../platform/memory/index.ts'
 import { nodePlatform } from '../platform/nodejs/index.ts'
-import { forEachRecord, lastOffsetOf } from '../records/index.ts'
-import { KafkaError } from '../streams/index.ts'
+import { encodeBatch, forEachRecord, lastOffsetOf, setBaseOffset } from '../records/index.ts'
+import { crc32c } from '../stdx/index.ts'
+import { KafkaError, ListOffset } from '../streams/index.ts'
 import { ClusterClient } from './cluster-client.ts'
 import { BackupError } from './errors.ts'
 import { promised } from './files.ts'
+import { BackupFolder } from './folder.ts'
 import type { Manifest } from './manifest.ts'
+import { verifyTopics } from './plan.ts'
 import type { Progress } from './progress.ts'
 import { fetchBatches, readMarks } from './reading.ts'
 import { RESTORE_DEFAULTS, restoreBackup } from './restoring.ts'
@@ -303,5 +306,41 @@ test('what was cut between two runs is told once', async () => {
     await send('tides', 'f', 'v')
     const { startOffset, nextOffset } = (await backup(disk)).topics[0]!.partitions[0]!
     assert.deepEqual([startOffset, nextOffset, told(events).length], [5, 6, 1])
+  })
+})
+
+test('a segment is left before its records are more than its footer can count', async () => {
+  const many = 0x7fff_fffe
+  let atOnce = 0
+  const batches = [0, 1, 2].map((i) => {
+    const batch = encodeBatch([{ key: null, value: Buffer.from('x'), timestamp: 1 }], { timestamp: 1 })
+    setBaseOffset(batch, 0, i * many)
+    // As a compressed batch may say of itself: what is stored is taken at its word.
+    batch.writeInt32BE(many - 1, 23)
+    batch.writeInt32BE(many, 57)
+    batch.writeUInt32BE(crc32c(batch.subarray(21)), 17)
+    return batch
+  })
+  await withNode(async ({ create, backup, client }) => {
+    await create('tides')
+    client.before = async (apiKey, message) => {
+      if (apiKey === apis.listOffsets.apiKey) {
+        const { topics } = message as { topics: { partitions: { timestamp: number }[] }[] }
+        const offset = topics[0]!.partitions[0]!.timestamp === ListOffset.earliest ? 0 : 3 * many
+        return { topics: [{ partitions: [{ errorCode: 0, offset }] }] }
+      }
+      if (apiKey !== apis.fetch.apiKey) return undefined
+      const { topics } = message as { topics: { partitions: { fetchOffset: number }[] }[] }
+      const from = topics[0]!.partitions[0]!.fetchOffset / many
+      const records = Buffer.concat(batches.slice(from, from + atOnce))
+      return { responses: [{ partitions: [{ errorCode: 0, records }] }] }
+    }
+    for (atOnce of [3, 1]) {
+      const disk = newDisk()
+      const { topics } = await backup(disk)
+      const counts = topics[0]!.partitions[0]!.segments.map(({ records }) => records)
+      assert.deepEqual(counts, [2 * many, many])
+      await verifyTopics(disk, new BackupFolder(FOLDER, disk), topics, () => {})
+    }
   })
 })

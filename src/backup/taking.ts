@@ -41,7 +41,7 @@ import {
   readSettings,
 } from './reading.ts'
 import { type FoundSegment, SegmentWriter } from './segment-file.ts'
-import { segmentName } from './segment-format.ts'
+import { SEGMENT_RECORDS_MAX, segmentName } from './segment-format.ts'
 import { forEachOf } from './workers.ts'
 
 export interface BackupOptions {
@@ -369,9 +369,12 @@ class Taking {
       fetched.filter((batch) => lastOffsetOf(batch, 0) >= reading.next),
       reading.next,
     )
-    let [next, records, count] = [reading.next, 0, 0]
+    const room = SEGMENT_RECORDS_MAX - (reading.writer?.records ?? 0)
+    let [next, records, count, isFull] = [reading.next, 0, 0, false]
     for (const batch of batches) {
       if (lastOffsetOf(batch, 0) >= highWatermark) break
+      isFull = records + recordCountOf(batch, 0) > room
+      if (isFull) break
       const base = baseOffsetOf(batch, 0)
       // Only the first of all may begin before what was asked for: where the log starts inside a batch.
       if (base < next && (count > 0 || !reading.atStart))
@@ -382,6 +385,10 @@ class Taking {
       next = lastOffsetOf(batch, 0) + 1
       records += recordCountOf(batch, 0)
       count++
+    }
+    if (count === 0 && isFull) {
+      await reading.seal()
+      return this.#keep(reading, fetched, highWatermark)
     }
     if (count === 0) return batches.length > 0 ? 'end' : 'more'
     const kept = batches.slice(0, count)
@@ -396,8 +403,8 @@ class Taking {
     reading.hasBegun = true
     const bytes = kept.reduce((sum, batch) => sum + batch.length, 0)
     this.#with.progress({ type: 'moved', topic: topic.name, partition, records, bytes })
-    if (reading.writer.bytes >= this.#options.segmentBytes) await reading.seal()
-    return count < batches.length ? 'end' : 'more'
+    if (isFull || reading.writer.bytes >= this.#options.segmentBytes) await reading.seal()
+    return count < batches.length && !isFull ? 'end' : 'more'
   }
 }
 
