@@ -113,8 +113,12 @@ export class BackupFolder {
     )
   }
 
-  writeManifest(manifest: Manifest): Promise<void> {
-    return replaceWhole(this.#disk, join(this.path, MANIFEST_NAME), encodeManifest(manifest))
+  /** Read before it is written: the one before is better than one that contradicts itself. */
+  async writeManifest(manifest: Manifest): Promise<void> {
+    const path = join(this.path, MANIFEST_NAME)
+    const bytes = encodeManifest(manifest)
+    decodeManifest(bytes, `${path} (a new one, not written)`)
+    await replaceWhole(this.#disk, path, bytes)
   }
 
   #names(): Promise<string[]> {
