@@ -11,6 +11,7 @@ import { nodePlatform } from '../platform/nodejs/index.ts'
 import { encodeBatch, forEachRecord, lastOffsetOf, setBaseOffset } from '../records/index.ts'
 import { crc32c } from '../stdx/index.ts'
 import { KafkaError, ListOffset } from '../streams/index.ts'
+import { sampleManifest } from './backup.fuzz.ts'
 import { ClusterClient } from './cluster-client.ts'
 import { BackupError } from './errors.ts'
 import { promised } from './files.ts'
@@ -20,6 +21,7 @@ import { verifyTopics } from './plan.ts'
 import type { Progress } from './progress.ts'
 import { fetchBatches, readMarks } from './reading.ts'
 import { RESTORE_DEFAULTS, restoreBackup } from './restoring.ts'
+import { SegmentWriter } from './segment-file.ts'
 import { BACKUP_DEFAULTS, type BackupOptions, takeBackup } from './taking.ts'
 
 const platform = nodePlatform()
@@ -343,4 +345,49 @@ test('a segment is left before its records are more than its footer can count', 
       await verifyTopics(disk, new BackupFolder(FOLDER, disk), topics, () => {})
     }
   })
+})
+
+test('what a stopped run knew to have gone meanwhile is told by the one that goes on from it', async () => {
+  await withNode(async ({ admin, create, send, backup, client, events }) => {
+    await create('tides')
+    for (const key of ['a', 'b', 'c', 'd', 'e', 'f']) await send('tides', key, 'v')
+    await client.refresh()
+    const topic = client.topics.get('tides')!
+    const fetched = (await fetchBatches(client, topic, 0, 0, { maxBytes: 1 << 20 })) as { batches: Buffer[] }
+    const disk = newDisk()
+    const folder = new BackupFolder(FOLDER, disk)
+    await folder.create()
+    let previousCrc = 0
+    for (const [number, offsets] of [[0, 1], [3], [4]].entries()) {
+      const header = { partition: 0, topicId: topic.id, number: number + 1, baseOffset: offsets[0]!, previousCrc }
+      const writer = await SegmentWriter.create(disk, folder.segments, header)
+      await writer.append(offsets.map((offset) => fetched.batches[offset]!))
+      previousCrc = (await writer.seal()).crc
+    }
+    await admin.fetchTopicOffsets('tides')
+    await admin.deleteTopicRecords({ topic: 'tides', partitions: [{ partition: 0, offset: '3' }] })
+    await backup(disk)
+    const cuts = events.filter((event) => event.type === 'cut')
+    assert.deepEqual(
+      cuts.map(({ partition, from, to }) => [partition, from, to]),
+      [[0, 2, 3]],
+    )
+    assert.match(cuts[0]!.text, /^topic tides, partition 0: offsets 2 to 2 went while a run that was stopped/)
+    events.length = 0
+    const { segments } = (await backup(disk)).topics[0]!.partitions[0]!
+    assert.deepEqual([segments.map(({ number }) => number), told(events)], [[1, 2, 3, 4], []])
+  })
+})
+
+test('a manifest that nobody could read does not take the place of one', async () => {
+  const disk = newDisk()
+  const folder = new BackupFolder(FOLDER, disk)
+  await folder.create()
+  const manifest = { ...sampleManifest(), topics: [], groups: [] }
+  await folder.writeManifest(manifest)
+  const [topic] = sampleManifest().topics
+  const partitions = [{ startOffset: 8, nextOffset: 7, segments: [] }]
+  const wrong = { ...manifest, topics: [{ ...topic!, partitions }] }
+  await assert.rejects(folder.writeManifest(wrong), /manifest.json \(a new one, not written\): .*starts above its end/)
+  assert.deepEqual(await folder.manifest(), manifest)
 })

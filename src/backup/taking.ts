@@ -264,6 +264,7 @@ class Taking {
       )
     const have = goesOn === 'anew' ? startOffset : backedUpTo
     const reading = new Reading(topic, partition, startOffset, segments)
+    this.#tellHoles(reading, known, adopted)
     this.#skipTo(reading, have, startOffset)
     const hold = new LogHold(client, this.#with.clock, this.#options.holder, topic, partition)
     try {
@@ -286,11 +287,27 @@ class Taking {
     }
   }
 
+  /** The run that left them has told it, but its exit code was that of a run that was stopped. */
+  #tellHoles(reading: Reading, known: ManifestPartition | undefined, adopted: readonly ManifestSegment[]): void {
+    const { topic, partition } = reading
+    if (known !== undefined && adopted.length > 0) this.#tellCut(reading, known.nextOffset, adopted[0]!.baseOffset)
+    for (const [i, { nextOffset: from }] of adopted.slice(0, -1).entries()) {
+      const to = adopted[i + 1]!.baseOffset
+      const text = `${placeOf(reading)}: offsets ${from} to ${to - 1} went while a run that was stopped backed it up, and are not in the backup`
+      if (from < to) this.#with.progress({ type: 'cut', topic: topic.name, partition, from, to, text })
+    }
+  }
+
   #skipTo(reading: Reading, have: number, startOffset: number): void {
     reading.startOffset = startOffset
     reading.next = Math.max(have, startOffset)
-    if (have >= startOffset) return
-    const text = `${placeOf(reading)}: offsets ${have} to ${startOffset - 1} were cut from the log before they were backed up`
+    this.#tellCut(reading, have, startOffset)
+  }
+
+  /** Between two runs, or before the log was held. */
+  #tellCut(reading: Reading, from: number, to: number): void {
+    if (from >= to) return
+    const text = `${placeOf(reading)}: offsets ${from} to ${to - 1} were cut from the log before they were backed up`
     this.#with.progress({ type: 'warning', text })
   }
 
