@@ -391,3 +391,16 @@ test('a manifest that nobody could read does not take the place of one', async (
   await assert.rejects(folder.writeManifest(wrong), /manifest.json \(a new one, not written\): .*starts above its end/)
   assert.deepEqual(await folder.manifest(), manifest)
 })
+
+test('compacted: whoever reads for longer than deletions are kept is told what that may mean', async () => {
+  await withNode(async ({ create, send, backup, client, events }) => {
+    await create('prices', { ...COMPACTED, 'delete.retention.ms': '60000' })
+    await send('prices', 'k', '1')
+    const { clock, pass } = wallClock()
+    client.beforeThe(1, apis.fetch, async () => pass(60_001))
+    await backup(newDisk(), {}, clock)
+    assert.deepEqual(told(events), [
+      'warning: topic prices, partition 0: to be read took longer than deletions are kept (delete.retention.ms: 60000); keys that were deleted meanwhile may be in the backup: set it higher',
+    ])
+  })
+})

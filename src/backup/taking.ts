@@ -209,15 +209,18 @@ class Taking {
     const graceMs = graceOf(draft, before)
     let taken: ManifestPartition | null
     if (graceMs === null) taken = await read('from-leftovers')
-    else if (before === undefined) taken = await read('anew')
-    else if (!this.#isWithin(graceMs * GRACE_SHARE, before)) taken = await this.#anew(topic, read)
+    else if (before === undefined) taken = await this.#readAnew(topic, partition, graceMs, read)
     else {
-      taken = await read('from-the-last-run')
+      const adds = this.#isWithin(graceMs * GRACE_SHARE, before.takenAtMs)
+      taken = adds ? await read('from-the-last-run') : null
       // Until then every deletion that came since the last run was there when it was read.
-      if (taken !== null && !stopped() && !this.#isWithin(graceMs, before)) {
+      const isGood = adds && (taken === null || stopped() || this.#isWithin(graceMs, before.takenAtMs))
+      if (!isGood) {
         const old = new Set(known?.segments.map(({ number }) => number))
-        await this.#folder.remove(taken.segments.map(({ number }) => number).filter((number) => !old.has(number)))
-        taken = await this.#anew(topic, read)
+        const added = (taken?.segments ?? []).map(({ number }) => number).filter((number) => !old.has(number))
+        await this.#folder.remove(added)
+        this.#sayAnew(topic)
+        taken = await this.#readAnew(topic, partition, graceMs, read)
       }
     }
     if (taken !== null) this.#with.progress({ type: 'partition-done', topic: topic.name, partition })
@@ -225,19 +228,32 @@ class Taking {
   }
 
   /** Two wall clocks: one that went back, or one that is fast, is met by copying what need not be. */
-  #isWithin(graceMs: number, { takenAtMs }: ManifestTopic): boolean {
-    const sinceMs = this.#with.clock.wall() - takenAtMs
+  #isWithin(graceMs: number, fromMs: number): boolean {
+    const sinceMs = this.#with.clock.wall() - fromMs
     return sinceMs >= 0 && sinceMs <= graceMs
   }
 
-  #anew(
-    { id, name }: TopicInCluster,
-    read: (goesOn: GoingOn) => Promise<ManifestPartition | null>,
-  ): Promise<ManifestPartition | null> {
+  #sayAnew({ id, name }: TopicInCluster): void {
     const text = `topic ${name} is compacted, and deletions since the last run may be gone: copied anew`
     if (!this.#saidAnew.has(id)) this.#with.progress({ type: 'note', text })
     this.#saidAnew.add(id)
-    return read('anew')
+  }
+
+  /** No hold keeps deletions for longer than their grace, which began before it; so it is with any reader. */
+  async #readAnew(
+    topic: TopicInCluster,
+    partition: number,
+    graceMs: number,
+    read: (goesOn: GoingOn) => Promise<ManifestPartition | null>,
+  ): Promise<ManifestPartition | null> {
+    const beganMs = this.#with.clock.wall()
+    const taken = await read('anew')
+    if (taken === null || this.#isWithin(graceMs, beganMs)) return taken
+    const text =
+      `topic ${topic.name}, partition ${partition}: to be read took longer than deletions are kept (delete.retention.ms: ${graceMs}); ` +
+      'keys that were deleted meanwhile may be in the backup: set it higher'
+    this.#with.progress({ type: 'warning', text })
+    return taken
   }
 
   async #read(
