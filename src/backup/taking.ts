@@ -12,10 +12,10 @@
  * was only added to, and that ended after their grace.
  *
  * While a partition is read its leader holds its log for it (holding.ts), from the next offset on: what is copied may go. What goes
- * nevertheless is told, each time.
+ * nevertheless is told, each time. Compaction leaves no word of what it takes out: of a compacted topic the mark is asked for when
+ * the log is held, and anew where the hold had a gap.
  */
 import type { Clock, Disk } from '../platform/index.ts'
-import { baseOffsetOf, hollowBatches, lastOffsetOf, recordCountOf } from '../records/index.ts'
 import { partitionSettings } from '../streams/index.ts'
 import type { Attempt, ClusterClient, TopicInCluster } from './cluster-client.ts'
 import { BackupError } from './errors.ts'
@@ -30,6 +30,7 @@ import {
   type ManifestSegment,
   type ManifestTopic,
 } from './manifest.ts'
+import { PartitionReading } from './partition-reading.ts'
 import type { Progress } from './progress.ts'
 import {
   fetchBatches,
@@ -40,8 +41,8 @@ import {
   readMarks,
   readSettings,
 } from './reading.ts'
-import { type FoundSegment, SegmentWriter } from './segment-file.ts'
-import { SEGMENT_RECORDS_MAX, segmentName } from './segment-format.ts'
+import type { FoundSegment } from './segment-file.ts'
+import { segmentName } from './segment-format.ts'
 import { forEachOf } from './workers.ts'
 
 export interface BackupOptions {
@@ -279,7 +280,13 @@ class Taking {
           'records were lost or this is another log: keep the backup, and use another folder for a new one',
       )
     const have = goesOn === 'anew' ? startOffset : backedUpTo
-    const reading = new Reading(topic, partition, startOffset, segments)
+    const reading = new PartitionReading(topic, partition, startOffset, segments, {
+      disk: this.#with.disk,
+      folder: this.#folder.segments,
+      segmentBytes: this.#options.segmentBytes,
+      nextNumber: () => this.#leftovers!.nextNumber++,
+      progress,
+    })
     this.#tellHoles(reading, known, adopted)
     this.#skipTo(reading, have, startOffset)
     const hold = new LogHold(client, this.#with.clock, this.#options.holder, topic, partition)
@@ -295,7 +302,7 @@ class Taking {
       await hold.release()
     }
     if (hold.refusal !== null)
-      progress({ type: 'note', text: `${placeOf(reading)}: was not held against retention at last: ${hold.refusal}` })
+      progress({ type: 'note', text: `${reading.place}: was not held against retention at last: ${hold.refusal}` })
     return {
       startOffset: Math.min(reading.startOffset, reading.next),
       nextOffset: reading.next,
@@ -304,26 +311,30 @@ class Taking {
   }
 
   /** The run that left them has told it, but its exit code was that of a run that was stopped. */
-  #tellHoles(reading: Reading, known: ManifestPartition | undefined, adopted: readonly ManifestSegment[]): void {
+  #tellHoles(
+    reading: PartitionReading,
+    known: ManifestPartition | undefined,
+    adopted: readonly ManifestSegment[],
+  ): void {
     const { topic, partition } = reading
     if (known !== undefined && adopted.length > 0) this.#tellCut(reading, known.nextOffset, adopted[0]!.baseOffset)
     for (const [i, { nextOffset: from }] of adopted.slice(0, -1).entries()) {
       const to = adopted[i + 1]!.baseOffset
-      const text = `${placeOf(reading)}: offsets ${from} to ${to - 1} went while a run that was stopped backed it up, and are not in the backup`
+      const text = `${reading.place}: offsets ${from} to ${to - 1} went while a run that was stopped backed it up, and are not in the backup`
       if (from < to) this.#with.progress({ type: 'cut', topic: topic.name, partition, from, to, text })
     }
   }
 
-  #skipTo(reading: Reading, have: number, startOffset: number): void {
+  #skipTo(reading: PartitionReading, have: number, startOffset: number): void {
     reading.startOffset = startOffset
     reading.next = Math.max(have, startOffset)
     this.#tellCut(reading, have, startOffset)
   }
 
   /** Between two runs, or before the log was held. */
-  #tellCut(reading: Reading, from: number, to: number): void {
+  #tellCut(reading: PartitionReading, from: number, to: number): void {
     if (from >= to) return
-    const text = `${placeOf(reading)}: offsets ${from} to ${to - 1} were cut from the log before they were backed up`
+    const text = `${reading.place}: offsets ${from} to ${to - 1} were cut from the log before they were backed up`
     this.#with.progress({ type: 'warning', text })
   }
 
@@ -332,7 +343,7 @@ class Taking {
    * the log is held: no floor comes above it then. Where there was a gap, one may have, and what was written anew lies below the
    * mark of the next pass; each is as long as what was written during the one before. False: the topic is gone.
    */
-  async #readHeld(reading: Reading, hold: LogHold, stopped: () => boolean): Promise<boolean> {
+  async #readHeld(reading: PartitionReading, hold: LogHold, stopped: () => boolean): Promise<boolean> {
     const { client, progress } = this.#with
     const { topic, partition } = reading
     for (let pass = 1; ; pass++) {
@@ -344,7 +355,7 @@ class Taking {
       if (to <= from) return true
       if (pass > PASSES_MAX) {
         const by = hold.refusal ?? 'its leaders changed'
-        const text = `${placeOf(reading)}: was not held against compaction (${by}): of keys written at offsets ${from} to ${to - 1}, which are not in the backup, earlier values may be missing, too`
+        const text = `${reading.place}: was not held against compaction (${by}): of keys written at offsets ${from} to ${to - 1}, which are not in the backup, earlier values may be missing, too`
         progress({ type: 'cut', topic: topic.name, partition, from, to, text })
         return true
       }
@@ -355,15 +366,15 @@ class Taking {
   }
 
   /** False: the topic is gone. */
-  async #readTo(mark: number, reading: Reading, hold: LogHold, stopped: () => boolean): Promise<boolean> {
+  async #readTo(mark: number, reading: PartitionReading, hold: LogHold, stopped: () => boolean): Promise<boolean> {
     while (reading.next < mark) {
-      const step = await this.#with.client.persist(placeOf(reading), () => this.#step(mark, reading, hold, stopped))
+      const step = await this.#with.client.persist(reading.place, () => this.#step(mark, reading, hold, stopped))
       if (step !== 'more') return step === 'end'
     }
     return true
   }
 
-  async #step(mark: number, reading: Reading, hold: LogHold, stopped: () => boolean): Promise<Attempt<Step>> {
+  async #step(mark: number, reading: PartitionReading, hold: LogHold, stopped: () => boolean): Promise<Attempt<Step>> {
     if (stopped()) return { value: 'end' }
     const { topic, partition, next } = reading
     const { fetchBytes } = this.#options
@@ -371,13 +382,13 @@ class Taking {
     const fetched = await fetchBatches(this.#with.client, topic, partition, next, { maxBytes: fetchBytes })
     if (fetched === null) return { value: 'gone' }
     const isOut = fetched === 'out-of-range'
-    const step = isOut ? await this.#logWasCut(reading, hold) : await this.#keep(reading, fetched.batches, mark)
+    const step = isOut ? await this.#logWasCut(reading, hold) : await reading.keep(fetched.batches, mark)
     if (step !== 'more' || reading.next > next) return { value: step }
     return { again: isOut ? `offset ${next} is out of the leader’s range` : `nothing comes from offset ${next} on` }
   }
 
   /** Below the log's start: DeleteRecords was faster, or retention where nothing held it. Or the leader is behind, for a while. */
-  async #logWasCut(reading: Reading, hold: LogHold): Promise<'more' | 'gone'> {
+  async #logWasCut(reading: PartitionReading, hold: LogHold): Promise<'more' | 'gone'> {
     await reading.seal()
     hold.lost()
     const marks = await readMarks(this.#with.client, reading.topic, reading.partition)
@@ -388,56 +399,12 @@ class Taking {
     if (reading.hasBegun) {
       reading.startOffset = reading.next = to
       const by = hold.refusal === null ? 'deleted, or cut as leadership moved' : `the log was not held: ${hold.refusal}`
-      const text = `${placeOf(reading)}: offsets ${from} to ${to - 1} went while it was backed up, and are not in the backup (${by})`
+      const text = `${reading.place}: offsets ${from} to ${to - 1} went while it was backed up, and are not in the backup (${by})`
       this.#with.progress({ type: 'cut', topic: topic.name, partition, from, to, text })
     }
     // The cut was decided before the log was held.
     else this.#skipTo(reading, from, to)
     return 'more'
-  }
-
-  async #keep(reading: Reading, fetched: readonly Buffer[], highWatermark: number): Promise<'more' | 'end'> {
-    const { topic, partition } = reading
-    const batches = withoutHoles(
-      fetched.filter((batch) => lastOffsetOf(batch, 0) >= reading.next),
-      reading.next,
-    )
-    const room = SEGMENT_RECORDS_MAX - (reading.writer?.records ?? 0)
-    let [next, records, count, isFull] = [reading.next, 0, 0, false]
-    for (const batch of batches) {
-      if (lastOffsetOf(batch, 0) >= highWatermark) break
-      isFull = records + recordCountOf(batch, 0) > room
-      if (isFull) break
-      const base = baseOffsetOf(batch, 0)
-      // Only the first of all may begin before what was asked for: where the log starts inside a batch.
-      if (base < next && (count > 0 || !reading.atStart))
-        throw new BackupError(
-          { code: 'BATCH_UNUSABLE', topic: topic.name, partition, offset: next },
-          `topic ${topic.name}, partition ${partition}: asked for offset ${next}, the node served a batch with ${base}`,
-        )
-      next = lastOffsetOf(batch, 0) + 1
-      records += recordCountOf(batch, 0)
-      count++
-    }
-    if (count === 0 && isFull) {
-      await reading.seal()
-      return this.#keep(reading, fetched, highWatermark)
-    }
-    if (count === 0) return batches.length > 0 ? 'end' : 'more'
-    const kept = batches.slice(0, count)
-    if (reading.writer === null) {
-      const number = this.#leftovers!.nextNumber++
-      const previousCrc = reading.segments.at(-1)?.crc ?? 0
-      const header = { partition, topicId: topic.id, number, baseOffset: baseOffsetOf(kept[0]!, 0), previousCrc }
-      reading.writer = await SegmentWriter.create(this.#with.disk, this.#folder.segments, header)
-    }
-    await reading.writer.append(kept)
-    reading.next = next
-    reading.hasBegun = true
-    const bytes = kept.reduce((sum, batch) => sum + batch.length, 0)
-    this.#with.progress({ type: 'moved', topic: topic.name, partition, records, bytes })
-    if (isFull || reading.writer.bytes >= this.#options.segmentBytes) await reading.seal()
-    return count < batches.length && !isFull ? 'end' : 'more'
   }
 }
 
@@ -488,52 +455,4 @@ function isCovered({ header, segment }: FoundSegment, manifest: Manifest): boole
   const partition = topic?.partitions[header.partition]
   if (partition === undefined) return false
   return segment.baseOffset >= partition.startOffset && segment.nextOffset <= partition.nextOffset
-}
-
-function placeOf({ topic, partition }: Reading): string {
-  return `topic ${topic.name}, partition ${partition}`
-}
-
-/** What compaction has taken out is said in so many words: in a backup, offsets are dense. */
-function withoutHoles(batches: readonly Buffer[], from: number): readonly Buffer[] {
-  let next = from
-  return batches.flatMap((batch) => {
-    const filled = [...hollowBatches(next, batch), batch]
-    next = lastOffsetOf(batch, 0) + 1
-    return filled
-  })
-}
-
-/** One partition, as far as it is read. */
-class Reading {
-  readonly topic: TopicInCluster
-  readonly partition: number
-  readonly segments: ManifestSegment[]
-  startOffset: number
-  next = 0
-  /** In this run something of it was copied. */
-  hasBegun = false
-  writer: SegmentWriter | null = null
-
-  constructor(topic: TopicInCluster, partition: number, startOffset: number, segments: ManifestSegment[]) {
-    this.topic = topic
-    this.partition = partition
-    this.startOffset = startOffset
-    this.segments = segments
-  }
-
-  get atStart(): boolean {
-    return this.next === this.startOffset && this.writer === null
-  }
-
-  async seal(): Promise<void> {
-    if (this.writer === null) return
-    this.segments.push(await this.writer.seal())
-    this.writer = null
-  }
-
-  async abandon(): Promise<void> {
-    await this.writer?.abandon()
-    this.writer = null
-  }
 }
