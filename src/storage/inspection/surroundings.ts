@@ -9,18 +9,14 @@
  */
 import { basename, dirname, join } from 'node:path'
 import type { Disk, DiskFile } from '../../platform/index.ts'
-import {
-  type CheckpointAge,
-  type CheckpointHeader,
-  isOlder,
-  type ShardLogPosition,
-  type StoredShard,
-} from '../checkpoint-format.ts'
+import { type CheckpointAge, type CheckpointHeader, isOlder, type StoredShard } from '../checkpoint-format.ts'
+import type { CleanedPart } from '../cleaned-part.ts'
 import { StorageError } from '../errors.ts'
 import { decodeIdentity, IDENTITY_BYTES_MAX, type Identity, isLaterIdentity, isNotFound } from '../identity.ts'
 import { BLOCK_ALIGNMENT, decodeSegmentHeader, SEGMENT_HEADER_BYTES } from '../journal-format.ts'
 import {
   checkpointFile,
+  cleanedSegmentFile,
   copyOf,
   identityFile,
   isOfCleanedSegment,
@@ -44,6 +40,8 @@ import { Budget, Source } from './source.ts'
 
 const ATTEMPTS = 5
 const NOT_SERVED = 'reads of it are refused until another replica gives it back'
+const NOT_STARTED =
+  'a node that is alone does not start; in a cluster another replica gives back what lies below the floor'
 
 interface JournalFile {
   readonly number: number
@@ -60,6 +58,11 @@ interface FoundCheckpoint {
   readonly shards: Known['shards']
 }
 
+/** Of its record what tells which files there are; the state may be large. */
+interface KnownShard extends Pick<StoredShard, 'log' | 'cleaned'> {
+  readonly startIndex: number
+}
+
 interface Known {
   readonly diskIncarnation: string | null
   readonly checkpoint: CheckpointHeader | null
@@ -69,7 +72,7 @@ interface Known {
   readonly whole: ReadonlySet<string>
   /** First block of the segment that was in service last, as far as that was written down. */
   readonly entered: number
-  readonly shards: ReadonlyMap<number, { readonly startIndex: number; readonly log: ShardLogPosition | null }>
+  readonly shards: ReadonlyMap<number, KnownShard>
   readonly journal: readonly JournalFile[]
 }
 
@@ -195,15 +198,22 @@ export class Surroundings {
     return { expected: `a journal segment with block ${from}`, found, after }
   }
 
-  *#missingSegment(directory: string, path: string, { state, log }: StoredShard): Procedure<Lost | null> {
-    if (log === null) return null
+  *#missingSegment(directory: string, path: string, stored: StoredShard): Procedure<Lost | null> {
+    const { state, log } = stored
     const after = NOT_SERVED
     const known = yield* this.#directory(directory, null)
     if (known.diskIncarnation === null || known.checkpointPath !== path) return null
     const folder = shardDirectory(directory, state.shard)
-    const firsts = (yield* namesIn(this.#disk, folder)).map(segmentNumberIn).filter((first) => first !== null)
+    const names = yield* namesIn(this.#disk, folder)
     // A newer checkpoint may have let go of it meanwhile.
     const now = known.shards.get(state.shard)
+    const missing = missingCleaned(folder, (now ?? stored).cleaned, names)
+    if (missing !== null) {
+      const expected = `the cleaned segment ${missing} of shard ${state.shard}`
+      return { expected, found: 'nothing of that name', after: NOT_STARTED }
+    }
+    if (log === null) return null
+    const firsts = names.map(segmentNumberIn).filter((first) => first !== null)
     const inUse = now?.log?.firstIndex ?? log.firstIndex
     const start = Math.max(1, now?.startIndex ?? state.startIndex)
     const found = firsts.length === 0 ? `nothing in ${folder}` : `segments from ${firsts.join(', ')}`
@@ -287,13 +297,13 @@ export class Surroundings {
   /** Of a damaged one nothing is believed. */
   *#checkpoint(path: string, diskIncarnation: string | null): Procedure<FoundCheckpoint | null> {
     return yield* this.#with(path, null, function* (source) {
-      const shards = new Map<number, { startIndex: number; log: ShardLogPosition | null }>()
+      const shards = new Map<number, KnownShard>()
       let [whole, indexes, terms] = [true, 0, 0]
       const out = new Output((item) => {
         if (item.type === 'damage') whole = false
         if (item.type === 'shard') {
-          const { state, log } = item.stored
-          shards.set(state.shard, { startIndex: state.startIndex, log })
+          const { state, log, cleaned } = item.stored
+          shards.set(state.shard, { startIndex: state.startIndex, log, cleaned })
           indexes += state.index
           terms += state.term
         }
@@ -359,6 +369,16 @@ function* inService(source: Source, number: number, diskIncarnation: string | nu
   const { firstSequence: sequence, incarnation } = header
   const first = yield* observeBlock(source, BLOCK_ALIGNMENT, { sequence, incarnation })
   return first.here === 'expected' ? sequence : null
+}
+
+/** Of those that the checkpoint names the first that is not there. */
+function missingCleaned(folder: string, cleaned: CleanedPart | null, names: readonly string[]): string | null {
+  const there = new Set(names)
+  for (const { firstIndex, generation } of cleaned?.segments ?? []) {
+    const path = cleanedSegmentFile(folder, firstIndex, generation)
+    if (!there.has(basename(path))) return path
+  }
+  return null
 }
 
 /** Of a file and its copy the one that counts. */
