@@ -11,6 +11,7 @@ import { Source } from './source.ts'
 /** More than any segment needs: a point is 32 bytes and stands for 64 KiB. */
 const INDEX_BYTES_MAX = 64 << 20
 const AFTER = 'nothing is lost: it is built again from its segment'
+const ONE_OF_TWO = 'one of the two files is damaged: the segment says which'
 
 /** `segment`: the file that it is the index of, and its length; null if that is not there. */
 export function* readShardIndex(
@@ -55,7 +56,7 @@ function* compare(segment: Source, summary: SegmentSummary, points: readonly num
     return out.damage(whole.from, whole.to, {
       expected: `a segment of ${summary.segmentBytes} bytes`,
       found: `${segment.size} bytes`,
-      after: AFTER,
+      after: ONE_OF_TWO,
     })
   }
   const sum = yield* segment.sum(0, segment.size)
@@ -63,7 +64,7 @@ function* compare(segment: Source, summary: SegmentSummary, points: readonly num
     out.damage(whole.from, whole.to, {
       expected: `a segment with the sum ${hex32(summary.segmentCrc)}`,
       found: `sum ${hex32(sum)}`,
-      after: 'one of the two files is damaged: the segment says which',
+      after: ONE_OF_TWO,
     })
   }
   for (let i = 0; i < points.length && !out.stopped; i += 4) {

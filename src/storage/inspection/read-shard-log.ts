@@ -6,7 +6,18 @@
  *
  *     8  version 1 · kind · reserved 0 0 · shard        then a length that agrees with the payload's, and the sum
  */
-import { ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, ENTRY_VERSION, type Entry, EntryKind, nextOffsetAfter } from '../entry.ts'
+import { basename } from 'node:path'
+import { crc32c } from '../../stdx/index.ts'
+import {
+  crcThrough,
+  ENTRY_BYTES_MAX,
+  ENTRY_HEADER_BYTES,
+  ENTRY_VERSION,
+  type Entry,
+  EntryKind,
+  nextOffsetAfter,
+} from '../entry.ts'
+import { isOfCleanedSegment } from '../layout.ts'
 import type { Procedure } from '../procedure.ts'
 import { decodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES, type ShardSegmentHeader } from '../segment-format.ts'
 import { WINDOW_BYTES } from '../window-reader.ts'
@@ -24,8 +35,15 @@ export interface ShardLogPlace {
   readonly nextFirstIndex: number | null
   /** The log's start: entries below count no more. */
   readonly startIndex: number
+  /** Of a cleaned segment that the checkpoint names: its length, and the sum of all of it. */
+  readonly written: { readonly bytes: number; readonly crc: number } | null
 }
 
+const UNNAMED = 'the checkpoint does not name it: it was being made, or was replaced, and a start removes it'
+const BEHIND =
+  'bytes behind the end that the checkpoint names: they were being written, and the journal has what belongs here'
+const CUT_OFF =
+  'it ends inside an entry: no checkpoint is beside it that would say how far it counts, and whether something is missing'
 const LINKS = [EntryKind.leadership, EntryKind.configuration, EntryKind.data, EntryKind.cut]
 
 export function* readShardLog(source: Source, place: ShardLogPlace, out: Output): Procedure<void> {
@@ -40,7 +58,10 @@ class ShardLogReading {
   readonly #out: Output
   readonly #budget: Budget
   #shard: number | null
+  #firstIndex: number | null = null
   #previous: Entry | null = null
+  /** Of what was read so far; null behind damage. */
+  #crc: number | null = 0
 
   constructor(source: Source, place: ShardLogPlace, out: Output, budget: Budget) {
     this.#source = source
@@ -52,25 +73,26 @@ class ShardLogReading {
 
   *read(): Procedure<void> {
     const header = yield* this.#header()
+    if (header === null) this.#crc = null
+    if (this.#place.vouchedBytes === 0 && isOfCleanedSegment(basename(this.#source.path))) this.#out.note(UNNAMED)
     let position = SHARD_SEGMENT_HEADER_BYTES
     while (position < this.#source.size && !this.#out.stopped) {
       const entry = yield* this.#source.entry(position, this.#source.size)
       if (typeof entry !== 'string') {
         this.#check(entry, position, header)
         this.#previous = entry
+        this.#crc = this.#crc === null ? null : crcThrough(this.#crc, entry)
         this.#out.emit({ type: 'entry', position, sequence: null, entry })
         position += entry.bytes.length
         continue
       }
       const next = yield* this.#next(position)
-      if (this.#mayEnd(position, entry, next)) {
-        const why =
-          'bytes behind the end that the checkpoint names: they were being written, and the journal has what belongs here'
-        return this.#end(position, 'not vouched for', why)
-      }
+      if (this.#mayEnd(position, entry, next))
+        return this.#end(position, 'not vouched for', this.#place.vouchedBytes === null ? CUT_OFF : BEHIND)
       const what = yield* this.#source.explain(position, this.#source.size, entry)
       const after = next === null ? 'nothing that verifies' : `entry ${next.index} at byte ${next.position}`
       const expected = this.#previous === null ? what.expected : `entry ${this.#previous.index + 1}: ${what.expected}`
+      this.#crc = null
       this.#out.damage(position, next?.position ?? this.#source.size, { expected, found: what.found, after })
       if (next === null) return this.#end(position, 'damaged', 'nothing behind the damage verifies')
       // What follows is not the successor of what was read last.
@@ -86,9 +108,13 @@ class ShardLogReading {
     const { shard, firstIndex } = this.#place
     if (typeof header === 'object') {
       this.#out.header({ ...header, previousCrc: hex32(header.previousCrc) })
+      this.#crc = crc32c(bytes)
       this.#shard = header.shard
-      if ((shard ?? header.shard) === header.shard && (firstIndex ?? header.firstIndex) === header.firstIndex)
+      if ((shard ?? header.shard) === header.shard && (firstIndex ?? header.firstIndex) === header.firstIndex) {
+        this.#firstIndex = header.firstIndex
         return header
+      }
+      if (this.#place.vouchedBytes === 0) return null
       const found = `the header of shard ${header.shard}, entry ${header.firstIndex}`
       this.#out.damage(0, bytes.length, {
         expected: `shard ${shard ?? header.shard}, entry ${firstIndex ?? header.firstIndex}`,
@@ -97,13 +123,9 @@ class ShardLogReading {
       })
       return null
     }
-    // A segment that was just made has no header yet; nothing in it counts.
-    if (
-      header === 'short' &&
-      this.#place.vouchedBytes !== Number.POSITIVE_INFINITY &&
-      (this.#place.vouchedBytes ?? 0) === 0
-    )
-      return null
+    // A segment that was just made has no header yet, or not all of it; nothing in it counts.
+    const { vouchedBytes } = this.#place
+    if (vouchedBytes === 0 || (vouchedBytes === null && header === 'short')) return null
     const found =
       header === 'magic'
         ? glimpse(bytes)
@@ -160,7 +182,8 @@ class ShardLogReading {
       [entry.kind === EntryKind.hardState, 'an entry of a log', 'a hard state'],
     ]
     const hit = wrong.find(([is]) => is)
-    if (hit === undefined) return
+    const counts = position < (this.#place.vouchedBytes ?? Number.POSITIVE_INFINITY)
+    if (hit === undefined || !counts) return
     const [, expected, found] = hit
     this.#out.damage(position, position + entry.bytes.length, { expected, found, after: 'it is whole and shown here' })
   }
@@ -174,10 +197,13 @@ class ShardLogReading {
 
   #end(position: number, label: string, explanation: string): void {
     const { size } = this.#source
-    const { vouchedBytes, nextFirstIndex } = this.#place
+    const { vouchedBytes, nextFirstIndex, startIndex, written } = this.#place
     const reached = Math.min(position, size)
     if (!this.#out.stopped && label !== 'damaged') {
-      const lastIndex = this.#previous?.index ?? null
+      if (written !== null) this.#compare(written)
+      const last = this.#previous
+      // Without an entry it ends before its first.
+      const lastIndex = last?.index ?? (this.#firstIndex === null ? null : this.#firstIndex - 1)
       if (vouchedBytes !== null && Number.isFinite(vouchedBytes) && reached < vouchedBytes) {
         this.#out.damage(reached, vouchedBytes, {
           expected: `${vouchedBytes} bytes, which the checkpoint vouches for`,
@@ -186,13 +212,14 @@ class ShardLogReading {
         })
       } else if (
         nextFirstIndex !== null &&
+        nextFirstIndex > startIndex &&
         lastIndex !== null &&
         lastIndex !== nextFirstIndex - 1 &&
         vouchedBytes === Number.POSITIVE_INFINITY
       ) {
         this.#out.damage(reached, reached, {
           expected: `entry ${nextFirstIndex - 1} as the last one, before the next segment`,
-          found: `entry ${lastIndex}`,
+          found: last === null ? 'no entry' : `entry ${lastIndex}`,
           after: `the segment of entry ${nextFirstIndex}`,
         })
       }
@@ -200,6 +227,17 @@ class ShardLogReading {
     const bytes = Math.max(0, size - position)
     const is = bytes === 0 ? 'none' : label === 'damaged' ? 'unread' : 'not vouched for'
     this.#out.end(reached, label, explanation, { bytes, is })
+  }
+
+  #compare({ bytes, crc }: { bytes: number; crc: number }): void {
+    const { size } = this.#source
+    if (size !== bytes) {
+      const expected = `${bytes} bytes, as the checkpoint has it`
+      this.#out.damage(Math.min(size, bytes), Math.max(size, bytes), { expected, found: `${size}`, after: 'nothing' })
+    } else if (this.#crc !== null && this.#crc !== crc) {
+      const expected = `bytes with the sum ${hex32(crc)}, as the checkpoint has it`
+      this.#out.damage(0, size, { expected, found: `sum ${hex32(this.#crc)}`, after: 'nothing' })
+    }
   }
 
   #wholeInWords(position: number): string {

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import type { ShardCheckpoint } from '../checkpoint-format.ts'
 import { clean, historyOf } from '../compacted-harness.test.ts'
 import { chain, checkpointAt, World } from '../harness.test.ts'
+import { decodeShardSegmentHeader, encodeShardSegmentHeader, type ShardSegmentHeader } from '../segment-format.ts'
 import { type DamageItem, type EndItem, inspect, type LogItem } from './index.ts'
 
 const SHARD = 16
@@ -71,4 +72,64 @@ test('inspect: a cleaned segment that the checkpoint names and that is not there
   assert.equal(damage!.expected, `the cleaned segment ${cleaned} of shard ${SHARD}`)
   assert.match(damage!.after, /^a node that is alone does not start/)
   assert.ok(world.tryOpen() instanceof Error, 'it does not')
+})
+
+test('inspect: a cleaned segment is as long as the checkpoint says, and has its sum', () => {
+  const { world, cleaned } = ofCleaned()
+  const whole = world.read(cleaned)
+  const second = positions(items(world, cleaned))[1]!
+  for (const bytes of [whole.subarray(0, 64), whole.subarray(0, second), Buffer.concat([whole, whole.subarray(64)])]) {
+    world.write(cleaned, bytes)
+    assert.equal(damages(items(world, cleaned)).at(-1)!.found, String(bytes.length))
+  }
+  // Whole, and another: its header says another time.
+  const other = encodeShardSegmentHeader({ ...(decodeShardSegmentHeader(whole) as ShardSegmentHeader), createdMs: 5 })
+  world.write(cleaned, Buffer.concat([other, whole.subarray(64)]))
+  const [damage, ...others] = damages(items(world, cleaned))
+  assert.deepEqual(others, [])
+  assert.match(damage!.expected, /^bytes with the sum [0-9a-f]{8}, as the checkpoint has it$/)
+})
+
+test('inspect: a cleaned segment that the checkpoint does not name was being made, whatever is in it', () => {
+  const { world, cleaned } = ofCleaned()
+  const whole = world.read(cleaned)
+  const path = cleaned.replace(/\d\.cleaned$/, '9.cleaned')
+  const header = encodeShardSegmentHeader({
+    ...(decodeShardSegmentHeader(whole) as ShardSegmentHeader),
+    generation: Number(path.slice(-28, -8)),
+  })
+  for (const bytes of [Buffer.alloc(0), Buffer.concat([header, whole.subarray(64, 500)])]) {
+    world.write(path, bytes)
+    const found = items(world, '/data')
+    assert.deepEqual(damages(found), [])
+    assert.match(notes(found)[0]!, /^the checkpoint does not name it/)
+  }
+  world.close(world.open())
+  assert.deepEqual(paths(world, '.cleaned'), [cleaned], 'a start removes it')
+})
+
+test('inspect: a segment that was left and has lost all of its entries is damage, and so is its index in doubt', () => {
+  const { world, logs } = ofSegments()
+  const left = logs.at(-2)!
+  world.write(left, world.read(left).subarray(0, 64))
+  const [index, segment] = [`${left.slice(0, -4)}.index`, left].map((path) => damages(items(world, path))[0]!)
+  assert.equal(index!.after, 'one of the two files is damaged: the segment says which')
+  assert.deepEqual([segment!.from, segment!.found], [64, 'no entry'])
+})
+
+test('inspect: a file behind the segment in use counts for nothing, whatever is in it', () => {
+  const { world, logs } = ofSegments()
+  const path = `${FOLDER}/${'99'.padStart(20, '0')}.log`
+  for (const bytes of [Buffer.alloc(4096), world.read(logs[0]!), Buffer.alloc(30, 7)]) {
+    world.write(path, bytes)
+    assert.deepEqual(damages(items(world, '/data')), [])
+  }
+})
+
+test('inspect: of a segment alone that ends inside an entry nobody says how far it counts', () => {
+  const { world, logs } = ofSegments()
+  world.await<void>((done) => world.disk.makeDirectory('/copy', done))
+  const copy = `/copy/${logs[0]!.slice(-24)}`
+  world.write(copy, world.read(logs[0]!).subarray(0, -1))
+  assert.match(end(items(world, copy)).explanation, /^it ends inside an entry: no checkpoint is beside it/)
 })

@@ -10,7 +10,7 @@
 import { basename, dirname, join } from 'node:path'
 import type { Disk, DiskFile } from '../../platform/index.ts'
 import { type CheckpointAge, type CheckpointHeader, isOlder, type StoredShard } from '../checkpoint-format.ts'
-import type { CleanedPart } from '../cleaned-part.ts'
+import type { CleanedPart, CleanedSegment } from '../cleaned-part.ts'
 import { StorageError } from '../errors.ts'
 import { decodeIdentity, IDENTITY_BYTES_MAX, type Identity, isLaterIdentity, isNotFound } from '../identity.ts'
 import { BLOCK_ALIGNMENT, decodeSegmentHeader, SEGMENT_HEADER_BYTES } from '../journal-format.ts'
@@ -112,21 +112,19 @@ export class Surroundings {
 
   *ofShardLog(path: string): Procedure<ShardLogPlace> {
     const folder = dirname(path)
-    const cleaned = isOfCleanedSegment(basename(path))
-    const firstIndex = cleaned ? Number(basename(path).slice(0, 20)) : segmentNumberIn(basename(path))
     const inDirectory = basename(dirname(folder)) === 'shards'
     const shard = inDirectory ? shardIdIn(basename(folder)) : null
-    // It lies below the log's start, and nothing needs to follow it: it was whole when it was named.
-    if (cleaned)
-      return { shard, firstIndex, nextFirstIndex: null, startIndex: 0, vouchedBytes: Number.POSITIVE_INFINITY }
-    const known = yield* this.#directory(inDirectory ? dirname(dirname(folder)) : null, null)
+    const directory = inDirectory ? dirname(dirname(folder)) : null
+    if (isOfCleanedSegment(basename(path))) return yield* this.#ofCleaned(basename(path), directory, shard)
+    const firstIndex = segmentNumberIn(basename(path))
+    const known = yield* this.#directory(directory, null)
     const names = yield* namesIn(this.#disk, folder)
     const firsts = names
       .map(segmentNumberIn)
       .filter((first) => first !== null && first > (firstIndex ?? Number.POSITIVE_INFINITY))
     const nextFirstIndex = firsts.length === 0 ? null : Math.min(...(firsts as number[]))
     const stored = shard === null ? undefined : known.shards.get(shard)
-    const place = { shard, firstIndex, nextFirstIndex, startIndex: stored?.startIndex ?? 0 }
+    const place = { shard, firstIndex, nextFirstIndex, startIndex: stored?.startIndex ?? 0, written: null }
     if (firstIndex === null) return { ...place, vouchedBytes: null }
     if (known.checkpoint !== null && shard !== null) {
       const inUse = stored?.log?.firstIndex ?? 0
@@ -135,6 +133,32 @@ export class Surroundings {
     }
     const left = nextFirstIndex !== null || names.includes(basename(shardIndexFile('', firstIndex)))
     return { ...place, vouchedBytes: left ? Number.POSITIVE_INFINITY : null }
+  }
+
+  /** It lies below the log's start, and nothing needs to follow it: it was whole when it was named. */
+  *#ofCleaned(name: string, directory: string | null, shard: number | null): Procedure<ShardLogPlace> {
+    const [firstIndex, generation] = [Number(name.slice(0, 20)), Number(name.slice(21, 41))]
+    const place = { shard, firstIndex, nextFirstIndex: null, startIndex: 0 }
+    if (directory === null || shard === null || (yield* this.#directory(directory, null)).checkpoint === null)
+      return { ...place, vouchedBytes: Number.POSITIVE_INFINITY, written: null }
+    let written = yield* this.#cleanedSegment(directory, shard, firstIndex, generation)
+    if (written === null) {
+      // It may be named by now.
+      this.#known.clear()
+      written = yield* this.#cleanedSegment(directory, shard, firstIndex, generation)
+    }
+    return { ...place, vouchedBytes: written === null ? 0 : Number.POSITIVE_INFINITY, written }
+  }
+
+  *#cleanedSegment(
+    directory: string,
+    shard: number,
+    firstIndex: number,
+    generation: number,
+  ): Procedure<CleanedSegment | null> {
+    const { shards } = yield* this.#directory(directory, null)
+    const segments = shards.get(shard)?.cleaned?.segments ?? []
+    return segments.find((known) => known.firstIndex === firstIndex && known.generation === generation) ?? null
   }
 
   /** Holds a checkpoint against the folders beside it. */
