@@ -115,6 +115,8 @@ export class Dump {
         return this.#quietly() || this.#print(colors.dim(item.text))
       case 'missing':
         return this.#line(colors.red(`${item.path} is missing: ${item.after}`))
+      case 'unreadable':
+        return this.#line(colors.red(`${item.path} cannot be looked at: ${item.found}; ${item.after}`))
       case 'gone':
         return this.#line(colors.dim(`${item.path} is gone: the node needs it no more`))
     }

@@ -50,6 +50,8 @@ export function jsonDump(options: DumpOptions, line: Line): { take(item: LogItem
           return line(jsonLine({ file: item.path, type: item.type }))
         case 'missing':
           return line(jsonLine({ file: item.path, type: item.type, after: item.after }))
+        case 'unreadable':
+          return line(jsonLine({ file: item.path, type: item.type, found: item.found, after: item.after }))
         default:
           return print(item)
       }

@@ -23,7 +23,9 @@ export class Verification {
   take(item: LogItem): boolean {
     this.#tally.take(item)
     if (item.type === 'damage') this.#damages.push(item)
-    if (item.type === 'missing') this.#missing(item.path, item.after)
+    if (item.type === 'missing') this.#absent('MISSING', item.path, { missing: true, after: item.after })
+    if (item.type === 'unreadable')
+      this.#absent('UNREADABLE', item.path, { unreadable: true, found: item.found, after: item.after })
     return this.#heard
   }
 
@@ -41,13 +43,14 @@ export class Verification {
     return this.#damagedFiles === 0 ? 0 : 1
   }
 
-  #missing(path: string, after: string): void {
+  #absent(verdict: string, path: string, what: { found?: string; after: string } & Record<string, unknown>): void {
     this.#tally.finish()
     this.#damagedFiles++
+    const words = [what.found, what.after].filter((text) => text !== undefined).join('; ')
     this.#heard = this.#line(
       this.#json
-        ? jsonLine({ file: path, ok: false, missing: true, after })
-        : `${colors.red('MISSING')}  ${path}  ${colors.dim(after)}`,
+        ? jsonLine({ file: path, ok: false, ...what })
+        : `${colors.red(verdict)}  ${path}  ${colors.dim(words)}`,
     )
   }
 

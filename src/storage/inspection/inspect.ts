@@ -3,21 +3,22 @@
  *
  * What a file is, is told by its magic. Where that is damaged, the place in a data directory tells, so that a damaged file is
  * shown as one instead of being refused as something else.
+ *
+ * What the disk refuses to give ends the reading of that file and of nothing else: a bad sector is what a reader of damage meets first.
  */
 import { basename, dirname, join } from 'node:path'
-import { type Disk, type DiskFile, PlatformError } from '../../platform/index.ts'
+import type { Disk, DiskFile, PlatformError } from '../../platform/index.ts'
 import { TypedError } from '../../stdx/index.ts'
-import { isNotFound } from '../identity.ts'
+import { isNotFound, isUnreadable } from '../identity.ts'
 import { isOfCleanedSegment, segmentNumberIn, shardIdIn } from '../layout.ts'
 import { call, type Procedure, run } from '../procedure.ts'
-import { namesIn } from '../shard-folders.ts'
 import { type FileKind, type ItemSink, Output } from './items.ts'
 import { readJournal } from './read-journal.ts'
 import { readCheckpoint, readIdentity, readTerms } from './read-metadata.ts'
 import { readShardIndex } from './read-shard-index.ts'
 import { readShardLog } from './read-shard-log.ts'
 import { SMALL_FILES, smallFileIn } from './small-files.ts'
-import { Source } from './source.ts'
+import { isTrouble, Source } from './source.ts'
 import { Surroundings } from './surroundings.ts'
 
 /** Deeper is no data directory, and no folder of some. */
@@ -66,6 +67,8 @@ class Inspection {
     for (const path of paths) {
       if (this.#stopped) return
       const names = yield* this.#list(path)
+      if (isNotFound(names)) throw new InspectionError({ code: 'FILE_MISSING', path }, `${path}: it does not exist`)
+      if (names instanceof Error) throw names
       if (names === null) {
         yield* this.#file(path, true)
         continue
@@ -81,67 +84,85 @@ class Inspection {
     }
   }
 
-  /** Null for what is no folder. */
-  *#list(path: string): Procedure<string[] | null> {
+  /** Null for what is no folder, and the disk's answer where it gives no names. */
+  *#list(path: string): Procedure<string[] | null | PlatformError> {
     try {
       return yield* call<string[]>((done) => this.#disk.list(path, done))
     } catch (error) {
-      if (error instanceof PlatformError && error.details.code === 'DISK_FAILED' && error.details.errno === 'ENOTDIR')
-        return null
-      if (isNotFound(error)) throw new InspectionError({ code: 'FILE_MISSING', path }, `${path}: it does not exist`)
-      throw error
+      if (!isTrouble(error)) throw error
+      return error.details.code === 'DISK_FAILED' && error.details.errno === 'ENOTDIR' ? null : error
     }
   }
 
   *#folder(folder: string, names: readonly string[], depth: number): Procedure<void> {
-    for (const path of yield* this.#missing(folder, names)) {
-      this.#files++
-      if (!this.#sink({ type: 'missing', path, after: yield* this.#surroundings.after(path) })) this.#stopped = true
-    }
+    const isDirectory = yield* this.#isDataDirectory(folder, names)
+    for (const path of isDirectory ? yield* this.#missing(folder, names) : []) yield* this.#emitMissing(path)
     for (const name of inOrder(names)) {
       if (this.#stopped) return
       const path = join(folder, name)
-      let inside: string[] | null
-      try {
-        inside = yield* this.#list(path)
-      } catch (error) {
-        if (!(error instanceof InspectionError)) throw error
-        this.#emitGone(path)
-        continue
-      }
+      const inside = yield* this.#list(path)
+      const isSmall = isDirectory && smallFileIn(name) !== null
+      if (isNotFound(inside)) this.#emitGone(path)
+      else if (inside instanceof Error) yield* this.#unreadable(path, inside)
+      else if (inside === null && isDirectory && (name === 'journal' || name === 'shards'))
+        yield* this.#emitUnreadable(path, 'a file is where a folder should be')
       // What was moved aside, and half-written replacements, are no part of anything: they are read when they are named.
-      if (inside === null) {
+      else if (inside === null || isSmall) {
         if (!name.endsWith('.tmp')) yield* this.#file(path, false)
       } else if (depth < DEPTH_MAX && name !== 'quarantine') yield* this.#folder(path, inside, depth + 1)
     }
   }
 
-  /** Of a data directory. An interrupted first start leaves empty folders and no identity, and lacks nothing. */
-  *#missing(folder: string, names: readonly string[]): Procedure<string[]> {
-    let isDirectory = SMALL_FILES.some((name) => name.startsWith('identity') && names.includes(name))
-    if (!isDirectory && names.includes('journal') && names.includes('shards')) {
-      const inside = [...(yield* namesIn(this.#disk, join(folder, 'journal')))]
-      inside.push(...(yield* namesIn(this.#disk, join(folder, 'shards'))))
-      isDirectory = inside.length > 0
+  /** An interrupted first start leaves empty folders and no identity, and lacks nothing. */
+  *#isDataDirectory(folder: string, names: readonly string[]): Procedure<boolean> {
+    if (SMALL_FILES.some((name) => name.startsWith('identity') && names.includes(name))) return true
+    if (!names.includes('journal') || !names.includes('shards')) return false
+    for (const name of ['journal', 'shards']) {
+      const inside = yield* this.#list(join(folder, name))
+      if (Array.isArray(inside) && inside.length > 0) return true
     }
+    return false
+  }
+
+  /** Of a data directory. */
+  *#missing(folder: string, names: readonly string[]): Procedure<string[]> {
     const missing: string[] = []
-    if (!isDirectory) return missing
     for (const name of [...SMALL_FILES, 'journal']) {
       const path = join(folder, name)
       // A listing may pass over a name that is being replaced at this moment.
-      if (!names.includes(name) && !(yield* this.#isThere(path))) missing.push(path)
+      if (!names.includes(name) && isNotFound(yield* this.#list(path))) missing.push(path)
     }
     return missing
   }
 
-  *#isThere(path: string): Procedure<boolean> {
-    try {
-      yield* this.#list(path)
-      return true
-    } catch (error) {
-      if (!(error instanceof InspectionError)) throw error
-      return false
-    }
+  *#emitMissing(path: string): Procedure<void> {
+    this.#files++
+    if (!this.#sink({ type: 'missing', path, after: yield* this.#surroundings.after(path) })) this.#stopped = true
+  }
+
+  *#emitUnreadable(path: string, found: string): Procedure<void> {
+    this.#files++
+    const after = yield* this.#surroundings.after(path)
+    if (!this.#sink({ type: 'unreadable', path, found, after })) this.#stopped = true
+  }
+
+  /** What is a file of ours by its place is shown as a damaged one. Of anything else only the disk's own failures are worth a line. */
+  *#unreadable(path: string, error: PlatformError): Procedure<void> {
+    if (kindOf(path, Buffer.alloc(0)) !== null) return yield* this.#unreadableFile(path, error, null)
+    // A socket does not open, and nobody but the system looks into `lost+found`.
+    const isOurs = error.details.code === 'DISK_DENIED' || isUnreadable(error)
+    if (isOurs && basename(path) !== 'lost+found') yield* this.#emitUnreadable(path, error.message)
+  }
+
+  /** `source`: as far as there is one. */
+  *#unreadableFile(path: string, error: PlatformError, source: Source | null, begun?: Output): Procedure<void> {
+    const bytes = source?.size ?? 0
+    const after =
+      smallFileIn(basename(path)) !== null
+        ? yield* this.#surroundings.after(path)
+        : 'what lies behind it in this file was not looked at'
+    const out = begun ?? this.#begin(path, kindOf(path, Buffer.alloc(0))!, bytes)
+    out.damage(source?.asked ?? 0, bytes, { expected: 'bytes that can be read', found: error.message, after })
   }
 
   #emitGone(path: string): void {
@@ -149,17 +170,33 @@ class Inspection {
     if (!this.#sink({ type: 'gone', path })) this.#stopped = true
   }
 
+  #begin(path: string, kind: FileKind, bytes: number): Output {
+    this.#files++
+    const out = new Output((item) => {
+      if (!this.#sink(item)) this.#stopped = true
+      return !this.#stopped
+    })
+    out.emit({ type: 'file', path, kind, bytes })
+    return out
+  }
+
   *#file(path: string, named: boolean): Procedure<void> {
     let file: DiskFile
     try {
       file = yield* call<DiskFile>((done) => this.#disk.open(path, 'read', done))
     } catch (error) {
-      if (!isNotFound(error)) throw error
-      if (named) throw new InspectionError({ code: 'FILE_MISSING', path }, `${path}: it does not exist`)
-      return this.#emitGone(path)
+      if (!isTrouble(error)) throw error
+      if (isNotFound(error)) {
+        if (named) throw new InspectionError({ code: 'FILE_MISSING', path }, `${path}: it does not exist`)
+        return this.#emitGone(path)
+      }
+      if (named) throw error
+      return yield* this.#unreadable(path, error)
     }
+    let source: Source | null = null
+    let out: Output | undefined
     try {
-      const source = new Source(file, yield* call<number>((done) => file.size(done)))
+      source = new Source(file, yield* call<number>((done) => file.size(done)))
       const kind = kindOf(path, yield* source.view(0, 8))
       if (kind === null) {
         if (!named) return
@@ -168,13 +205,14 @@ class Inspection {
           `${path}: neither a journal segment nor a shard log, index, checkpoint, terms or identity`,
         )
       }
-      this.#files++
-      const out = new Output((item) => {
-        if (!this.#sink(item)) this.#stopped = true
-        return !this.#stopped
-      })
-      out.emit({ type: 'file', path, kind, bytes: source.size })
+      out = this.#begin(path, kind, source.size)
       yield* this.#read(source, kind, out)
+    } catch (error) {
+      if (!isTrouble(error)) throw error
+      if (out !== undefined || kindOf(path, Buffer.alloc(0)) !== null)
+        return yield* this.#unreadableFile(path, error, source, out)
+      if (named) throw error
+      yield* this.#unreadable(path, error)
     } finally {
       yield* call<void>((done) => file.close(() => done(null)))
     }
@@ -208,7 +246,7 @@ class Inspection {
     try {
       if (beside !== source.path) file = yield* call<DiskFile>((done) => this.#disk.open(beside, 'read', done))
     } catch (error) {
-      if (!isNotFound(error)) throw error
+      if (!isTrouble(error)) throw error
     }
     if (file === null) return yield* readShardIndex(source, null, out)
     const segment = file

@@ -78,6 +78,8 @@ export type LogItem =
   | EndItem
   /** A file or folder that belongs to every data directory, and what follows. */
   | { readonly type: 'missing'; readonly path: string; readonly after: string }
+  /** A name that the disk does not let anybody look behind, and of which nobody can say what is there. */
+  | { readonly type: 'unreadable'; readonly path: string; readonly found: string; readonly after: string }
   /** It was there when the folder was listed: a running node removes and renames what it no longer needs. */
   | { readonly type: 'gone'; readonly path: string }
 

@@ -6,7 +6,7 @@ import type { DiskFile } from '../../platform/index.ts'
 import type { Procedure } from '../procedure.ts'
 import { decodeSegmentIndex, type SegmentSummary } from '../segment-format.ts'
 import { glimpse, hex32, type Output } from './items.ts'
-import { Source } from './source.ts'
+import { isTrouble, Source } from './source.ts'
 
 /** More than any segment needs: a point is 32 bytes and stands for 64 KiB. */
 const INDEX_BYTES_MAX = 64 << 20
@@ -46,7 +46,15 @@ export function* readShardIndex(
     out.emit({ type: 'point', index: at, firstOffset, position, maxTimestampBefore })
   }
   if (segment === null) out.note('its segment is not beside it')
-  else yield* compare(new Source(segment.file, segment.bytes), summary, points, out)
+  else {
+    try {
+      yield* compare(new Source(segment.file, segment.bytes), summary, points, out)
+    } catch (error) {
+      if (!isTrouble(error)) throw error
+      // The damage is the segment's, and shown with it.
+      out.note(`it was not held against its segment: ${error.message}`)
+    }
+  }
   out.end(size, 'end of the file', `${points.length / 4} points`, { bytes: 0, is: 'none' })
 }
 

@@ -1,13 +1,31 @@
 /** One file under the reader: pieces of it, sums over ranges of it, and the entry that starts at a place. */
+import { isExhausted, PlatformError } from '../../platform/index.ts'
 import { crc32c } from '../../stdx/index.ts'
 import { decodeEntry, ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, type Entry, type EntryDefect } from '../entry.ts'
 import type { Procedure } from '../procedure.ts'
 import { WINDOW_BYTES, WindowReader } from '../window-reader.ts'
 import { hex32 } from './items.ts'
 
+/** What the disk answers about this file. That the process or the machine is out of something says nothing about any file. */
+export function isTrouble(error: unknown): error is PlatformError {
+  return error instanceof PlatformError && !isExhausted(error)
+}
+
 export class Source extends WindowReader {
+  #asked = 0
+
+  /** Where the last view began: what a disk that fails was asked for. */
+  get asked(): number {
+    return this.#asked
+  }
+
   get path(): string {
     return this.file.path
+  }
+
+  override view(position: number, length: number): Procedure<Buffer> {
+    this.#asked = position
+    return super.view(position, length)
   }
 
   /** CRC-32C of [from, to), a window at a time, however long it is. */

@@ -12,7 +12,7 @@ import type { Disk, DiskFile } from '../../platform/index.ts'
 import { type CheckpointAge, type CheckpointHeader, isOlder, type StoredShard } from '../checkpoint-format.ts'
 import type { CleanedPart, CleanedSegment } from '../cleaned-part.ts'
 import { StorageError } from '../errors.ts'
-import { decodeIdentity, IDENTITY_BYTES_MAX, type Identity, isLaterIdentity, isNotFound } from '../identity.ts'
+import { decodeIdentity, IDENTITY_BYTES_MAX, type Identity, isLaterIdentity } from '../identity.ts'
 import { BLOCK_ALIGNMENT, decodeSegmentHeader, SEGMENT_HEADER_BYTES } from '../journal-format.ts'
 import {
   checkpointFile,
@@ -28,7 +28,6 @@ import {
   termsFile,
 } from '../layout.ts'
 import { call, type Procedure } from '../procedure.ts'
-import { namesIn } from '../shard-folders.ts'
 import { decodeTerms, isLaterTerms, TERMS_BYTES, type Terms } from '../terms.ts'
 import { Output } from './items.ts'
 import { observeBlock, survey } from './journal-search.ts'
@@ -36,7 +35,7 @@ import type { JournalPlace } from './read-journal.ts'
 import { type CheckpointComparison, type Lost, readCheckpoint } from './read-metadata.ts'
 import type { ShardLogPlace } from './read-shard-log.ts'
 import { smallFileIn, twinOf, whatFollows } from './small-files.ts'
-import { Budget, Source } from './source.ts'
+import { Budget, isTrouble, Source } from './source.ts'
 
 const ATTEMPTS = 5
 const NOT_SERVED = 'reads of it are refused until another replica gives it back'
@@ -118,7 +117,7 @@ export class Surroundings {
     if (isOfCleanedSegment(basename(path))) return yield* this.#ofCleaned(basename(path), directory, shard)
     const firstIndex = segmentNumberIn(basename(path))
     const known = yield* this.#directory(directory, null)
-    const names = yield* namesIn(this.#disk, folder)
+    const names = yield* this.#names(folder)
     const firsts = names
       .map(segmentNumberIn)
       .filter((first) => first !== null && first > (firstIndex ?? Number.POSITIVE_INFINITY))
@@ -179,7 +178,7 @@ export class Surroundings {
   /** What follows where this file or folder of a data directory does not count. */
   *after(path: string): Procedure<string> {
     const small = smallFileIn(basename(path))
-    if (small === null && basename(path) !== 'journal') return 'nothing: no start looks at it'
+    if (small === null && basename(path) !== 'journal') return 'what should be in it was not looked at'
     const { whole } = yield* this.#directory(dirname(path), null)
     if (small !== null && whole.has(twinOf(path))) return `the node writes it again from ${basename(twinOf(path))}`
     return whatFollows(small ?? 'journal', this.#isBoundKnown(dirname(path), whole))
@@ -228,7 +227,7 @@ export class Surroundings {
     const known = yield* this.#directory(directory, null)
     if (known.diskIncarnation === null || known.checkpointPath !== path) return null
     const folder = shardDirectory(directory, state.shard)
-    const names = yield* namesIn(this.#disk, folder)
+    const names = yield* this.#names(folder)
     // A newer checkpoint may have let go of it meanwhile.
     const now = known.shards.get(state.shard)
     const missing = missingCleaned(folder, (now ?? stored).cleaned, names)
@@ -342,7 +341,7 @@ export class Surroundings {
 
   *#journal(folder: string, diskIncarnation: string | null): Procedure<JournalFile[]> {
     const files: JournalFile[] = []
-    for (const name of yield* namesIn(this.#disk, folder)) {
+    for (const name of yield* this.#names(folder)) {
       const number = segmentNumberIn(name)
       if (number === null) continue
       const path = join(folder, name)
@@ -367,20 +366,30 @@ export class Surroundings {
     return null
   }
 
-  /** `otherwise` for a file that is not there, or not any more. */
-  *#with<T>(path: string, otherwise: T, use: (source: Source) => Procedure<T>): Procedure<T> {
-    let file: DiskFile
+  /** What cannot be listed counts as empty. */
+  *#names(folder: string): Procedure<string[]> {
     try {
-      file = yield* call<DiskFile>((done) => this.#disk.open(path, 'read', done))
+      return yield* call<string[]>((done) => this.#disk.list(folder, done))
     } catch (error) {
-      if (!isNotFound(error)) throw error
-      return otherwise
+      if (!isTrouble(error)) throw error
+      return []
     }
+  }
+
+  /** `otherwise` for a file that is not there (any more), and for one that cannot be read: it counts as little. */
+  *#with<T>(path: string, otherwise: T, use: (source: Source) => Procedure<T>): Procedure<T> {
+    let file: DiskFile | null = null
     try {
-      const size = yield* call<number>((done) => file.size(done))
-      return yield* use(new Source(file, size))
+      const opened = yield* call<DiskFile>((done) => this.#disk.open(path, 'read', done))
+      file = opened
+      const size = yield* call<number>((done) => opened.size(done))
+      return yield* use(new Source(opened, size))
+    } catch (error) {
+      if (!isTrouble(error)) throw error
+      return otherwise
     } finally {
-      yield* call<void>((done) => file.close(() => done(null)))
+      const opened = file
+      if (opened !== null) yield* call<void>((done) => opened.close(() => done(null)))
     }
   }
 }

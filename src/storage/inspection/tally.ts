@@ -59,6 +59,7 @@ export class Tally {
         this.gone++
         break
       case 'missing':
+      case 'unreadable':
         this.damages++
         break
       case 'block':
