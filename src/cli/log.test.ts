@@ -163,14 +163,21 @@ test('log: what is refused, in one line', { timeout: 60_000 }, async () => {
       [['dump', notes], /notes: neither a journal segment nor a shard log/],
       [['stats', directory], /no journal segment, shard log, checkpoint, terms or identity in it/],
       [['dump', pipe], /pipe: neither a journal segment nor a shard log/],
-      [['dump', notes, '--limit', '0'], /--limit 0: must be a whole number from 1/],
+      [['dump', notes, '--limit', '0'], /--limit 0: must be a whole number from 1 to 9007199254740991/],
       [['dump', notes, '--from', '9', '--to', '3'], /--from 9 --to 3: nothing is from 9 to 3; swap them/],
-      [['dump', notes, '--shard', 'x'], /--shard x: must be a whole number from 0/],
+      [['dump', notes, '--shard', 'x'], /--shard x: must be a whole number from 0 to 4294967295/],
     ]
     for (const [args, what] of cases) {
       const { code, stdout, stderr } = await tidemark(['log', ...args])
       assert.deepEqual([code, stdout, stderr.trim().split('\n').length], [1, '', 1], stderr)
       assert.match(stderr, what)
     }
+    // One that is refused takes nothing from the others.
+    const identity = path.join(directory, 'identity')
+    await writeFile(identity, 'TIDEIDEN and nothing else')
+    const { code, stdout, stderr } = await tidemark(['log', 'verify', notes, identity, path.join(directory, 'nothing')])
+    assert.equal(code, 1)
+    assert.match(stdout, /^DAMAGED +\S+identity/)
+    assert.match(stderr, /notes: neither .*\n.*nothing: it does not exist/)
   })
 })

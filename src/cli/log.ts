@@ -5,7 +5,7 @@
  */
 import { type Disk, PlatformError } from '../platform/index.ts'
 import { nodePlatform } from '../platform/nodejs/index.ts'
-import { InspectionError, type ItemSink, inspect } from '../storage/index.ts'
+import { InspectionError, type ItemSink, inspect, type LogItem } from '../storage/index.ts'
 import { CliError } from './errors.ts'
 import { Dump, type DumpOptions } from './log-dump.ts'
 import { jsonDump } from './log-json.ts'
@@ -51,26 +51,51 @@ export async function logCommand(
     return heard
   }
   try {
+    const json = flags.json === true
     if (action === 'dump') {
-      const dump = flags.json === true ? jsonDump(options, line) : new Dump(options, line)
-      await read(surroundings.disk, paths, (item) => dump.take(item))
+      const dump = json ? jsonDump(options, line) : new Dump(options, line)
+      const { refused } = await readAll(surroundings.disk, paths, (item) => dump.take(item))
+      if (refused !== null) throw refused
       return 0
     }
-    const json = flags.json === true
     const report = action === 'verify' ? new Verification(json, line) : new Stats(json, line)
-    await read(surroundings.disk, paths, (item) => report.take(item))
-    return report.finish()
+    const { refused, found } = await readAll(surroundings.disk, paths, (item) => report.take(item))
+    const code = found || refused === null ? report.finish() : 1
+    if (refused !== null) throw refused
+    return code
   } finally {
     flush()
   }
 }
 
-function read(disk: Disk, paths: readonly string[], sink: ItemSink): Promise<void> {
+/** One path after the other: that one is refused takes nothing from the others. All refusals are in one error, a line each. */
+async function readAll(
+  disk: Disk,
+  paths: readonly string[],
+  sink: ItemSink,
+): Promise<{ refused: CliError | null; found: boolean }> {
+  const refusals: string[] = []
+  let [found, stopped] = [false, false]
+  const take = (item: LogItem): boolean => {
+    found = true
+    stopped = !sink(item)
+    return !stopped
+  }
+  for (const path of paths) {
+    if (stopped) break
+    const refusal = await read(disk, path, take)
+    if (refusal !== null) refusals.push(refusal)
+  }
+  const refused = refusals.length === 0 ? null : new CliError({ code: 'REFUSED', subject: 'log' }, refusals.join('\n'))
+  return { refused, found }
+}
+
+/** Why it was refused, in a line. */
+function read(disk: Disk, path: string, sink: ItemSink): Promise<string | null> {
   return new Promise((resolve, reject) => {
-    inspect(disk, paths, sink, (error) => {
-      if (error === null) resolve()
-      else if (error instanceof InspectionError || error instanceof PlatformError)
-        reject(new CliError({ code: 'REFUSED', subject: 'log' }, error.message))
+    inspect(disk, [path], sink, (error) => {
+      if (error === null) resolve(null)
+      else if (error instanceof InspectionError || error instanceof PlatformError) resolve(error.message)
       else reject(error)
     })
   })
@@ -97,5 +122,5 @@ function number(option: string, text: string | undefined, min: number, max = Num
   if (text === undefined) return null
   const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
   if (value >= min && value <= max) return value
-  throw new CliError({ code: 'USAGE', option }, `--${option} ${text}: must be a whole number from ${min}`)
+  throw new CliError({ code: 'USAGE', option }, `--${option} ${text}: must be a whole number from ${min} to ${max}`)
 }

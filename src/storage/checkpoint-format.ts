@@ -279,15 +279,22 @@ export function decodeCheckpoint(bytes: Buffer, file: string): Checkpoint | Stor
   return { diskIncarnation, journalFrom, journalThrough, highestStamp, shards, removed }
 }
 
+function cleanedBytesIn(record: Buffer): number {
+  return record[85] === 1 ? CLEANED_HEADER_BYTES + record.readUInt16LE(86) * CLEANED_BYTES : 0
+}
+
+/** How long a record is that begins with these bytes, by its own fields. */
+export function shardRecordBytes(record: Buffer): number {
+  const [epochs, configuration, state] = [72, 76, 80].map((at) => record.readUInt32LE(at)) as [number, number, number]
+  return RECORD_BYTES + epochs * EPOCH_BYTES + cleanedBytesIn(record) + configuration + state
+}
+
 /** Null for bytes that are no record. Configuration and state are copies. */
 export function decodeShardRecord(bytes: Buffer): StoredShard | null {
   const epochCount = bytes.readUInt32LE(72)
   const configurationBytes = bytes.readUInt32LE(76)
-  const stateBytes = bytes.readUInt32LE(80)
   const [flags, hasCleaned] = [bytes[84]!, bytes[85]!]
-  const cleanedSize = hasCleaned === 1 ? CLEANED_HEADER_BYTES + bytes.readUInt16LE(86) * CLEANED_BYTES : 0
-  const variable = epochCount * EPOCH_BYTES + cleanedSize + configurationBytes + stateBytes
-  if (RECORD_BYTES + variable !== bytes.length || flags > (HAS_LOG | RECOVERING) || hasCleaned > 1) return null
+  if (shardRecordBytes(bytes) !== bytes.length || flags > (HAS_LOG | RECOVERING) || hasCleaned > 1) return null
   for (const at of [8, 24, 32, 40, 48, 56, 64, 88, 96, 104, 112, 120, 144]) if (readU64(bytes, at) < 0) return null
   const epochs: { term: number; firstIndex: number; firstOffset: number }[] = []
   let at = RECORD_BYTES
@@ -298,7 +305,7 @@ export function decodeShardRecord(bytes: Buffer): StoredShard | null {
   }
   const cleaned = hasCleaned === 1 ? readCleaned(bytes, at) : null
   if (hasCleaned === 1 && cleaned === null) return null
-  at += cleanedSize
+  at += cleanedBytesIn(bytes)
   const state: ShardCheckpoint = {
     shard: bytes.readUInt32LE(4),
     term: readU64(bytes, 8),

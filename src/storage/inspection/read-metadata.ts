@@ -12,6 +12,7 @@ import {
   RECORD_BYTES,
   REMOVED_BYTES,
   type StoredShard,
+  shardRecordBytes,
 } from '../checkpoint-format.ts'
 import { readU64 } from '../entry.ts'
 import { StorageError } from '../errors.ts'
@@ -20,6 +21,9 @@ import type { Procedure } from '../procedure.ts'
 import { decodeTerms, TERMS_BYTES, type Terms } from '../terms.ts'
 import { glimpse, hex32, type Output } from './items.ts'
 import type { Source } from './source.ts'
+
+/** A state of a GiB, which is as large as one can be sent, and what goes with it. */
+const STORED_BYTES_MAX = (1 << 30) + (64 << 20)
 
 export function* readIdentity(source: Source, out: Output, after: string): Procedure<Identity | null> {
   const bytes = yield* source.view(0, Math.min(source.size, IDENTITY_BYTES_MAX))
@@ -159,7 +163,8 @@ function* records(
     if (out.stopped) return at
     const fixed = yield* source.view(at, RECORD_BYTES)
     const length = fixed.length < RECORD_BYTES ? 0 : fixed.readUInt32LE(0)
-    if (length < RECORD_BYTES || length > source.size - at)
+    const isWhole = length >= RECORD_BYTES && length <= source.size - at && length <= STORED_BYTES_MAX
+    if (!isWhole || length !== shardRecordBytes(fixed))
       return stop(`the record of a shard, ${left} of ${shardCount} to come`)
     const stored = decodeShardRecord(yield* source.view(at, length))
     if (stored === null || seen.has(stored.state.shard))

@@ -1,7 +1,7 @@
 /** Walking folders in which not everything can be read: each file is looked at, and what could not be is named. */
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
-import { PlatformError } from '../../platform/index.ts'
+import { type DiskFile, diskThrough, fileThrough, PlatformError } from '../../platform/index.ts'
 import { chain, checkpointAt, World } from '../harness.test.ts'
 import { type DamageItem, inspect, type LogItem } from './index.ts'
 
@@ -96,4 +96,28 @@ test('inspect: that the process has too many files open is no damage', () => {
   const world = stopped()
   world.disk.fault = (operation, path) => (operation === 'open' && path === '/data/terms' ? 'EMFILE' : null)
   assert.throws(() => walk(world), PlatformError)
+})
+
+test('inspect: a length that a damaged checkpoint claims is not asked for in memory', () => {
+  const world = stopped()
+  const checkpoint = world.read('/data/checkpoint')
+  const damaged = Buffer.concat([checkpoint, Buffer.alloc(8 << 20)])
+  damaged.writeUInt32LE(6 << 20, 64)
+  world.write('/data/checkpoint', damaged)
+  let longest = 0
+  const disk = diskThrough(world.disk, {
+    open: (path, mode, done) =>
+      world.disk.open(path, mode, (error, file) => {
+        if (error !== null || file === undefined) return done(error)
+        const read: DiskFile['read'] = (into, position, finished) => {
+          longest = Math.max(longest, into.length)
+          file.read(into, position, finished)
+        }
+        done(null, fileThrough(file, { read }))
+      }),
+  })
+  const found: LogItem[] = []
+  world.await<void>((done) => inspect(disk, ['/data/checkpoint'], (item) => found.push(item) > 0, done))
+  assert.match(damages(found)[0]!.after, /writes it again from checkpoint.copy|nothing/)
+  assert.ok(longest <= 1 << 20, `${longest} bytes at once`)
 })
