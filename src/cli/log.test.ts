@@ -1,7 +1,7 @@
 /** `tidemark log` against the data directory of a real node: while it runs, after it was killed, and damaged. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'node:test'
 import { nodePlatform } from '../platform/nodejs/index.ts'
@@ -179,5 +179,11 @@ test('log: what is refused, in one line', { timeout: 60_000 }, async () => {
     assert.equal(code, 1)
     assert.match(stdout, /^DAMAGED +\S+identity/)
     assert.match(stderr, /notes: neither .*\n.*nothing: it does not exist/)
+    // What its folder still names is not gone.
+    const linked = path.join(directory, 'linked')
+    await mkdir(linked)
+    await symlink(path.join(directory, 'nowhere'), path.join(linked, 'identity'))
+    const { stdout: told } = await tidemark(['log', 'verify', linked])
+    assert.match(told, /UNREADABLE +\S+identity +its name leads nowhere/)
   })
 })

@@ -102,7 +102,7 @@ class Inspection {
       const path = join(folder, name)
       const inside = yield* this.#list(path)
       const isSmall = isDirectory && smallFileIn(name) !== null
-      if (isNotFound(inside)) this.#emitGone(path)
+      if (isNotFound(inside)) yield* this.#notFound(folder, name)
       else if (inside instanceof Error) yield* this.#unreadable(path, inside)
       else if (inside === null && isDirectory && (name === 'journal' || name === 'shards'))
         yield* this.#emitUnreadable(path, 'a file is where a folder should be')
@@ -111,6 +111,14 @@ class Inspection {
         if (!name.endsWith('.tmp')) yield* this.#file(path, false)
       } else if (depth < DEPTH_MAX && name !== 'quarantine') yield* this.#folder(path, inside, depth + 1)
     }
+  }
+
+  /** A running node removes files; a link that leads nowhere stays on the list. */
+  *#notFound(folder: string, name: string): Procedure<void> {
+    const path = join(folder, name)
+    const now = yield* this.#list(folder)
+    if (Array.isArray(now) && now.includes(name)) yield* this.#emitUnreadable(path, 'its name leads nowhere')
+    else this.#emitGone(path)
   }
 
   /** An interrupted first start leaves empty folders and no identity, and lacks nothing. */

@@ -37,6 +37,8 @@ export interface ShardLogPlace {
   readonly startIndex: number
   /** Of a cleaned segment that the checkpoint names: its length, and the sum of all of it. */
   readonly written: { readonly bytes: number; readonly crc: number } | null
+  /** An entry of this file that others name with its sum: the next segment's header its last one, the checkpoint the last one that it has. */
+  readonly link: { readonly index: number; readonly crc: number } | null
 }
 
 const UNNAMED = 'the checkpoint does not name it: it was being made, or was replaced, and a start removes it'
@@ -80,6 +82,7 @@ class ShardLogReading {
       const entry = yield* this.#source.entry(position, this.#source.size)
       if (typeof entry !== 'string') {
         this.#check(entry, position, header)
+        this.#checkLink(entry, position)
         this.#previous = entry
         this.#crc = this.#crc === null ? null : crcThrough(this.#crc, entry)
         this.#out.emit({ type: 'entry', position, sequence: null, entry })
@@ -186,6 +189,14 @@ class ShardLogReading {
     if (hit === undefined || !counts) return
     const [, expected, found] = hit
     this.#out.damage(position, position + entry.bytes.length, { expected, found, after: 'it is whole and shown here' })
+  }
+
+  #checkLink({ index, crc, bytes }: Entry, position: number): void {
+    const { link } = this.#place
+    if (link?.index !== index || link.crc === crc) return
+    const expected = `entry ${index} with the sum ${hex32(link.crc)}, as the next segment or the checkpoint has it`
+    const after = 'it is whole and shown here'
+    this.#out.damage(position, position + bytes.length, { expected, found: `sum ${hex32(crc)}`, after })
   }
 
   #mayEnd(position: number, defect: string, next: { position: number } | null): boolean {

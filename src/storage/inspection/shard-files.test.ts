@@ -3,7 +3,8 @@ import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import type { ShardCheckpoint } from '../checkpoint-format.ts'
 import { clean, historyOf } from '../compacted-harness.test.ts'
-import { chain, checkpointAt, World } from '../harness.test.ts'
+import { type Entry, payloadOf } from '../entry.ts'
+import { chain, checkpointAt, follow, World } from '../harness.test.ts'
 import { decodeShardSegmentHeader, encodeShardSegmentHeader, type ShardSegmentHeader } from '../segment-format.ts'
 import { type DamageItem, type EndItem, inspect, type LogItem } from './index.ts'
 
@@ -132,4 +133,25 @@ test('inspect: of a segment alone that ends inside an entry nobody says how far 
   const copy = `/copy/${logs[0]!.slice(-24)}`
   world.write(copy, world.read(logs[0]!).subarray(0, -1))
   assert.match(end(items(world, copy)).explanation, /^it ends inside an entry: no checkpoint is beside it/)
+})
+
+test('inspect: the last entry of a segment is the one that the next header, or the checkpoint, goes on from', () => {
+  const { world, logs } = ofSegments()
+  // Another history of the same lengths: whole entries that follow each other.
+  const others: Entry[] = []
+  for (const entry of LOG) others.push(follow(SHARD, others.at(-1) ?? null, 2, payloadOf(entry), entry.recordCount))
+  for (const path of [logs[0]!, logs.at(-1)!]) {
+    const whole = world.read(path)
+    const header = decodeShardSegmentHeader(whole) as ShardSegmentHeader
+    const entries = items(world, path).flatMap((item) => (item.type === 'entry' ? [item.entry] : []))
+    const lastIndex = entries.at(-1)!.index
+    const { previousCrc } = others[header.firstIndex - 1]!
+    const foreign = others.slice(header.firstIndex - 1, lastIndex).map(({ bytes }) => bytes)
+    world.write(path, Buffer.concat([encodeShardSegmentHeader({ ...header, previousCrc }), ...foreign]))
+    const [damage, ...more] = damages(items(world, path))
+    assert.deepEqual(more, [])
+    assert.ok(damage!.expected.startsWith(`entry ${lastIndex} with the sum `), damage!.expected)
+    world.write(path, whole)
+  }
+  assert.deepEqual(damages(items(world, '/data')), [])
 })

@@ -25,9 +25,11 @@ import {
   shardDirectory,
   shardIdIn,
   shardIndexFile,
+  shardSegmentFile,
   termsFile,
 } from '../layout.ts'
 import { call, type Procedure } from '../procedure.ts'
+import { decodeShardSegmentHeader, SHARD_SEGMENT_HEADER_BYTES } from '../segment-format.ts'
 import { decodeTerms, isLaterTerms, TERMS_BYTES, type Terms } from '../terms.ts'
 import { Output } from './items.ts'
 import { observeBlock, survey } from './journal-search.ts'
@@ -123,11 +125,16 @@ export class Surroundings {
       .filter((first) => first !== null && first > (firstIndex ?? Number.POSITIVE_INFINITY))
     const nextFirstIndex = firsts.length === 0 ? null : Math.min(...(firsts as number[]))
     const stored = shard === null ? undefined : known.shards.get(shard)
-    const place = { shard, firstIndex, nextFirstIndex, startIndex: stored?.startIndex ?? 0, written: null }
+    const startIndex = stored?.startIndex ?? 0
+    const log = stored?.log ?? null
+    let link = log === null || log.firstIndex !== firstIndex ? null : { index: log.lastIndex, crc: log.lastCrc }
+    if (link === null && nextFirstIndex !== null && nextFirstIndex > startIndex)
+      link = yield* this.#linkOf(shardSegmentFile(folder, nextFirstIndex))
+    const place = { shard, firstIndex, nextFirstIndex, startIndex, written: null, link }
     if (firstIndex === null) return { ...place, vouchedBytes: null }
     if (known.checkpoint !== null && shard !== null) {
-      const inUse = stored?.log?.firstIndex ?? 0
-      const vouchedBytes = firstIndex < inUse ? Number.POSITIVE_INFINITY : firstIndex === inUse ? stored!.log!.bytes : 0
+      const inUse = log?.firstIndex ?? 0
+      const vouchedBytes = firstIndex < inUse ? Number.POSITIVE_INFINITY : firstIndex === inUse ? log!.bytes : 0
       return { ...place, vouchedBytes }
     }
     const left = nextFirstIndex !== null || names.includes(basename(shardIndexFile('', firstIndex)))
@@ -137,7 +144,7 @@ export class Surroundings {
   /** It lies below the log's start, and nothing needs to follow it: it was whole when it was named. */
   *#ofCleaned(name: string, directory: string | null, shard: number | null): Procedure<ShardLogPlace> {
     const [firstIndex, generation] = [Number(name.slice(0, 20)), Number(name.slice(21, 41))]
-    const place = { shard, firstIndex, nextFirstIndex: null, startIndex: 0 }
+    const place = { shard, firstIndex, nextFirstIndex: null, startIndex: 0, link: null }
     if (directory === null || shard === null || (yield* this.#directory(directory, null)).checkpoint === null)
       return { ...place, vouchedBytes: Number.POSITIVE_INFINITY, written: null }
     let written = yield* this.#cleanedSegment(directory, shard, firstIndex, generation)
@@ -147,6 +154,14 @@ export class Surroundings {
       written = yield* this.#cleanedSegment(directory, shard, firstIndex, generation)
     }
     return { ...place, vouchedBytes: written === null ? 0 : Number.POSITIVE_INFINITY, written }
+  }
+
+  /** The entry before a segment's first, as its header has it. */
+  *#linkOf(next: string): Procedure<ShardLogPlace['link']> {
+    return yield* this.#with(next, null, function* (source) {
+      const header = decodeShardSegmentHeader(yield* source.view(0, SHARD_SEGMENT_HEADER_BYTES))
+      return typeof header === 'string' ? null : { index: header.firstIndex - 1, crc: header.previousCrc }
+    })
   }
 
   *#cleanedSegment(
